@@ -1,0 +1,172 @@
+//! The output, all of it.
+
+use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned as _;
+use syn::{GenericParam, Path, ReturnType, Signature, Token, WherePredicate, parse_quote};
+
+use crate::args::{Args, Limit};
+use crate::handler::Handler;
+use crate::value::{Key, Number, OnStoreError, OverLimit, Scope, plain};
+
+/// The function that Actix calls: the policy, the handler as it was written, and the call that joins them.
+pub(crate) fn expand(handler: &Handler, policy: &[Args], runtime: &Path) -> TokenStream {
+    let private = quote!(#runtime::__private);
+    let Handler { outside, inside, vis, sig, body, .. } = handler;
+    let outer = signature(handler, runtime);
+    let rules = policy.iter().flat_map(|args| args.limits.iter().map(|limit| rule(args, limit, &private)));
+    let call = call(handler, &private);
+    let mut block = Group::new(
+        Delimiter::Brace,
+        quote! {
+            static __RATELIMIT: #private::Policy = #private::Policy::new(&[#(#rules),*]);
+            #(#inside)*
+            #sig #body
+            #call
+        },
+    );
+    block.set_span(body.span());
+    quote!(#(#outside)* #vis #outer #block)
+}
+
+/// The handler's own signature, but for what goes in and comes out.
+///
+/// Its parts keep their places: the compiler warns of a function that is never used only if it is all the user's.
+fn signature(handler: &Handler, runtime: &Path) -> Signature {
+    let mut sig = handler.sig.clone();
+    sig.asyncness.get_or_insert(Token![async](sig.fn_token.span));
+    sig.inputs = parse_quote! {
+        __ratelimit_request: #runtime::__private::HttpRequest,
+        __ratelimit_payload: #runtime::__private::Payload,
+    };
+    let response = exported(quote!(HttpResponse), runtime, place(&handler.sig));
+    sig.output = parse_quote!(-> #response);
+
+    let mut bounds: Vec<WherePredicate> = Vec::new();
+    for parameter in sig.generics.type_params_mut() {
+        if parameter.bounds.is_empty() {
+            let name = &parameter.ident;
+            bounds.push(parse_quote!(#name: 'static));
+        } else {
+            // Beside the others: clippy has an opinion on bounds in two places.
+            parameter.bounds.push(parse_quote!('static));
+        }
+    }
+    // A type that is no extractor would be an error at the call too, but a bound is reported at the type, and once.
+    // With a lifetime of the handler, it would hold for that one alone, where an extractor needs `'static`.
+    if sig.generics.lifetimes().next().is_none() {
+        bounds.extend(handler.extractors().map(|ty| -> WherePredicate {
+            let end = ty.to_token_stream().into_iter().last().map_or_else(Span::call_site, |token| token.span());
+            let from_request = exported(quote!(FromRequest), runtime, end);
+            parse_quote!(#ty: #from_request)
+        }));
+    }
+    if !bounds.is_empty() {
+        sig.generics.make_where_clause().predicates.extend(bounds);
+    }
+    sig
+}
+
+/// A type of the runtime, at a place of the user's.
+fn exported(name: TokenStream, runtime: &Path, place: Span) -> TokenStream {
+    // Of a path that is not absolute, a lint may think that it is longer than need be. It keeps quiet about macros.
+    let span = if runtime.leading_colon.is_some() { place } else { Span::call_site().located_at(place) };
+    respan(quote!(#runtime::__private::#name), span)
+}
+
+/// Where a handler says what it answers, or else its name.
+fn place(sig: &Signature) -> Span {
+    match &sig.output {
+        ReturnType::Default => sig.ident.span(),
+        ReturnType::Type(_, ty) => ty.span(),
+    }
+}
+
+/// The call of the original, at the place of its return type, where the compiler then reports a type that is no
+/// `Responder`.
+fn call(handler: &Handler, private: &TokenStream) -> TokenStream {
+    let sig = &handler.sig;
+    let name = &sig.ident;
+    let place = place(sig);
+    let arguments = sig.generics.params.iter().filter_map(|parameter| match parameter {
+        GenericParam::Type(parameter) => Some(&parameter.ident),
+        GenericParam::Const(parameter) => Some(&parameter.ident),
+        GenericParam::Lifetime(_) => None,
+    });
+    let mut arguments = arguments.peekable();
+    let turbofish = arguments.peek().is_some().then(|| quote!(::<#(#arguments),*>));
+    let original = respan(quote!(#name #turbofish), name.span().located_at(place));
+    let call = quote!(#private::limited(&__RATELIMIT, __ratelimit_request, __ratelimit_payload, #original).await);
+    respan(call, Span::call_site().located_at(place))
+}
+
+/// One rule of the policy: what differs from `Rule::new`, and the scope for the reader.
+fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> TokenStream {
+    // A parameter of a closure must not hide a function of the user that is called `request`.
+    let request = Ident::new("request", Span::mixed_site());
+    let state = Ident::new("state", Span::mixed_site());
+    let scopes = args.scopes.iter().map(|scope| match scope {
+        Scope::Ip => quote!(#private::Scope::Ip),
+        Scope::User => quote!(#private::Scope::User),
+        Scope::Global => quote!(#private::Scope::Global),
+        Scope::Header(name) => quote!(#private::Scope::Header(#name)),
+        Scope::Function(path) => {
+            let name = plain(path);
+            quote!(#private::Scope::Function(#name, |#request| #private::scope(#request, #path)))
+        }
+    });
+    let key = args.key.as_ref().map(|key| match key {
+        Key::Literal(key) => quote!(.key(#key)),
+        Key::Function(path) => {
+            let name = plain(path);
+            quote!(.key_function(#name, |#request| #private::scope(#request, #path)))
+        }
+    });
+    let over_limit = args.over_limit.as_ref().map(|over_limit| match over_limit {
+        OverLimit::Allow => quote!(.shadow()),
+        OverLimit::Function(path) => {
+            quote!(.over_limit(|#request, #state| #private::respond(#request, #state, #path)))
+        }
+    });
+    let headers = (!args.send_x_headers).then(|| quote!(.without_x_headers()));
+    let on_store_error = args.on_store_error.as_ref().map(|answer| {
+        let answer = match answer {
+            OnStoreError::Local => quote!(Local),
+            OnStoreError::Allow => quote!(Allow),
+            OnStoreError::Deny => quote!(Deny),
+        };
+        quote!(.on_store_error(#private::OnStoreError::#answer))
+    });
+    let limit = new_limit(limit, per, private);
+    quote! {
+        #private::Rule::new(#limit).scope(&[#(#scopes),*]) #key #over_limit #headers #on_store_error
+    }
+}
+
+/// The limit, at the place of the first `const` in it: there the compiler reports a value out of range.
+fn new_limit(limit: &Number, per: &Number, private: &TokenStream) -> TokenStream {
+    let number = |number: &Number| match number {
+        Number::Literal(number, span) => {
+            let mut literal = Literal::u32_unsuffixed(*number);
+            literal.set_span(*span);
+            literal.into_token_stream()
+        }
+        Number::Const(path) => quote_spanned!(path.span()=> #path as i128),
+    };
+    let place = match (limit, per) {
+        (Number::Const(path), _) | (_, Number::Const(path)) => path.span(),
+        _ => Span::call_site(),
+    };
+    let (limit, per) = (number(limit), number(per));
+    let new = respan(quote!(#private::Limit::new), Span::call_site().located_at(place));
+    quote_spanned!(place=> #new(#limit, #per))
+}
+
+/// The same tokens, elsewhere for the compiler's messages.
+fn respan(tokens: TokenStream, span: Span) -> TokenStream {
+    let respan = |mut token: TokenTree| {
+        token.set_span(span);
+        token
+    };
+    tokens.into_iter().map(respan).collect()
+}

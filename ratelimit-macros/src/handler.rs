@@ -1,0 +1,196 @@
+//! The function below the attribute: what it must be, and where its other attributes go.
+
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use quote::{ToTokens, TokenStreamExt as _};
+use syn::parse::{Parse, ParseStream};
+use syn::{Attribute, Error, FnArg, Path, Result, Safety, Signature, Type, Visibility};
+
+use crate::Errors;
+
+/// Actix implements its `Handler` for functions of so many arguments.
+const MOST_ARGUMENTS: usize = 16;
+
+/// A function, sorted for its two halves. The body is never parsed: it is not ours to understand.
+pub(crate) struct Handler {
+    /// The attributes of the function that Actix calls.
+    pub(crate) outside: Vec<Attribute>,
+    /// The attributes of the function as it was written.
+    pub(crate) inside: Vec<Attribute>,
+    /// The other `#[ratelimit]`, from top to bottom.
+    pub(crate) limits: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) sig: Signature,
+    pub(crate) body: Group,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Outside,
+    Inside,
+    Limits,
+}
+
+impl Place {
+    /// Whether an attribute is about the function that Actix calls and others see, or about the one that was written.
+    ///
+    /// Lint levels hold in all of an item, so outside they reach the inner function too; written twice, an `expect`
+    /// would be unfulfilled once. A `deprecated` function would be reported where the outer one calls it. `cfg_attr`
+    /// never gets here: the compiler replaces it before it calls an attribute.
+    fn of(path: &Path) -> Self {
+        let name = path.segments.last().map(|last| last.ident.to_string());
+        match name.as_deref().unwrap_or_default() {
+            "ratelimit" => Self::Limits,
+            // Actix's own, which may be written by path.
+            "get" | "post" | "put" | "delete" | "head" | "connect" | "options" | "trace" | "patch" => Self::Outside,
+            "route" | "routes" => Self::Outside,
+            "allow" | "warn" | "deny" | "forbid" | "expect" => Self::Outside,
+            "doc" | "cfg" | "deprecated" | "must_use" => Self::Outside,
+            _ => Self::Inside,
+        }
+    }
+}
+
+impl Parse for Handler {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        let vis = input.parse()?;
+        let keyword = input.cursor().ident().map(|(keyword, _)| keyword);
+        let sig = input.parse().map_err(|error| match keyword {
+            Some(keyword) => no_function(&keyword.to_string()).map_or(error, |it| Error::new(keyword.span(), it)),
+            None => error,
+        })?;
+        let body = match input.parse()? {
+            TokenTree::Group(body) if body.delimiter() == Delimiter::Brace => body,
+            token => return Err(Error::new(token.span(), "a handler needs a body: `#[ratelimit]` wraps it")),
+        };
+        let (mut outside, mut inside, mut limits) = (Vec::new(), Vec::new(), Vec::new());
+        for attribute in attributes {
+            match Place::of(attribute.path()) {
+                Place::Outside => outside.push(attribute),
+                Place::Inside => inside.push(attribute),
+                Place::Limits => limits.push(attribute),
+            }
+        }
+        Ok(Self { outside, inside, limits, vis, sig, body })
+    }
+}
+
+/// What to say where something else begins with this keyword.
+fn no_function(keyword: &str) -> Option<String> {
+    match keyword {
+        "impl" | "trait" | "mod" => {
+            Some(format!("`#[ratelimit]` goes on a handler function: write it on each one in this `{keyword}`"))
+        }
+        "struct" | "enum" | "union" | "type" | "static" | "use" | "macro_rules" => {
+            Some(format!("`#[ratelimit]` goes on a handler function, not on this `{keyword}`"))
+        }
+        _ => None,
+    }
+}
+
+impl Handler {
+    /// Checks what the compiler would refuse in the output, in words that do not fit the input.
+    pub(crate) fn check(&self, errors: &mut Errors) {
+        let sig = &self.sig;
+        for attribute in self.inside.iter().filter(|attribute| is_utoipa(attribute.path())) {
+            let message =
+                "write this above `#[ratelimit]`: it reads the arguments of the handler, which are hidden here";
+            errors.push(attribute.path(), message);
+        }
+        if let Some(token) = &sig.constness {
+            errors.push(token, "a handler cannot be `const`: remove it");
+        }
+        if let Safety::Unsafe(token) = &sig.safety {
+            errors.push(token, "a handler cannot be `unsafe`, Actix calls it: put an `unsafe` block in its body");
+        }
+        if let Some(abi) = &sig.abi {
+            errors.push(abi, "a handler cannot be `extern`, Actix calls it from Rust: remove it");
+        }
+        for argument in &sig.inputs {
+            match argument {
+                FnArg::Receiver(receiver) => {
+                    let message = "a handler has no `self`: take what it needs as an argument, such as `web::Data<…>`";
+                    errors.push(receiver, message);
+                }
+                FnArg::Typed(argument) => check_type(&argument.ty, errors),
+            }
+        }
+        if let Some(argument) = self.extractors().nth(MOST_ARGUMENTS) {
+            let message = "Actix calls handlers of up to 16 arguments: join some in a tuple, which is an extractor too";
+            errors.push(argument, message);
+        }
+    }
+
+    /// The types of the arguments. One that a `cfg` may remove is left out, as a `where` clause cannot follow it.
+    pub(crate) fn extractors(&self) -> impl Iterator<Item = &Type> {
+        self.sig.inputs.iter().filter_map(|argument| match argument {
+            FnArg::Typed(argument) if !argument.attrs.iter().any(|it| it.path().is_ident("cfg")) => Some(&*argument.ty),
+            _ => None,
+        })
+    }
+}
+
+fn is_utoipa(path: &Path) -> bool {
+    path.segments.last().is_some_and(|last| last.ident == "path")
+}
+
+fn check_type(ty: &Type, errors: &mut Errors) {
+    if let Type::Reference(reference) = ty
+        && reference.lifetime.is_none()
+    {
+        errors.push(ty, "a handler takes its arguments by value: remove the `&`");
+    }
+    if let Some(token) = find_impl(ty.to_token_stream()) {
+        let message = "Actix cannot tell the type of this argument: name it, or a type parameter of the handler";
+        errors.push(token, message);
+    }
+}
+
+fn find_impl(tokens: TokenStream) -> Option<TokenTree> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Group(group) => find_impl(group.stream()),
+        TokenTree::Ident(ref ident) if ident == "impl" => Some(token),
+        _ => None,
+    })
+}
+
+/// The function as it was written, but for its limits.
+impl ToTokens for Handler {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        tokens.append_all(self.outside.iter().chain(&self.inside));
+        self.vis.to_tokens(tokens);
+        self.sig.to_tokens(tokens);
+        self.body.to_tokens(tokens);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn attributes_are_sorted() {
+        let handler: Handler = parse_quote! {
+            /// Documented.
+            #[get("/")]
+            #[ratelimit("10/s")]
+            #[actix_web::post("/")]
+            #[routes]
+            #[cfg(unix)]
+            #[expect(unused_variables)]
+            #[tracing::instrument(fields(id = body.id))]
+            #[inline]
+            #[deprecated]
+            #[ratelimit_runtime::ratelimit("1000/h")]
+            async fn handler() {}
+        };
+        let names = |attributes: &[Attribute]| -> Vec<String> {
+            attributes.iter().map(|it| it.path().to_token_stream().to_string().replace(' ', "")).collect()
+        };
+        assert_eq!(names(&handler.outside), ["doc", "get", "actix_web::post", "routes", "cfg", "expect", "deprecated"]);
+        assert_eq!(names(&handler.inside), ["tracing::instrument", "inline"]);
+        assert_eq!(names(&handler.limits), ["ratelimit", "ratelimit_runtime::ratelimit"]);
+    }
+}

@@ -1,0 +1,198 @@
+//! The attribute of [`ratelimit-runtime`](https://docs.rs/ratelimit-runtime), which exports it as
+//! `ratelimit_runtime::ratelimit`. Use it from there: its output names that crate.
+
+mod args;
+mod expand;
+mod handler;
+mod rate;
+mod value;
+
+use std::fmt::Display;
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote};
+use syn::spanned::Spanned as _;
+use syn::{Error, Result};
+
+use crate::args::Args;
+use crate::handler::Handler;
+
+/// Limits how often a handler of Actix Web runs.
+///
+/// Requests are counted before any extractor runs. One over the limit is answered with a 429, and its body is never
+/// read; for any other, the handler runs as if the attribute were not there.
+///
+/// ```ignore
+/// use actix_web::{Responder, get};
+/// use ratelimit_runtime::ratelimit;
+///
+/// #[get("/quote")]
+/// #[ratelimit(limit = 300, per = 300, scope = "ip")]
+/// async fn quote() -> impl Responder {
+///     "Simplicity is prerequisite for reliability."
+/// }
+/// ```
+///
+/// (The examples on this page are not run: they need `ratelimit-runtime`, which itself needs this crate.)
+///
+/// # Arguments
+///
+/// | argument | value | default |
+/// |---|---|---|
+/// | `limit` | how many requests pass in a window | required, unless there is a rate string |
+/// | `per` | how long a window is | `300` seconds |
+/// | a rate string, without a name | both of them, once or several times | |
+/// | `scope` | whom a counter is for | `"ip"` |
+/// | `key` | what is counted | this handler |
+/// | `over_limit` | what answers instead of the 429 | the 429 |
+/// | `send_x_headers` | whether answers have `X-RateLimit-*` headers | `true` |
+/// | `on_store_error` | what to do when the store fails | the limiter's setting |
+/// | `crate` | where the runtime is | `::ratelimit_runtime` |
+///
+/// **`limit`**: from 1 to 4294967295 requests; an integer, or the path of an integer `const`.
+///
+/// **`per`**: from 1 second to 2147483647, which is 68 years. An integer is seconds, and so is a `const`, which is
+/// given by its path. Text is a duration, such as `"90s"`, `"5m"`, `"1h 30m"` or `"2 weeks"`.
+///
+/// **A rate string** such as `"300/5m"` or `"10 per second"`, in place of `limit` and `per`. The grammar is that of
+/// Flask-Limiter, `count [per|/] [n] [second|minute|hour|day|week|month|year][s]`, with `s`, `m`, `h` and `d` as short
+/// units. A month is 30 days, a year 365. Several are joined by `;` or `,`: `"10/second; 1000/hour"`. A request passes
+/// if all of them let it.
+///
+/// **`scope`**: each value of it has a counter of its own.
+///
+/// | scope | counts |
+/// |---|---|
+/// | `"ip"` | each address of a client |
+/// | `"user"` | each user, as the limiter's user function says |
+/// | `"global"` | all requests together |
+/// | `"header:X-Api-Key"` | each value of a header |
+/// | `tenant` | each result of a [function](#functions); a request for which it returns `None` is not counted |
+/// | `"ip+user"`, `["ip", tenant]` | each combination; `"global"` cannot be part of one |
+///
+/// **`key`**: `key = "search"` is a name. Rules with the same name, limit, window and scopes share their counters,
+/// whichever handlers they stand on. The path of a [function](#functions) gives a name for each request.
+///
+/// **`over_limit`**: the path of a [function](#functions), or `"allow"`: requests are counted and reported in the
+/// headers, and none is refused.
+///
+/// **`send_x_headers`**: `true` or `false`. The middleware `RateLimitHeaders` is what writes the headers.
+///
+/// **`on_store_error`**: `"local"` counts in the memory of the process until the store is back, `"allow"` lets every
+/// request pass, `"deny"` answers 503.
+///
+/// **`crate`**: a path, with or without quotes, for a runtime that is renamed or exported by another crate.
+///
+/// # Functions
+///
+/// A function for `scope` or `key` is plain, `fn(&HttpRequest) -> T`, or is written as a handler is, with extractors:
+/// `async fn tenant(claims: Claims) -> String`. One for `over_limit` has a `&RateLimitState` as its second argument,
+/// or is a handler too. Extractors that read the body are given none.
+///
+/// ```ignore
+/// #[ratelimit("100/m", scope = ["ip", tenant], over_limit = sorry)]
+/// async fn search(query: web::Query<Search>) -> Result<impl Responder, Error> { /* … */ }
+///
+/// async fn tenant(claims: Claims) -> String { claims.tenant }
+///
+/// fn sorry(_: &HttpRequest, state: &RateLimitState) -> impl Responder { /* … */ }
+/// ```
+///
+/// # Other attributes
+///
+/// *Several `#[ratelimit]`* on one handler are one policy, and checked together. Each has its own scope, key and so on:
+///
+/// ```ignore
+/// #[ratelimit("10/second")]
+/// #[ratelimit("1000/day", scope = "user", over_limit = "allow")]
+/// async fn search() -> impl Responder { /* … */ }
+/// ```
+///
+/// *Actix's routes*, such as `#[get("/")]` and `#[routes]`, stand above or below. `#[utoipa::path]` stands above,
+/// because it reads the arguments of the handler.
+///
+/// *Below, most others* apply to the handler as it is written, so that `#[tracing::instrument(fields(id = body.id))]`
+/// finds its arguments. Documentation, lint levels, `deprecated` and `must_use` apply to the function as a whole, and
+/// an attribute in a `cfg_attr` goes where it would go without.
+///
+/// # What comes out
+///
+/// One function, of the same name, with the handler in it unchanged:
+///
+/// ```ignore
+/// async fn quote(
+///     __ratelimit_request: ::ratelimit_runtime::__private::HttpRequest,
+///     __ratelimit_payload: ::ratelimit_runtime::__private::Payload,
+/// ) -> ::ratelimit_runtime::__private::HttpResponse {
+///     static __RATELIMIT: ::ratelimit_runtime::__private::Policy = /* the rules, as constants */;
+///     async fn quote() -> impl Responder {
+///         "Simplicity is prerequisite for reliability."
+///     }
+///     ::ratelimit_runtime::__private::limited(&__RATELIMIT, __ratelimit_request, __ratelimit_payload, quote).await
+/// }
+/// ```
+///
+/// A `where` clause is added that each argument of the handler is an extractor, and each type parameter `'static`.
+/// Within an `impl` block, the handler and the arguments of the attribute cannot say `Self`, and name the type instead.
+///
+/// # Errors
+///
+/// Every mistake is an error of compilation at the token that makes it, and all are reported at once. Among them: an
+/// argument that is unknown, repeated or of the wrong kind; a number out of range; a unit or a scope that does not
+/// exist; the same rule twice on one handler; a handler that has `self`, borrows its arguments, leaves a type to
+/// `impl Trait`, has more than 16 arguments, or is `const`, `unsafe` or `extern`; an argument that is no extractor, and
+/// a result that is no `Responder`.
+#[proc_macro_attribute]
+pub fn ratelimit(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    output(arguments.into(), item.into()).into()
+}
+
+fn output(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let mut policy = vec![Args::parse(arguments, Span::call_site(), &mut errors)];
+    let Some(handler) = errors.keep(syn::parse2::<Handler>(item.clone())) else {
+        return quote!(#errors #item);
+    };
+    for attribute in &handler.limits {
+        if let Some(list) = errors.keep(attribute.meta.require_list()) {
+            policy.push(Args::parse(list.tokens.clone(), attribute.path().span(), &mut errors));
+        }
+    }
+    handler.check(&mut errors);
+    let runtime = Args::check_together(&policy, &mut errors);
+    if errors.is_empty() {
+        expand::expand(&handler, &policy, &runtime)
+    } else {
+        // The handler is there without its limits, so that no error follows from its absence.
+        quote!(#errors #handler)
+    }
+}
+
+/// Everything that is wrong, to be reported at once.
+#[derive(Default)]
+struct Errors(Vec<Error>);
+
+impl Errors {
+    fn push(&mut self, tokens: impl ToTokens, message: impl Display) {
+        self.0.push(Error::new_spanned(tokens, message));
+    }
+
+    fn add(&mut self, error: Error) {
+        self.0.push(error);
+    }
+
+    /// What a result holds, if it is no error.
+    fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl ToTokens for Errors {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        tokens.extend(self.0.iter().map(Error::to_compile_error));
+    }
+}

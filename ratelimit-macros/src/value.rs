@@ -1,0 +1,261 @@
+//! What stands to the right of each `=`: the forms it may have, and what to say about any other.
+
+use std::fmt::{self, Display};
+
+use proc_macro2::Span;
+use quote::ToTokens;
+use syn::spanned::Spanned as _;
+use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path, Result, UnOp};
+
+use crate::Errors;
+use crate::rate::{self, LIMIT, Range, WINDOW};
+
+pub(crate) enum Number {
+    Literal(u32, Span),
+    /// An integer `const`, whose range the output asserts.
+    Const(ExprPath),
+}
+
+pub(crate) enum Scope {
+    Ip,
+    User,
+    Global,
+    /// In lower case.
+    Header(String),
+    Function(ExprPath),
+}
+
+pub(crate) enum Key {
+    Literal(LitStr),
+    Function(ExprPath),
+}
+
+pub(crate) enum OverLimit {
+    Allow,
+    Function(ExprPath),
+}
+
+pub(crate) enum OnStoreError {
+    Local,
+    Allow,
+    Deny,
+}
+
+impl Number {
+    pub(crate) fn limit(value: &Expr) -> Result<Self> {
+        let message = match text(value) {
+            Some(text) if text.value().parse::<u32>().is_ok() => {
+                format!("write the number without quotes: `limit = {}`", text.value())
+            }
+            Some(_) => "write a number; a rate stands alone, as in `#[ratelimit(\"300/5m\")]`".to_owned(),
+            None => "write a whole number, or the path of an integer `const`".to_owned(),
+        };
+        Self::parse(value, &LIMIT, &message)
+    }
+
+    pub(crate) fn per(value: &Expr) -> Result<Self> {
+        if let Some(text) = text(value) {
+            let seconds = rate::duration(&text.value());
+            let seconds = seconds.map_err(|message| Error::new_spanned(value, message))?;
+            return Ok(Self::Literal(seconds, text.span()));
+        }
+        let message = "write whole seconds, a duration such as \"5m\", \
+                       or the path of an integer `const` of seconds";
+        Self::parse(value, &WINDOW, message)
+    }
+
+    fn parse(value: &Expr, range: &Range, otherwise: &str) -> Result<Self> {
+        let message = match value {
+            Expr::Path(path) => return Ok(Self::Const(path.clone())),
+            Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => match integer(int, range) {
+                Ok(number) => return Ok(Self::Literal(number, int.span())),
+                Err(message) => message,
+            },
+            Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => range.too_small(),
+            _ => otherwise.to_owned(),
+        };
+        Err(Error::new_spanned(value, message))
+    }
+
+    pub(crate) fn span(&self) -> Span {
+        match self {
+            Self::Literal(_, span) => *span,
+            Self::Const(path) => path.span(),
+        }
+    }
+}
+
+fn integer(int: &LitInt, range: &Range) -> rate::Result<u32> {
+    const TYPES: [&str; 12] = ["u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize"];
+    let digits = int.base10_digits();
+    match int.suffix() {
+        "" => range.parse(digits),
+        suffix if TYPES.contains(&suffix) => range.parse(digits),
+        "s" | "m" | "h" | "d" => Err(format!("a unit goes in quotes: \"{int}\"")),
+        suffix => Err(format!("`{suffix}` is no type of integers: write `{digits}`")),
+    }
+}
+
+impl Scope {
+    /// Every scope that is joined in one value, by a `+` or in an array.
+    pub(crate) fn all(value: &Expr, errors: &mut Errors) -> Vec<Self> {
+        let values = match value {
+            Expr::Array(array) if array.elems.is_empty() => {
+                errors.push(value, "name a scope, as in `scope = \"ip\"`");
+                Vec::new()
+            }
+            Expr::Array(array) => array.elems.iter().cloned().map(bare).collect(),
+            _ => vec![value.clone()],
+        };
+        let mut scopes: Vec<Self> = Vec::new();
+        for value in &values {
+            for scope in errors.keep(Self::joined(value)).unwrap_or_default() {
+                if scopes.iter().any(|other| other.to_string() == scope.to_string()) {
+                    let message = format!("the scope {scope} is joined twice: keep one of them");
+                    errors.push(value, message);
+                } else {
+                    scopes.push(scope);
+                }
+            }
+        }
+        if scopes.len() > 1 && scopes.iter().any(|scope| matches!(scope, Self::Global)) {
+            let message = "\"global\" counts all requests together, and cannot be joined: \
+                           remove it, or the others";
+            errors.push(value, message);
+        }
+        scopes
+    }
+
+    fn joined(value: &Expr) -> Result<Vec<Self>> {
+        if let Expr::Path(path) = value {
+            return Ok(vec![Self::Function(path.clone())]);
+        }
+        let Some(text) = text(value) else {
+            let message = "write \"ip\", \"user\", \"global\", \"header:X-Api-Key\", \
+                           the path of a function, or several of them as in [\"ip\", tenant]";
+            return Err(Error::new_spanned(value, message));
+        };
+        let scopes = text.value().split('+').map(Self::word).collect::<rate::Result<_>>();
+        scopes.map_err(|message| Error::new_spanned(value, message))
+    }
+
+    fn word(word: &str) -> rate::Result<Self> {
+        match word.trim() {
+            "ip" => Ok(Self::Ip),
+            "user" => Ok(Self::User),
+            "global" => Ok(Self::Global),
+            word => match word.strip_prefix("header:").map(str::trim) {
+                Some(name) if is_header_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
+                Some("") => Err("name the header, as in \"header:X-Api-Key\"".to_owned()),
+                Some(name) => Err(format!("`{name}` is no header name: one is \"X-Api-Key\"")),
+                None => Err(format!(
+                    "there is no scope `{word}`: write \"ip\", \"user\", \"global\", \
+                     \"header:X-Api-Key\", several joined as in \"ip+user\", \
+                     or the path of a function without quotes"
+                )),
+            },
+        }
+    }
+}
+
+/// A `token` of RFC 9110.
+fn is_header_name(name: &str) -> bool {
+    let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_tchar)
+}
+
+impl Key {
+    pub(crate) fn parse(value: &Expr) -> Result<Self> {
+        let message = match (value, text(value)) {
+            (Expr::Path(path), _) => return Ok(Self::Function(path.clone())),
+            (_, Some(text)) if !text.value().trim().is_empty() => {
+                return Ok(Self::Literal(text.clone()));
+            }
+            (_, Some(_)) => "the key is empty: name what is counted, as in `key = \"search\"`",
+            _ => "write a name in quotes, as in `key = \"search\"`, or the path of a function",
+        };
+        Err(Error::new_spanned(value, message))
+    }
+}
+
+impl OverLimit {
+    pub(crate) fn parse(value: &Expr) -> Result<Self> {
+        match (value, text(value)) {
+            (Expr::Path(path), _) => Ok(Self::Function(path.clone())),
+            (_, Some(text)) if text.value() == "allow" => Ok(Self::Allow),
+            _ => {
+                let message = "write the path of a function without quotes, or \"allow\"";
+                Err(Error::new_spanned(value, message))
+            }
+        }
+    }
+}
+
+impl OnStoreError {
+    pub(crate) fn parse(value: &Expr) -> Result<Self> {
+        match text(value).map(LitStr::value).as_deref() {
+            Some("local") => Ok(Self::Local),
+            Some("allow") => Ok(Self::Allow),
+            Some("deny") => Ok(Self::Deny),
+            _ => Err(Error::new_spanned(value, "write \"local\", \"allow\" or \"deny\"")),
+        }
+    }
+}
+
+pub(crate) fn boolean(value: &Expr) -> Result<bool> {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Bool(bool), .. }) => Ok(bool.value),
+        _ => Err(Error::new_spanned(value, "write `true` or `false`")),
+    }
+}
+
+/// A path of modules, with or without quotes.
+pub(crate) fn module(value: &Expr) -> Result<Path> {
+    let path = match value {
+        Expr::Path(path) if path.qself.is_none() => Some(path.path.clone()),
+        _ => text(value).and_then(|text| text.parse_with(Path::parse_mod_style).ok()),
+    };
+    path.ok_or_else(|| Error::new_spanned(value, "write a path, as in `crate = ::ratelimit_runtime`"))
+}
+
+pub(crate) fn text(value: &Expr) -> Option<&LitStr> {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text),
+        _ => None,
+    }
+}
+
+/// An expression without the invisible group in which a fragment of `macro_rules!` comes.
+pub(crate) fn bare(mut expr: Expr) -> Expr {
+    while let Expr::Group(group) = expr {
+        expr = *group.expr;
+    }
+    expr
+}
+
+/// A path as a person writes it, without the spaces of a token stream.
+pub(crate) fn plain(path: &impl ToTokens) -> String {
+    path.to_token_stream().to_string().replace(' ', "")
+}
+
+impl Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(number, _) => number.fmt(f),
+            Self::Const(path) => f.write_str(&plain(path)),
+        }
+    }
+}
+
+/// As it is written: words in quotes, functions without.
+impl Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip => f.write_str("\"ip\""),
+            Self::User => f.write_str("\"user\""),
+            Self::Global => f.write_str("\"global\""),
+            Self::Header(name) => write!(f, "\"header:{name}\""),
+            Self::Function(path) => write!(f, "`{}`", plain(path)),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! How a limiter is set up.
+
+use std::{fmt, sync::Once, time::Duration};
+
+use crate::{
+    client_ip::{ClientIp, TrustedProxies},
+    clock::Clock,
+    error::Error,
+    function::ScopeFunction,
+    limiter::{Limiter, RateLimiter, Store},
+    policy::OnStoreError,
+    scope::{Clients, UserFunction},
+    store::memory::MemoryStore,
+};
+
+/// Settings of a [`RateLimiter`]; each has a default that is safe for a server that clients reach directly.
+///
+/// ```
+/// use std::time::Duration;
+/// use actix_web::HttpRequest;
+/// use ratelimit_runtime::{OnStoreError, RateLimiter, TrustedProxies};
+///
+/// # fn main() -> Result<(), ratelimit_runtime::Error> {
+/// let limiter = RateLimiter::builder()
+///     .prefix("shop")
+///     .deadline(Duration::from_millis(50))
+///     .on_store_error(OnStoreError::Deny)
+///     .trusted_proxies(TrustedProxies::networks(["10.0.0.0/8"])?)
+///     .user(|request: &HttpRequest| request.headers().get("x-user")?.to_str().ok().map(str::to_owned))
+///     .connect("redis://127.0.0.1/")?;
+/// # drop(limiter);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub struct RateLimiterBuilder {
+    prefix: String,
+    deadline: Duration,
+    on_store_error: OnStoreError,
+    capacity: usize,
+    clock: Clock,
+    ip: ClientIp,
+    user: Option<Box<UserFunction>>,
+}
+
+impl Default for RateLimiterBuilder {
+    fn default() -> Self {
+        Self {
+            prefix: "rate-limit".to_owned(),
+            deadline: Duration::from_millis(100),
+            on_store_error: OnStoreError::default(),
+            capacity: 1_000_000,
+            clock: Clock::default(),
+            ip: ClientIp { trusted: None, ipv6_prefix: 64 },
+            user: None,
+        }
+    }
+}
+
+impl RateLimiterBuilder {
+    /// The first part of every key in Redis; `rate-limit` unless set. Applications that share a Redis and not
+    /// their limits have different ones.
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// How long a check may take before the store counts as failed; 100 milliseconds unless set, at least 1, at most
+    /// an hour. It covers everything, connecting included.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline.clamp(Duration::from_millis(1), Duration::from_secs(3600));
+        self
+    }
+
+    /// What to do with a request when the store fails; [`OnStoreError::Local`] unless set. A rule's own
+    /// `on_store_error` goes before this.
+    pub fn on_store_error(mut self, on_store_error: OnStoreError) -> Self {
+        self.on_store_error = on_store_error;
+        self
+    }
+
+    /// How many counters the in-memory store holds; 1,000,000 unless set, which takes up to 34 MB.
+    ///
+    /// Past it, a new counter takes the place of the one, among sixteen, that has counted the fewest requests:
+    /// a flood of new keys makes the store forget clients that have hardly called, not those at their limit.
+    /// Near it, this can befall a few in ten thousand counters. The same bound holds for the counters that
+    /// stand in for a failing store.
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// The clock of the in-memory store; the system's unless set. Redis goes by its own.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The proxies that may say what the client's address is; none unless set, and then `scope = "ip"` is the
+    /// address of whoever connected.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.ip.trusted = Some(proxies);
+        self
+    }
+
+    /// How many leading bits of an IPv6 address stand for one client; 64 unless set, since that much is given to
+    /// every customer of a provider. More than 128 is 128.
+    pub fn ipv6_prefix(mut self, bits: u8) -> Self {
+        self.ip.ipv6_prefix = bits;
+        self
+    }
+
+    /// Who the user of a request is, for `scope = "user"`: a plain function of `&HttpRequest`, or one written
+    /// like an Actix handler, with extractors. `None` counts the request for its address.
+    ///
+    /// Without this, a handler with `scope = "user"` answers 500 and logs what is missing.
+    pub fn user<F, Marker>(mut self, function: F) -> Self
+    where
+        F: ScopeFunction<Marker> + Send + Sync + 'static,
+    {
+        self.user = Some(Clients::user_function(function));
+        self
+    }
+
+    /// A limiter that counts in this process's memory.
+    #[must_use]
+    pub fn in_memory(self) -> RateLimiter {
+        let store = Store::Memory(MemoryStore::new(self.capacity));
+        self.build(store)
+    }
+
+    /// A limiter with the store of `url`: see [`RateLimiter::connect`].
+    ///
+    /// # Errors
+    /// [`Error::Url`], naming the part of `url` that makes no sense.
+    pub fn connect(self, url: &str) -> Result<RateLimiter, Error> {
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        match scheme {
+            "memory" if url == "memory://" => Ok(self.in_memory()),
+            "memory" => Err(Error::Url { part: "path", reason: "write memory:// with nothing after it".to_owned() }),
+            "redis" | "rediss" | "redis+unix" | "unix" | "valkey" | "valkeys" | "valkey+unix" => self.redis(url),
+            _ => Err(Error::Url {
+                part: "scheme",
+                reason: format!(
+                    "`{}` is none of memory://, redis://, rediss://, redis+unix://, unix://",
+                    scheme.escape_debug()
+                ),
+            }),
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    fn redis(mut self, url: &str) -> Result<RateLimiter, Error> {
+        use crate::{fallback::Fallback, store::redis::RedisStore};
+
+        let store = RedisStore::new(url, std::mem::take(&mut self.prefix), self.deadline)?;
+        let store = Store::Redis(store, Fallback::new(self.on_store_error, self.capacity));
+        Ok(self.build(store))
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn redis(self, _: &str) -> Result<RateLimiter, Error> {
+        Err(Error::Url {
+            part: "scheme",
+            reason: "Redis is the cargo feature `redis` of ratelimit-runtime; switch it on, or write memory://"
+                .to_owned(),
+        })
+    }
+
+    fn build(self, store: Store) -> RateLimiter {
+        let clients = Clients { ip: self.ip, user: self.user, reported: Once::new() };
+        RateLimiter::new(Limiter { store, clock: self.clock, clients })
+    }
+}
+
+impl fmt::Debug for RateLimiterBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimiterBuilder")
+            .field("prefix", &self.prefix)
+            .field("deadline", &self.deadline)
+            .field("on_store_error", &self.on_store_error)
+            .field("capacity", &self.capacity)
+            .field("clock", &self.clock)
+            .field("ip", &self.ip)
+            .field("user", &self.user.is_some())
+            .finish()
+    }
+}

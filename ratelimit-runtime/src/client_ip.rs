@@ -1,0 +1,192 @@
+//! The client's address, also behind trusted proxies.
+//!
+//! A forwarding header is a list to which each proxy appends on the right whom it was called by. So it is read
+//! from the right, and only as far as the proxies that wrote it are trusted: what stands left of that is what
+//! the client wrote.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use actix_web::{HttpRequest, http::header::HeaderName};
+use ipnet::{IpNet, Ipv4Net};
+
+use crate::{error::Error, key::Address};
+
+const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The header in which the trusted proxies name the client. Exactly one is read: with both, a client could
+/// write the one that the proxies pass through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardingHeader {
+    /// `X-Forwarded-For: 192.0.2.60, 10.0.0.1`
+    #[default]
+    XForwardedFor,
+    /// `Forwarded: for=192.0.2.60;proto=https, for="[2001:db8::1]:4711"` (RFC 7239)
+    Forwarded,
+}
+
+/// Which proxies in front of this server may say what a client's address is.
+///
+/// ```
+/// use ratelimit_runtime::{ForwardingHeader, RateLimiter, TrustedProxies};
+///
+/// # fn main() -> Result<(), ratelimit_runtime::Error> {
+/// let proxies = TrustedProxies::networks(["10.0.0.0/8", "fd00::/8"])?.header(ForwardingHeader::Forwarded);
+/// let limiter = RateLimiter::builder().trusted_proxies(proxies).in_memory();
+/// # drop(limiter);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct TrustedProxies {
+    trust: Trust,
+    header: ForwardingHeader,
+}
+
+#[derive(Clone, Debug)]
+enum Trust {
+    Networks(Vec<IpNet>),
+    Hops(usize),
+}
+
+impl TrustedProxies {
+    /// Proxies with an address in one of `networks`: each an address (`10.0.0.1`) or a network in CIDR notation
+    /// (`10.0.0.0/8`). The client is the rightmost address in the header that is not in one of them.
+    ///
+    /// # Errors
+    /// [`Error::Network`], naming the first text that is neither.
+    pub fn networks<T: AsRef<str>>(networks: impl IntoIterator<Item = T>) -> Result<Self, Error> {
+        let parse = |text: T| {
+            let text = text.as_ref().trim();
+            let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            network.map(to_canonical).map_err(|_| Error::Network { value: text.to_owned() })
+        };
+        let networks = networks.into_iter().map(parse).collect::<Result<_, _>>()?;
+        Ok(Self { trust: Trust::Networks(networks), header: ForwardingHeader::default() })
+    }
+
+    /// As many proxies as `hops`, whatever their addresses: the client is the entry of that number, counted
+    /// from the right. For a server that can be reached through its proxies alone (on a Unix socket, say), and
+    /// where their number is fixed. Zero trusts none.
+    #[must_use]
+    pub fn hops(hops: usize) -> Self {
+        Self { trust: Trust::Hops(hops), header: ForwardingHeader::default() }
+    }
+
+    /// The header to read; `X-Forwarded-For` unless set.
+    #[must_use]
+    pub fn header(mut self, header: ForwardingHeader) -> Self {
+        self.header = header;
+        self
+    }
+
+    /// The client behind `peer`. Where an entry is no address, the chain ends at the proxy that wrote it.
+    fn client(&self, peer: Option<IpAddr>, request: &HttpRequest) -> Option<IpAddr> {
+        let mut client = peer;
+        match &self.trust {
+            Trust::Networks(networks) => {
+                let trusted = |address: &IpAddr| networks.iter().any(|network| network.contains(address));
+                let mut entries = self.entries(request);
+                while client.as_ref().is_some_and(trusted) {
+                    let Some(Some(address)) = entries.next() else { break };
+                    client = Some(address);
+                }
+            }
+            Trust::Hops(hops) => {
+                for entry in self.entries(request).take(*hops) {
+                    let Some(address) = entry else { break };
+                    client = Some(address);
+                }
+            }
+        }
+        client
+    }
+
+    /// The header's entries from right to left, over all its lines; `None` for what is no address.
+    ///
+    /// Split at every comma, also within quotes: a quote that a client left open must not swallow what the proxies
+    /// appended.
+    fn entries<'a>(&self, request: &'a HttpRequest) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
+        let (name, parse): (_, fn(&str) -> Option<IpAddr>) = match self.header {
+            ForwardingHeader::XForwardedFor => (X_FORWARDED_FOR, node),
+            ForwardingHeader::Forwarded => (FORWARDED, forwarded_for),
+        };
+        let lines: Vec<_> = request.headers().get_all(name).collect();
+        lines
+            .into_iter()
+            .rev()
+            .flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','))
+            .map(move |entry| std::str::from_utf8(entry).ok().and_then(parse))
+    }
+}
+
+/// The address in the `for` parameter of one element of `Forwarded`.
+///
+/// A proxy may pass on what the client chose, in quotes: `host="a,for=192.0.2.1"`. A piece of such a string, which the
+/// split at commas has left with an odd number of quotes, is no element; nor is one with an escape, which could hide
+/// a quote.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let quotes = element.bytes().filter(|&byte| byte == b'"').count();
+    if quotes % 2 == 1 || element.contains('\\') {
+        return None;
+    }
+    let mut quoted = false;
+    let outside_quotes = |char| {
+        quoted ^= char == '"';
+        char == ';' && !quoted
+    };
+    let value = element.split(outside_quotes).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("for").then_some(value)
+    });
+    value.and_then(node)
+}
+
+/// An address with or without a port, brackets or quotes. `unknown` and obfuscated names (`_gazonk`) are none.
+fn node(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"').trim();
+    let address = text
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::from))?;
+    Some(address.to_canonical())
+}
+
+/// Whose address a request counts for, as a limiter is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientIp {
+    pub(crate) trusted: Option<TrustedProxies>,
+    /// The bits of an IPv6 address that tell clients apart: a provider gives each of them a whole network.
+    pub(crate) ipv6_prefix: u8,
+}
+
+impl ClientIp {
+    pub(crate) fn of(&self, request: &HttpRequest) -> Address {
+        let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+        let client = match &self.trusted {
+            Some(trusted) => trusted.client(peer, request),
+            None => peer,
+        };
+        client.map(|address| match address {
+            IpAddr::V4(_) => address,
+            IpAddr::V6(address) => self.network(address).into(),
+        })
+    }
+
+    fn network(&self, address: Ipv6Addr) -> Ipv6Addr {
+        let host_bits = 128_u32.saturating_sub(self.ipv6_prefix.into());
+        let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+        Ipv6Addr::from_bits(address.to_bits() & mask)
+    }
+}
+
+/// A network of IPv4 addresses that was written as IPv6 (`::ffff:10.0.0.0/104`), as the addresses are compared.
+fn to_canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let prefix = mapped.prefix_len().checked_sub(96);
+    match (mapped.addr().to_ipv4_mapped(), prefix) {
+        (Some(address), Some(prefix)) => Ipv4Net::new(address, prefix).map_or(network, IpNet::V4),
+        _ => network,
+    }
+}

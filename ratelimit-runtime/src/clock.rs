@@ -1,0 +1,71 @@
+//! The time of the in-memory store.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+/// Where the in-memory store, and the in-memory counters that stand in for a failing store, take the time from.
+///
+/// Redis counts by its own clock, which this does not change.
+///
+/// ```
+/// use std::time::Duration;
+/// use ratelimit_runtime::{Clock, RateLimiter};
+///
+/// let clock = Clock::manual(1_700_000_000);
+/// let limiter = RateLimiter::builder().clock(clock.clone()).in_memory();
+/// clock.advance(Duration::from_secs(300)); // the next window, without waiting for it
+/// # drop(limiter);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug, Default)]
+enum Source {
+    #[default]
+    System,
+    /// Milliseconds since the Unix epoch.
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// The clock of the operating system: the default.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock for tests that stands still at `epoch` (seconds since the Unix epoch) until it is moved. Its
+    /// clones move with it.
+    #[must_use]
+    pub fn manual(epoch: u64) -> Self {
+        Self(Source::Manual(Arc::new(AtomicU64::new(epoch.saturating_mul(1000)))))
+    }
+
+    /// Moves a manual clock forward, by whole milliseconds. Does nothing to the system's clock.
+    pub fn advance(&self, by: Duration) {
+        if let Source::Manual(now) = &self.0 {
+            now.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets a manual clock to `epoch` (seconds since the Unix epoch), forward or back. Does nothing to the
+    /// system's clock.
+    pub fn set(&self, epoch: u64) {
+        if let Source::Manual(now) = &self.0 {
+            now.store(epoch.saturating_mul(1000), Ordering::Relaxed);
+        }
+    }
+
+    /// The time since the Unix epoch; zero for a system clock that stands before it.
+    pub(crate) fn now(&self) -> Duration {
+        match &self.0 {
+            Source::System => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            Source::Manual(now) => Duration::from_millis(now.load(Ordering::Relaxed)),
+        }
+    }
+}

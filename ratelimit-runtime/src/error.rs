@@ -1,0 +1,28 @@
+//! What can be wrong with a set-up.
+
+/// A set-up that cannot work, with what to do about it. Never the answer to a request.
+///
+/// ```
+/// use ratelimit_runtime::RateLimiter;
+///
+/// let error = RateLimiter::connect("http://127.0.0.1/").unwrap_err();
+/// assert!(error.to_string().starts_with("store URL: scheme: `http` is none of memory://"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store's URL makes no sense.
+    #[error("store URL: {part}: {reason}")]
+    Url {
+        /// The part of the URL that is wrong, such as `port`.
+        part: &'static str,
+        /// What is wrong with it, and what to write instead.
+        reason: String,
+    },
+    /// A trusted proxy is neither an address nor a network.
+    #[error("trusted proxy `{value}` is neither an address (`10.0.0.1`) nor a network (`10.0.0.0/8`, `fd00::/8`)")]
+    Network {
+        /// The text that was given.
+        value: String,
+    },
+}

@@ -1,0 +1,208 @@
+//! The functions that users name in an attribute, whatever they look like: made one plain function type here.
+//!
+//! A function is either plain, `fn(&HttpRequest) -> T`, or written like any Actix handler: `async`, with
+//! extractors as its arguments. The `Marker` parameter of each trait tells the two apart, and is inferred.
+
+use std::{fmt, future::Future, net::IpAddr, pin::Pin};
+
+use actix_web::{Error, FromRequest, Handler, HttpRequest, HttpResponse, Responder};
+
+use crate::{key::Text, state::RateLimitState};
+
+type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
+
+/// What a user's function gave.
+pub struct Answer<T> {
+    /// The type name of the function, which tells it from others of the same name.
+    pub(crate) function: &'static str,
+    value: Value<T>,
+}
+
+enum Value<T> {
+    /// Of a plain function.
+    Now(Result<T, Error>),
+    /// Of a function with extractors, when they and it have run.
+    Later(Later<T>),
+}
+
+impl<T> Answer<T> {
+    fn now<F>(value: Result<T, Error>) -> Self {
+        Self { function: std::any::type_name::<F>(), value: Value::Now(value) }
+    }
+
+    fn later<F>(value: impl Future<Output = Result<T, Error>> + 'static) -> Self {
+        Self { function: std::any::type_name::<F>(), value: Value::Later(Box::pin(value)) }
+    }
+
+    pub(crate) async fn get(self) -> Result<T, Error> {
+        match self.value {
+            Value::Now(value) => value,
+            Value::Later(value) => value.await,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("function", &self.function).finish_non_exhaustive()
+    }
+}
+
+/// What a scope, key or user function may return: text, a number or an address; an `Option` of one, where
+/// `None` exempts the request (a user function: says that nobody is signed in); or a `Result`, where `Err`
+/// answers the request.
+///
+/// ```
+/// use actix_web::HttpRequest;
+///
+/// /// Counts per tenant; the health check of the load balancer is exempt.
+/// fn tenant(request: &HttpRequest) -> Option<String> {
+///     (request.path() != "/health").then(|| request.connection_info().host().to_owned())
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot name a counter",
+    note = "return a `String`, a `&'static str`, an integer, an `IpAddr`, or an `Option` or `Result` of one of them"
+)]
+pub trait IntoScope {
+    /// The name of the counter; `None` for a request that is not counted.
+    ///
+    /// # Errors
+    /// The error that answers the request.
+    fn into_scope(self) -> Result<Option<Text>, Error>;
+}
+
+impl<T: IntoScope> IntoScope for Option<T> {
+    fn into_scope(self) -> Result<Option<Text>, Error> {
+        self.map_or(Ok(None), T::into_scope)
+    }
+}
+
+impl<T: IntoScope, E: Into<Error>> IntoScope for Result<T, E> {
+    fn into_scope(self) -> Result<Option<Text>, Error> {
+        self.map_err(Into::into)?.into_scope()
+    }
+}
+
+macro_rules! into_scope {
+    ($($type:ty => |$value:ident| $bytes:expr;)*) => { $(
+        impl IntoScope for $type {
+            fn into_scope(self) -> Result<Option<Text>, Error> {
+                let $value = self;
+                Ok(Some(Text::new($bytes)))
+            }
+        }
+    )* };
+}
+
+into_scope! {
+    String => |value| value.as_bytes();
+    &'static str => |value| value.as_bytes();
+    std::borrow::Cow<'static, str> => |value| value.as_bytes();
+    IpAddr => |value| value.to_string().as_bytes();
+    u16 => |value| itoa::Buffer::new().format(value).as_bytes();
+    u32 => |value| itoa::Buffer::new().format(value).as_bytes();
+    u64 => |value| itoa::Buffer::new().format(value).as_bytes();
+    u128 => |value| itoa::Buffer::new().format(value).as_bytes();
+    usize => |value| itoa::Buffer::new().format(value).as_bytes();
+    i32 => |value| itoa::Buffer::new().format(value).as_bytes();
+    i64 => |value| itoa::Buffer::new().format(value).as_bytes();
+}
+
+/// A function that names a counter: `fn(&HttpRequest) -> T`, or an Actix handler whose result is `T`, where
+/// `T:` [`IntoScope`].
+#[diagnostic::on_unimplemented(
+    message = "this function cannot name a counter",
+    note = "a scope, key or user function is `fn(&HttpRequest) -> T`, or `async` with extractors as its arguments",
+    note = "`T` is a `String`, a `&'static str`, an integer, an `IpAddr`, or an `Option` or `Result` of one of them"
+)]
+pub trait ScopeFunction<Marker> {
+    /// Asks the function about `request`.
+    fn ask(&self, request: &HttpRequest) -> Answer<Option<Text>>;
+}
+
+/// A function that answers a request over its limit: `fn(&HttpRequest, &RateLimitState) -> R`, or an Actix
+/// handler, where `R: Responder`.
+#[diagnostic::on_unimplemented(
+    message = "this function cannot answer a request over its limit",
+    note = "an over_limit function is `fn(&HttpRequest, &RateLimitState) -> R`, or `async` with extractors as its \
+            arguments, where `R: Responder`"
+)]
+pub trait OverLimitFunction<Marker> {
+    /// Lets the function answer `request`, which is over the limit as `state` says.
+    fn answer(&self, request: &HttpRequest, state: &RateLimitState) -> Answer<HttpResponse>;
+}
+
+/// Marks plain functions.
+#[derive(Debug)]
+pub struct Plain<R>(std::marker::PhantomData<R>);
+
+/// Marks functions written like Actix handlers.
+#[derive(Debug)]
+pub struct Extracting<Args>(std::marker::PhantomData<Args>);
+
+impl<F, R> ScopeFunction<Plain<R>> for F
+where
+    F: Fn(&HttpRequest) -> R,
+    R: IntoScope,
+{
+    fn ask(&self, request: &HttpRequest) -> Answer<Option<Text>> {
+        Answer::now::<F>(self(request).into_scope())
+    }
+}
+
+impl<F, Args> ScopeFunction<Extracting<Args>> for F
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: IntoScope,
+{
+    fn ask(&self, request: &HttpRequest) -> Answer<Option<Text>> {
+        let (function, request) = (self.clone(), request.clone());
+        Answer::later::<F>(async move {
+            let args = Args::extract(&request).await.map_err(Into::into)?;
+            function.call(args).await.into_scope()
+        })
+    }
+}
+
+impl<F, R> OverLimitFunction<Plain<R>> for F
+where
+    F: Fn(&HttpRequest, &RateLimitState) -> R,
+    R: Responder,
+{
+    fn answer(&self, request: &HttpRequest, state: &RateLimitState) -> Answer<HttpResponse> {
+        Answer::now::<F>(Ok(self(request, state).respond_to(request).map_into_boxed_body()))
+    }
+}
+
+impl<F, Args> OverLimitFunction<Extracting<Args>> for F
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder,
+{
+    fn answer(&self, request: &HttpRequest, _: &RateLimitState) -> Answer<HttpResponse> {
+        let (function, request) = (self.clone(), request.clone());
+        Answer::later::<F>(async move {
+            let args = Args::extract(&request).await.map_err(Into::into)?;
+            Ok(function.call(args).await.respond_to(&request).map_into_boxed_body())
+        })
+    }
+}
+
+/// Called by the attribute's output: a scope or key function as a plain function type.
+pub fn scope<F, Marker>(request: &HttpRequest, function: F) -> Answer<Option<Text>>
+where
+    F: ScopeFunction<Marker>,
+{
+    function.ask(request)
+}
+
+/// Called by the attribute's output: an over-limit function as a plain function type.
+pub fn respond<F, Marker>(request: &HttpRequest, state: &RateLimitState, function: F) -> Answer<HttpResponse>
+where
+    F: OverLimitFunction<Marker>,
+{
+    function.answer(request, state)
+}

@@ -1,0 +1,185 @@
+//! The middleware that writes what a check found into the response's headers.
+
+use std::{
+    cell::RefCell,
+    future::{Future, Ready, ready},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use actix_web::{
+    Error, HttpMessage,
+    dev::{Service, ServiceRequest, ServiceResponse, Transform},
+    http::header::{HeaderMap, HeaderName, HeaderValue},
+};
+use pin_project_lite::pin_project;
+
+use crate::state::RateLimitState;
+
+const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+const RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Middleware that tells clients about their limit, on every answer of a handler under `#[ratelimit]`: successes,
+/// errors and refusals alike.
+///
+/// | header | value |
+/// |---|---|
+/// | `X-RateLimit-Limit` | how many requests a window admits |
+/// | `X-RateLimit-Remaining` | how many are left |
+/// | `X-RateLimit-Reset` | when the window ends, in seconds since the Unix epoch |
+///
+/// Of a handler with several rules, they speak of the tightest. A rule with `send_x_headers = false` is left out.
+/// A header that the handler has set itself stays as it is. Answers of other handlers, and of requests that were
+/// not counted, get none.
+///
+/// [`ietf`](Self::ietf) adds the headers of the IETF draft, which list every rule.
+///
+/// ```
+/// use actix_web::App;
+/// use ratelimit_runtime::RateLimitHeaders;
+///
+/// let app = App::new().wrap(RateLimitHeaders::default().ietf());
+/// # drop(app);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RateLimitHeaders {
+    ietf: bool,
+}
+
+impl RateLimitHeaders {
+    /// Adds `RateLimit-Policy` and `RateLimit` as in draft-ietf-httpapi-ratelimit-headers:
+    /// `RateLimit-Policy: "ip:300/300s";q=300;w=300` and `RateLimit: "ip:300/300s";r=299;t=57`.
+    #[must_use]
+    pub fn ietf(mut self) -> Self {
+        self.ietf = true;
+        self
+    }
+
+    fn write(self, state: &RateLimitState, headers: &mut HeaderMap) {
+        if let Some(rule) = state.tightest_with_x_headers() {
+            set(headers, LIMIT, || rule.limit().into());
+            set(headers, REMAINING, || rule.remaining().into());
+            set(headers, RESET, || rule.reset().into());
+        }
+        if self.ietf && state.is_counted() {
+            let policies = state.rules().map(|rule| format!("\"{}\";q={};w={}", rule.name(), rule.limit(), rule.per()));
+            set_list(headers, RATELIMIT_POLICY, policies);
+            let limits = state
+                .rules()
+                .map(|rule| format!("\"{}\";r={};t={}", rule.name(), rule.remaining(), rule.retry_after()));
+            set_list(headers, RATELIMIT, limits);
+        }
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: impl FnOnce() -> HeaderValue) {
+    if !headers.contains_key(&name) {
+        headers.insert(name, value());
+    }
+}
+
+/// A list of structured fields (RFC 9651).
+fn set_list(headers: &mut HeaderMap, name: HeaderName, items: impl Iterator<Item = String>) {
+    // The names in it are printable ASCII; nothing else could fail.
+    if let Ok(value) = HeaderValue::try_from(items.collect::<Vec<_>>().join(", ")) {
+        set(headers, name, || value);
+    }
+}
+
+thread_local! {
+    /// The state of the request that is being polled. An inner middleware may drop the request with its
+    /// extensions and return an error in its place; this is how the state is known all the same.
+    static PUBLISHED: RefCell<Option<RateLimitState>> = const { RefCell::new(None) };
+}
+
+/// Tells the middleware that polls this request what its check found.
+pub(crate) fn publish(state: &RateLimitState) {
+    PUBLISHED.set(Some(state.clone()));
+}
+
+impl<S, B> Transform<S, ServiceRequest> for RateLimitHeaders
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+{
+    type Response = ServiceResponse<B>;
+    type Error = Error;
+    type Transform = RateLimitHeadersService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, Self::InitError>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(RateLimitHeadersService { service, headers: *self }))
+    }
+}
+
+/// The service of [`RateLimitHeaders`].
+#[derive(Debug)]
+pub struct RateLimitHeadersService<S> {
+    service: S,
+    headers: RateLimitHeaders,
+}
+
+impl<S, B> Service<ServiceRequest> for RateLimitHeadersService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+{
+    type Response = ServiceResponse<B>;
+    type Error = Error;
+    type Future = RateLimitHeadersFuture<S::Future>;
+
+    actix_web::dev::forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        RateLimitHeadersFuture { answer: self.service.call(request), headers: self.headers, state: None }
+    }
+}
+
+pin_project! {
+    /// The future of [`RateLimitHeaders`].
+    #[derive(Debug)]
+    pub struct RateLimitHeadersFuture<F> {
+        #[pin]
+        answer: F,
+        headers: RateLimitHeaders,
+        state: Option<RateLimitState>,
+    }
+}
+
+impl<F, B> Future for RateLimitHeadersFuture<F>
+where
+    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let outer = PUBLISHED.take();
+        let answer = this.answer.poll(context);
+        let published = PUBLISHED.replace(outer);
+        if published.is_some() {
+            *this.state = published;
+        }
+        let mut answer = ready!(answer);
+        let headers = *this.headers;
+        match &mut answer {
+            Ok(response) => {
+                let state = response.request().extensions().get::<RateLimitState>().cloned();
+                if let Some(state) = state {
+                    headers.write(&state, response.headers_mut());
+                }
+            }
+            Err(error) => {
+                if let Some(state) = this.state.take() {
+                    error.add_response_mapper(move |mut response| {
+                        headers.write(&state, response.headers_mut());
+                        response
+                    });
+                }
+            }
+        }
+        Poll::Ready(answer)
+    }
+}

@@ -1,0 +1,166 @@
+//! The name of a counter: what tells it from every other, in memory and in Redis.
+
+#[cfg(feature = "redis")]
+use std::fmt::Write;
+use std::{fmt, net::IpAddr};
+
+use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
+
+/// Values longer than this, in bytes, stand in keys by their digest.
+const LONGEST_VALUE: usize = 64;
+
+/// One counter. The tuple of its fields is the identity: two counters are the same if and only if all are equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Counter {
+    pub(crate) key: Name,
+    /// Seconds: rules of one key with the same window share a counter, whatever their limits.
+    pub(crate) per: u32,
+    /// Tells rules apart that one handler has with the same key, window and scope: they count one by one.
+    pub(crate) ordinal: u32,
+    pub(crate) scope: SmallVec<[Who; 1]>,
+}
+
+/// The key of a rule: written by the developer, or given by a function at run time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Name {
+    Static(&'static str),
+    Given(Text),
+}
+
+/// One part of a scope: whom the counter counts.
+///
+/// An address in place of a user or a header is none of `scope = "ip"`: two rules of one handler, alike but for
+/// their scopes, would otherwise meet in one counter for some requests and not for others.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Who {
+    Global,
+    Ip(Address),
+    User(Text),
+    NoUser(Address),
+    Header(&'static str, Text),
+    NoHeader(&'static str, Address),
+    /// The type name of the function, and what it said.
+    Function(&'static str, Text),
+}
+
+/// A client's address; `None` for all those together whose address is not known.
+pub(crate) type Address = Option<IpAddr>;
+
+impl Counter {
+    /// `{prefix}/{key}/{per}/{scope}/{window end}`, the counter's name in Redis; `{per}.{ordinal}` for the second
+    /// and later rules of a handler that are alike.
+    #[cfg(feature = "redis")]
+    pub(crate) fn write(&self, prefix: &str, window_end: u64, out: &mut String) {
+        let mut number = itoa::Buffer::new();
+        out.push_str(prefix);
+        out.push('/');
+        match &self.key {
+            Name::Static(name) => escape(name.as_bytes(), out),
+            // No name that is written in a program begins like this: a client cannot choose one of those.
+            Name::Given(text) => push(out, &["=", text.as_str()]),
+        }
+        out.push('/');
+        out.push_str(number.format(self.per));
+        if self.ordinal > 0 {
+            out.push('.');
+            out.push_str(number.format(self.ordinal));
+        }
+        for (index, who) in self.scope.iter().enumerate() {
+            out.push(if index == 0 { '/' } else { '+' });
+            who.write(out);
+        }
+        out.push('/');
+        out.push_str(number.format(window_end));
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Who {
+    fn write(&self, out: &mut String) {
+        match self {
+            Self::Global => out.push_str("global"),
+            Self::Ip(address) => push_address(out, &["ip:"], *address),
+            Self::User(text) => push(out, &["user:", text.as_str()]),
+            Self::NoUser(address) => push_address(out, &["user-ip:"], *address),
+            Self::Header(name, text) => push(out, &["header:", name, ":", text.as_str()]),
+            Self::NoHeader(name, address) => push_address(out, &["header-ip:", name, ":"], *address),
+            Self::Function(function, text) => {
+                out.push_str("fn:");
+                escape(function.as_bytes(), out);
+                push(out, &["=", text.as_str()]);
+            }
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+fn push_address(out: &mut String, before: &[&str], address: Address) {
+    push(out, before);
+    match address {
+        // Writing into a String does not fail.
+        Some(address) => drop(write!(out, "{address}")),
+        None => out.push_str("unknown"),
+    }
+}
+
+#[cfg(feature = "redis")]
+fn push(out: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| out.push_str(part));
+}
+
+/// A value from outside, as it stands in a key: escaped, so that it cannot be mistaken for another part of the
+/// key, and bounded, so that a client cannot make keys of any size.
+///
+/// Up to 64 bytes are percent-encoded; of more, the SHA-256 is kept. No two values have the same text: `!`
+/// stands before a digest, and is itself escaped in a value.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Text(String);
+
+impl Text {
+    /// The text of `value`.
+    #[must_use]
+    pub fn new(value: &[u8]) -> Self {
+        let mut text = String::with_capacity(value.len().min(3 * LONGEST_VALUE) + 8);
+        if value.len() <= LONGEST_VALUE {
+            escape(value, &mut text);
+        } else {
+            text.push('!');
+            for byte in Sha256::digest(value) {
+                push_hex(byte, &mut text);
+            }
+        }
+        Self(text)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Percent-encodes all but the unreserved characters of RFC 3986 and the colon, which separates nothing that a
+/// client can choose.
+pub(crate) fn escape(value: &[u8], out: &mut String) {
+    for &byte in value {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => out.push(byte.into()),
+            _ => {
+                out.push('%');
+                push_hex(byte, out);
+            }
+        }
+    }
+}
+
+fn push_hex(byte: u8, out: &mut String) {
+    for digit in [byte >> 4, byte & 15] {
+        out.push(char::from_digit(digit.into(), 16).unwrap_or('0').to_ascii_uppercase());
+    }
+}

@@ -1,0 +1,48 @@
+#![doc = include_str!("../README.md")]
+
+mod builder;
+mod client_ip;
+mod clock;
+mod error;
+#[cfg(feature = "redis")]
+mod fallback;
+mod function;
+mod guard;
+mod headers;
+mod key;
+mod limiter;
+mod policy;
+mod reject;
+mod scope;
+mod state;
+mod store;
+mod window;
+
+pub use ratelimit_macros::ratelimit;
+
+pub use crate::{
+    builder::RateLimiterBuilder,
+    client_ip::{ForwardingHeader, TrustedProxies},
+    clock::Clock,
+    error::Error,
+    function::{IntoScope, OverLimitFunction, ScopeFunction},
+    headers::{RateLimitHeaders, RateLimitHeadersFuture, RateLimitHeadersService},
+    key::Text,
+    limiter::RateLimiter,
+    policy::OnStoreError,
+    state::{RateLimitState, RuleState},
+};
+
+/// What the attribute's output is made of. Not part of the public interface: it changes with the attribute,
+/// which is why the two crates are always of the same version.
+#[doc(hidden)]
+pub mod __private {
+    pub use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder, web::Payload};
+
+    pub use crate::{
+        function::{Answer, Extracting, Plain, respond, scope},
+        guard::limited,
+        policy::{Limit, OnStoreError, Policy, Rule},
+        scope::Scope,
+    };
+}

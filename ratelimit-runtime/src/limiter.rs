@@ -1,0 +1,159 @@
+//! The limiter: a store, and what to do when it fails.
+
+use std::{env::VarError, fmt, sync::Arc};
+
+use actix_web::{HttpRequest, web};
+use once_cell::sync::OnceCell;
+use smallvec::SmallVec;
+
+use crate::{
+    builder::RateLimiterBuilder,
+    clock::Clock,
+    error::Error,
+    scope::Clients,
+    store::{Hits, Outcome, memory::MemoryStore},
+};
+#[cfg(feature = "redis")]
+use crate::{fallback::Fallback, store::redis::RedisStore};
+
+/// The environment variable with the store's URL for the process-wide limiter.
+const URL_VARIABLE: &str = "RATELIMIT_URL";
+
+/// Counts requests in a store, on behalf of every handler under `#[ratelimit]`.
+///
+/// One limiter serves a whole application: it goes into [`App::app_data`](actix_web::App::app_data), as it is or
+/// in [`web::Data`]. (Of both kinds in one application, the plain one serves.) Cloning it is cheap, and the clones share their counters.
+///
+/// Where an application has none, a process-wide one serves, made on first use from the environment variable
+/// `RATELIMIT_URL`; without the variable it counts in memory, and logs a warning once. A variable that makes no sense
+/// is logged, and limited handlers answer 500.
+///
+/// ```
+/// use actix_web::{App, get};
+/// use ratelimit_runtime::{RateLimitHeaders, RateLimiter, ratelimit};
+///
+/// #[get("/quote")]
+/// #[ratelimit(limit = 300, per = 300, scope = "ip")]
+/// async fn quote() -> &'static str {
+///     "Simplicity is prerequisite for reliability."
+/// }
+///
+/// # fn main() -> Result<(), ratelimit_runtime::Error> {
+/// let limiter = RateLimiter::connect("memory://")?;
+/// let app = App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote);
+/// # drop(app);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RateLimiter(Arc<Limiter>);
+
+pub(crate) struct Limiter {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) clients: Clients,
+}
+
+pub(crate) enum Store {
+    Memory(MemoryStore),
+    #[cfg(feature = "redis")]
+    Redis(RedisStore, Fallback),
+}
+
+/// A rule of `on_store_error = "deny"` could not be checked.
+pub(crate) struct Denied;
+
+/// For each hit its outcome, or `None` for one that was let through uncounted.
+pub(crate) type Checked = SmallVec<[Option<Outcome>; 1]>;
+
+impl RateLimiter {
+    /// A limiter with the store of `url`, and defaults for everything else.
+    ///
+    /// | URL | store |
+    /// |---|---|
+    /// | `memory://` | this process's memory |
+    /// | `redis://[user[:password]@]host[:port][/database]` | Redis or Valkey over TCP (cargo feature `redis`, on by default) |
+    /// | `rediss://…` | the same over TLS (cargo feature `rustls`) |
+    /// | `redis+unix:///path[?db=…&user=…&pass=…]`, `unix:///path` | the same over a Unix socket |
+    ///
+    /// Nothing is connected yet: a Redis that is not up does not stop the application from starting.
+    ///
+    /// # Errors
+    /// [`Error::Url`], naming the part of `url` that makes no sense.
+    pub fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().connect(url)
+    }
+
+    /// A limiter that counts in this process's memory, with defaults for everything else.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::builder().in_memory()
+    }
+
+    /// A limiter with settings of its own.
+    pub fn builder() -> RateLimiterBuilder {
+        RateLimiterBuilder::default()
+    }
+
+    pub(crate) fn new(limiter: Limiter) -> Self {
+        Self(Arc::new(limiter))
+    }
+
+    /// The limiter that serves `request`: its application's, or else the process's.
+    pub(crate) fn of(request: &HttpRequest) -> Result<&Limiter, &'static Error> {
+        let of_app =
+            request.app_data::<Self>().or_else(|| request.app_data::<web::Data<Self>>().map(|data| data.get_ref()));
+        let limiter = match of_app {
+            Some(limiter) => limiter,
+            None => of_process()?,
+        };
+        Ok(&limiter.0)
+    }
+}
+
+fn of_process() -> Result<&'static RateLimiter, &'static Error> {
+    static LIMITER: OnceCell<Result<RateLimiter, Error>> = OnceCell::new();
+    LIMITER
+        .get_or_init(|| match std::env::var(URL_VARIABLE) {
+            Ok(url) => RateLimiter::connect(&url).inspect_err(|error| log::error!("{URL_VARIABLE}: {error}")),
+            Err(VarError::NotPresent) => {
+                log::warn!(
+                    "no RateLimiter in app_data and no {URL_VARIABLE}: limits are counted in this process's memory"
+                );
+                Ok(RateLimiter::in_memory())
+            }
+            Err(VarError::NotUnicode(_)) => {
+                log::error!("{URL_VARIABLE}: is not UTF-8");
+                Err(Error::Url { part: "encoding", reason: "is not UTF-8".to_owned() })
+            }
+        })
+        .as_ref()
+}
+
+impl Limiter {
+    pub(crate) async fn check(&self, hits: &Hits) -> Result<Checked, Denied> {
+        if hits.is_empty() {
+            return Ok(Checked::new());
+        }
+        match &self.store {
+            Store::Memory(store) => Ok(store.hit(self.clock.now(), hits).into_iter().map(Some).collect()),
+            #[cfg(feature = "redis")]
+            Store::Redis(store, fallback) => match store.hit(hits).await {
+                Ok(outcomes) => Ok(outcomes.into_iter().map(Some).collect()),
+                Err(_) => fallback.hit(self.clock.now(), hits),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for RateLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("RateLimiter");
+        match &self.0.store {
+            Store::Memory(_) => debug.field("store", &"memory"),
+            #[cfg(feature = "redis")]
+            Store::Redis(store, fallback) => debug.field("store", store).field("fallback", fallback),
+        };
+        debug.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,261 @@
+//! What an attribute says, as plain static data. No I/O, no clock.
+
+use std::sync::OnceLock;
+
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::{function::Answer, key::Text, scope::Scope, state::RateLimitState};
+
+/// The longest window, in seconds (68 years): counters keep the end of their window in 32 bits, and half of
+/// that range tells the past from the future.
+const LONGEST_WINDOW: i128 = i32::MAX as i128;
+
+/// What to do with a request when the store fails or does not answer within the deadline.
+///
+/// Set for a whole limiter with [`RateLimiterBuilder::on_store_error`](crate::RateLimiterBuilder::on_store_error),
+/// and for one rule with `on_store_error = "…"` in the attribute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnStoreError {
+    /// Count in this process's memory until the store is back: every process then admits up to `limit` by itself.
+    #[default]
+    Local,
+    /// Admit the request without counting it.
+    Allow,
+    /// Answer `503 Service Unavailable` with `Retry-After`.
+    Deny,
+}
+
+/// How many requests in how many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    pub(crate) limit: u32,
+    pub(crate) per: u32,
+}
+
+impl Limit {
+    /// `limit` requests in a window of `per` seconds. Out of range, constant evaluation fails: both come from
+    /// attributes, so this is a compile error there.
+    #[must_use]
+    #[track_caller]
+    pub const fn new(limit: i128, per: i128) -> Self {
+        assert!(limit >= 1, "`limit` must be at least 1");
+        assert!(limit <= u32::MAX as i128, "`limit` must be at most 4294967295");
+        assert!(per >= 1, "`per` must be at least 1 second");
+        assert!(per <= LONGEST_WINDOW, "`per` must be at most 2147483647 seconds");
+        Self { limit: limit as u32, per: per as u32 }
+    }
+}
+
+/// Which counters a rule uses: the handler's own, or those of a name that several handlers share.
+#[derive(Clone, Copy)]
+pub(crate) enum Key {
+    Handler,
+    Named(&'static str),
+    /// The function's path as it was written, and the function.
+    Function(&'static str, fn(&HttpRequest) -> Answer<Option<Text>>),
+}
+
+/// What answers a request over the limit.
+#[derive(Clone, Copy)]
+pub(crate) enum OverLimit {
+    Reject,
+    Allow,
+    Function(fn(&HttpRequest, &RateLimitState) -> Answer<HttpResponse>),
+}
+
+/// One limit of a handler, and whom it counts.
+pub struct Rule {
+    pub(crate) limit: Limit,
+    pub(crate) scope: &'static [Scope],
+    pub(crate) key: Key,
+    pub(crate) over_limit: OverLimit,
+    pub(crate) x_headers: bool,
+    pub(crate) on_store_error: Option<OnStoreError>,
+}
+
+#[allow(missing_docs, reason = "called by the attribute's output only; the attribute documents each argument")]
+impl Rule {
+    #[must_use]
+    pub const fn new(limit: Limit) -> Self {
+        Self {
+            limit,
+            scope: &[Scope::Ip],
+            key: Key::Handler,
+            over_limit: OverLimit::Reject,
+            x_headers: true,
+            on_store_error: None,
+        }
+    }
+
+    #[must_use]
+    pub const fn scope(mut self, scope: &'static [Scope]) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    #[must_use]
+    pub const fn key(mut self, name: &'static str) -> Self {
+        self.key = Key::Named(name);
+        self
+    }
+
+    #[must_use]
+    pub const fn key_function(
+        mut self,
+        path: &'static str,
+        function: fn(&HttpRequest) -> Answer<Option<Text>>,
+    ) -> Self {
+        self.key = Key::Function(path, function);
+        self
+    }
+
+    #[must_use]
+    pub const fn over_limit(mut self, function: fn(&HttpRequest, &RateLimitState) -> Answer<HttpResponse>) -> Self {
+        self.over_limit = OverLimit::Function(function);
+        self
+    }
+
+    #[must_use]
+    pub const fn shadow(mut self) -> Self {
+        self.over_limit = OverLimit::Allow;
+        self
+    }
+
+    #[must_use]
+    pub const fn without_x_headers(mut self) -> Self {
+        self.x_headers = false;
+        self
+    }
+
+    #[must_use]
+    pub const fn on_store_error(mut self, on_store_error: OnStoreError) -> Self {
+        self.on_store_error = Some(on_store_error);
+        self
+    }
+
+    pub(crate) const fn refuses(&self) -> bool {
+        !matches!(self.over_limit, OverLimit::Allow)
+    }
+
+    /// What clients know the rule by: its scope and its rate, such as `ip:300/300s`.
+    fn name(&self) -> String {
+        let scopes: Vec<&str> = self.scope.iter().map(|scope| scope.name()).collect();
+        let name = format!("{}:{}/{}s", scopes.join("+"), self.limit.limit, self.limit.per);
+        // In headers and in JSON it stands without escapes.
+        name.replace(|char: char| !char.is_ascii_graphic(), "?")
+    }
+}
+
+/// All rules of one handler: checked together, all or nothing.
+pub struct Policy {
+    rules: &'static [Rule],
+    handler: OnceLock<String>,
+    names: OnceLock<Vec<String>>,
+}
+
+#[allow(missing_docs, reason = "called by the attribute's output only")]
+impl Policy {
+    #[must_use]
+    pub const fn new(rules: &'static [Rule]) -> Self {
+        Self { rules, handler: OnceLock::new(), names: OnceLock::new() }
+    }
+
+    pub(crate) const fn rules(&self) -> &'static [Rule] {
+        self.rules
+    }
+
+    /// What clients know each rule by; where two would have the same name, the second has its number behind it.
+    pub(crate) fn names(&'static self) -> &'static [String] {
+        self.names.get_or_init(|| {
+            let mut names: Vec<String> = Vec::new();
+            for rule in self.rules {
+                let name = rule.name();
+                let again = names.contains(&name);
+                names.push(if again { format!("{name};{}", names.len() + 1) } else { name });
+            }
+            names
+        })
+    }
+
+    /// The handler's path, the default key: worked out once from the type name of its function.
+    pub(crate) fn handler(&'static self, type_name: &'static str) -> &'static str {
+        self.handler.get_or_init(|| handler_path(type_name))
+    }
+}
+
+/// `module::function` of a handler, with the type in between for an associated function, from the type name of
+/// the function that the attribute nested in it.
+///
+/// A type name and not `module_path!()`, because two types of one module may both have a handler `list`, and
+/// must not share a counter by accident. What is taken away: the nested function itself with its generics,
+/// the closure that `async` makes, and the type that `#[get]` puts around a handler.
+fn handler_path(type_name: &str) -> String {
+    let nested = match type_name.split_once("HttpServiceFactory>::register::") {
+        Some((service, handler)) => {
+            let service = service.strip_prefix('<').unwrap_or(service);
+            let path = service.rsplit_once(" as ").map_or(service, |(path, _)| path);
+            let outer = handler.split("::").next().unwrap_or_default();
+            let nested = handler.strip_prefix(outer).unwrap_or_default();
+            format!("{path}{nested}")
+        }
+        None => type_name.to_owned(),
+    };
+    let path = nested.replace("::{{closure}}", "");
+    let path = without_generics(&path);
+    path.rsplit_once("::").map_or(path, |(outer, _)| outer).to_owned()
+}
+
+/// `list<Option<Book>>` without the last pair of angle brackets, if it ends with one.
+fn without_generics(path: &str) -> &str {
+    if !path.ends_with('>') {
+        return path;
+    }
+    let mut depth = 0_u32;
+    for (index, char) in path.char_indices().rev() {
+        match char {
+            // Not the bracket of `->`, which stands behind its hyphen.
+            '>' if !path[..index].ends_with('-') => depth += 1,
+            '<' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            return &path[..index];
+        }
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_key_is_the_path_of_the_handler() {
+        for (type_name, path) in [
+            ("app::quote::{{closure}}::quote", "app::quote"),
+            ("app::list::{{closure}}::list<core::option::Option<app::Book>>", "app::list"),
+            ("app::api::Users::list::{{closure}}::list", "app::api::Users::list"),
+            ("app::Api<_>::list::{{closure}}::list<core::option::Option<u8>>", "app::Api<_>::list"),
+            ("app::list::{{closure}}::list<app::Api<_>::local::L>", "app::list"),
+            ("app::list::{{closure}}::list<fn(u8) -> alloc::vec::Vec<u8>>", "app::list"),
+            ("app::api::Books<_>::list::{{closure}}::list", "app::api::Books<_>::list"),
+            ("app::main::{{closure}}::local::{{closure}}::local", "app::main::local"),
+            (
+                "<app::quote as actix_web::service::HttpServiceFactory>::register::quote::{{closure}}::quote",
+                "app::quote",
+            ),
+            (
+                "<app::v1::{{closure}}::a as actix_web::service::HttpServiceFactory>::register::a::{{closure}}::a",
+                "app::v1::a",
+            ),
+        ] {
+            assert_eq!(handler_path(type_name), path);
+        }
+    }
+
+    #[test]
+    fn a_limit_keeps_its_whole_range() {
+        let limit = Limit::new(u32::MAX.into(), LONGEST_WINDOW);
+        assert_eq!((limit.limit, limit.per), (u32::MAX, i32::MAX as u32));
+    }
+}

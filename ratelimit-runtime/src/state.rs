@@ -1,0 +1,231 @@
+//! What a check found.
+
+use std::{
+    cmp::Reverse,
+    future::{Ready, ready},
+    sync::Once,
+};
+
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
+use smallvec::SmallVec;
+
+use crate::{
+    policy::{Policy, Rule},
+    store::Outcome,
+};
+
+/// What the check of a request found: kept in the request's extensions before the handler runs.
+///
+/// A handler takes it as an argument; a middleware finds it in `response.request().extensions()`. It is there
+/// for every request that reached a handler under `#[ratelimit]`, also for one that was not counted, because
+/// its scope function exempted it or the store failed: [`is_counted`](Self::is_counted) tells.
+///
+/// ```
+/// use actix_web::{Responder, get};
+/// use ratelimit_runtime::{RateLimitState, ratelimit};
+///
+/// #[get("/quote")]
+/// #[ratelimit(limit = 300, per = 300)]
+/// async fn quote(state: RateLimitState) -> impl Responder {
+///     format!("{} of {} left until {}", state.remaining(), state.limit(), state.reset())
+/// }
+/// ```
+///
+/// # Errors
+/// As an argument of a handler without `#[ratelimit]`, it is answered `500 Internal Server Error`;
+/// `Option<RateLimitState>` is `None` there.
+#[derive(Clone)]
+pub struct RateLimitState {
+    policy: &'static Policy,
+    rules: SmallVec<[RuleState; 1]>,
+    tightest: usize,
+}
+
+/// What the check found for one rule of a handler.
+#[derive(Clone, Copy)]
+pub struct RuleState {
+    policy: &'static Policy,
+    index: usize,
+    outcome: Outcome,
+}
+
+impl RateLimitState {
+    pub(crate) fn new(policy: &'static Policy, rules: SmallVec<[RuleState; 1]>) -> Self {
+        let tightest = tightest(rules.iter().enumerate());
+        Self { policy, rules, tightest }
+    }
+
+    /// The limit of the tightest rule: how many requests a window admits.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        match self.tight() {
+            Some(rule) => rule.limit(),
+            None => self.policy.rules().first().map_or(0, |rule| rule.limit.limit),
+        }
+    }
+
+    /// How many more requests the tightest rule's window admits; the limit, if the request was not counted.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        self.tight().map_or(self.limit(), RuleState::remaining)
+    }
+
+    /// When the tightest rule's window ends, in seconds since the Unix epoch by the store's clock; zero, if the
+    /// request was not counted.
+    #[must_use]
+    pub fn reset(&self) -> u64 {
+        self.tight().map_or(0, RuleState::reset)
+    }
+
+    /// Seconds until the tightest rule's window ends, rounded up, at least 1; zero, if the request was not
+    /// counted.
+    #[must_use]
+    pub fn retry_after(&self) -> u32 {
+        self.tight().map_or(0, RuleState::retry_after)
+    }
+
+    /// Whether a rule was over its limit. The handler sees `true` only under `over_limit = "allow"`.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.rules.iter().any(RuleState::is_over)
+    }
+
+    /// Whether at least one rule was checked: not for a request that is exempt, nor for one that was let
+    /// through because the store failed.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// The rules that were checked, in the order of the attribute.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &RuleState> {
+        self.rules.iter()
+    }
+
+    /// The rule that the numbers above speak of, as an index into [`rules`](Self::rules): the one that refuses
+    /// the longest, else the one with the fewest requests remaining.
+    #[must_use]
+    pub fn tightest(&self) -> usize {
+        self.tightest
+    }
+
+    fn tight(&self) -> Option<&RuleState> {
+        self.rules.get(self.tightest)
+    }
+
+    /// The tightest of the rules that want `X-RateLimit-*` headers.
+    pub(crate) fn tightest_with_x_headers(&self) -> Option<&RuleState> {
+        if self.tight()?.rule().x_headers {
+            return self.tight();
+        }
+        let wanted = self.rules.iter().enumerate().filter(|(_, state)| state.rule().x_headers);
+        self.rules.get(tightest(wanted)).filter(|state| state.rule().x_headers)
+    }
+
+    /// The rule that refuses the request the longest.
+    pub(crate) fn refused_by(&self) -> Option<&RuleState> {
+        self.tight().filter(|rule| rule.refuses())
+    }
+}
+
+fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
+    let order = |state: &RuleState| match state.refuses() {
+        true => (false, Reverse(state.reset()), 0),
+        false => (true, Reverse(0), state.remaining()),
+    };
+    rules.min_by_key(|(_, state)| (order(state), Reverse(state.reset()))).map_or(0, |(index, _)| index)
+}
+
+impl RuleState {
+    pub(crate) fn new(policy: &'static Policy, index: usize, outcome: Outcome) -> Self {
+        Self { policy, index, outcome }
+    }
+
+    /// What clients know the rule by: its scope and its rate, such as `ip:300/300s`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.policy.names().get(self.index).map_or("", String::as_str)
+    }
+
+    /// How many requests a window admits.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.rule().limit.limit
+    }
+
+    /// The length of the window, in seconds.
+    #[must_use]
+    pub fn per(&self) -> u32 {
+        self.rule().limit.per
+    }
+
+    /// How many more requests this window admits.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        self.outcome.remaining
+    }
+
+    /// When the window ends, in seconds since the Unix epoch by the store's clock.
+    #[must_use]
+    pub fn reset(&self) -> u64 {
+        self.outcome.reset
+    }
+
+    /// Seconds until the window ends, rounded up, at least 1.
+    #[must_use]
+    pub fn retry_after(&self) -> u32 {
+        self.outcome.retry_after
+    }
+
+    /// Whether the request did not fit into the window.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.outcome.over
+    }
+
+    pub(crate) fn refuses(&self) -> bool {
+        self.outcome.over && self.rule().refuses()
+    }
+
+    pub(crate) fn rule(&self) -> &'static Rule {
+        &self.policy.rules()[self.index]
+    }
+}
+
+impl std::fmt::Debug for RateLimitState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RateLimitState").field("rules", &self.rules).field("tightest", &self.tightest).finish()
+    }
+}
+
+impl std::fmt::Debug for RuleState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RuleState").field("limit", &self.rule().limit).field("outcome", &self.outcome).finish()
+    }
+}
+
+impl FromRequest for RateLimitState {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let state = request.extensions().get::<Self>().cloned();
+        ready(state.ok_or_else(|| {
+            // Once, and not for each request.
+            static REPORTED: Once = Once::new();
+            REPORTED.call_once(|| log::error!("{NotLimited}"));
+            NotLimited.into()
+        }))
+    }
+}
+
+/// The state was asked for in a handler that has none: answered 500.
+#[derive(Debug, thiserror::Error)]
+#[error("RateLimitState was extracted in a handler without #[ratelimit]: add the attribute, or extract an Option")]
+struct NotLimited;
+
+impl actix_web::ResponseError for NotLimited {
+    fn error_response(&self) -> actix_web::HttpResponse {
+        crate::reject::misconfigured()
+    }
+}

@@ -1,0 +1,80 @@
+//! The contract of a store: hits in, outcomes out. A store knows no Actix type.
+
+pub(crate) mod memory;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+
+use smallvec::SmallVec;
+
+use crate::{
+    key::Counter,
+    policy::{Limit, OnStoreError},
+    window,
+};
+
+/// One rule's part in the check of a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Hit {
+    pub(crate) counter: Counter,
+    pub(crate) limit: Limit,
+    /// Whether this rule may refuse the request; otherwise it counts and reports.
+    pub(crate) refuses: bool,
+    /// What to do when the store fails, where the rule says it.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "memory does not fail"))]
+    pub(crate) on_store_error: Option<OnStoreError>,
+}
+
+/// The hits of one request: one or two rules, as a rule.
+pub(crate) type Hits = SmallVec<[Hit; 1]>;
+
+/// What became of one hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) remaining: u32,
+    /// The end of the window, in seconds since the epoch by the store's clock.
+    pub(crate) reset: u64,
+    /// Seconds until then, at least 1.
+    pub(crate) retry_after: u32,
+    /// Whether the request did not fit.
+    pub(crate) over: bool,
+}
+
+/// One outcome for each hit, in their order.
+pub(crate) type Outcomes = SmallVec<[Outcome; 1]>;
+
+/// A counter as the store found it, before the request was counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found {
+    pub(crate) used: u32,
+    pub(crate) window_end: u64,
+}
+
+/// The decision about one request.
+pub(crate) struct Decision {
+    pub(crate) admitted: bool,
+    pub(crate) outcomes: Outcomes,
+}
+
+impl Decision {
+    /// Whether the store has to count the hit of this index.
+    pub(crate) fn counts(&self, index: usize) -> bool {
+        self.admitted && !self.outcomes[index].over
+    }
+}
+
+/// The one decision, for every store: a request is admitted if it fits every rule that may refuse it, and only
+/// then does it count, in the rules that it fits.
+pub(crate) fn decide(hits: &[Hit], found: &[Found], now: u64) -> Decision {
+    let fits = |(hit, found): (&Hit, &Found)| window::fits(found.used, hit.limit.limit);
+    let admitted = hits.iter().zip(found).all(|pair| fits(pair) || !pair.0.refuses);
+    let outcome = |(hit, found): (&Hit, &Found)| {
+        let fits = fits((hit, found));
+        Outcome {
+            remaining: hit.limit.limit.saturating_sub(found.used) - u32::from(admitted && fits),
+            reset: found.window_end,
+            retry_after: u32::try_from(found.window_end.saturating_sub(now)).unwrap_or(u32::MAX).max(1),
+            over: !fits,
+        }
+    };
+    Decision { admitted, outcomes: hits.iter().zip(found).map(outcome).collect() }
+}

@@ -1,0 +1,124 @@
+//! A limited server for tests that need a process of their own. It is set up by environment variables:
+//!
+//! - `APP_STORE`: the store's URL; without it the application has no limiter of its own.
+//! - `APP_ON_STORE_ERROR`: `local`, `allow` or `deny`.
+//! - `APP_DEADLINE_MS`: the deadline of a check.
+//! - `APP_WORKERS`: the number of worker threads; 2 without it.
+//!
+//! It prints where it listens, and each log line as `LEVEL text`.
+
+// A server that cannot start says why and ends; the test that started it shows that.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::env;
+use std::time::Duration;
+
+use actix_web::web::ServiceConfig;
+use actix_web::{App, HttpServer, Responder, get, rt};
+use log::{LevelFilter, Log, Metadata, Record};
+use ratelimit_runtime::{OnStoreError, RateLimitHeaders, RateLimiter, ratelimit};
+use ratelimit_tests::FOREVER;
+
+/// Three requests an address.
+#[get("/quote")]
+#[ratelimit(limit = 3, per = FOREVER, scope = "ip")]
+async fn quote() -> impl Responder {
+    "Simplicity is prerequisite for reliability."
+}
+
+/// One counter that many processes race for.
+#[get("/burst")]
+#[ratelimit(limit = 1000, per = FOREVER, scope = "global")]
+async fn burst() -> impl Responder {
+    "one of the thousand"
+}
+
+/// One counter with many windows.
+#[get("/edge")]
+#[ratelimit(limit = 150, per = 1, scope = "global")]
+async fn edge() -> impl Responder {
+    "one of this second's"
+}
+
+/// A new counter for each value of the header.
+#[get("/each")]
+#[ratelimit(limit = 10, per = FOREVER, scope = "header:x-id")]
+async fn each() -> impl Responder {
+    "one of many counters"
+}
+
+/// Never over the limit.
+#[get("/work")]
+#[ratelimit(limit = 1_000_000_000, per = FOREVER, scope = "global")]
+async fn work() -> impl Responder {
+    "work"
+}
+
+/// Counts users, and nobody says who they are.
+#[get("/user")]
+#[ratelimit(limit = 3, per = FOREVER, scope = "user")]
+async fn user() -> impl Responder {
+    "a user"
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
+}
+
+fn main() -> std::io::Result<()> {
+    log::set_logger(&Lines).expect("the only logger");
+    log::set_max_level(LevelFilter::Info);
+    rt::System::new().block_on(run(limiter()))
+}
+
+async fn run(limiter: Option<RateLimiter>) -> std::io::Result<()> {
+    let server = HttpServer::new(move || {
+        let app = App::new().wrap(RateLimitHeaders::default()).configure(routes);
+        match &limiter {
+            Some(limiter) => app.app_data(limiter.clone()),
+            None => app,
+        }
+    })
+    .workers(number("APP_WORKERS").unwrap_or(2))
+    .bind(("127.0.0.1", 0))?;
+    println!("listening on http://{}", server.addrs()[0]);
+    server.run().await
+}
+
+fn limiter() -> Option<RateLimiter> {
+    let url = env::var("APP_STORE").ok()?;
+    let mut builder = RateLimiter::builder().on_store_error(on_store_error());
+    if let Some(deadline) = number("APP_DEADLINE_MS") {
+        builder = builder.deadline(Duration::from_millis(deadline as u64));
+    }
+    Some(builder.connect(&url).expect("APP_STORE is a store's URL"))
+}
+
+fn on_store_error() -> OnStoreError {
+    match env::var("APP_ON_STORE_ERROR").as_deref() {
+        Err(_) | Ok("local") => OnStoreError::Local,
+        Ok("allow") => OnStoreError::Allow,
+        Ok("deny") => OnStoreError::Deny,
+        Ok(other) => panic!("APP_ON_STORE_ERROR: {other:?} is none of local, allow, deny"),
+    }
+}
+
+fn number(name: &str) -> Option<usize> {
+    env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+struct Lines;
+
+impl Log for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("ratelimit")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            eprintln!("{} {}", record.level(), record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}

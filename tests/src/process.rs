@@ -1,0 +1,107 @@
+//! A server in a process of its own: the `app` of this crate, or an example.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use crate::http::Server;
+use crate::wait;
+
+/// A process that prints `listening on http://ADDRESS`; it is killed when this is dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    address: SocketAddr,
+    output: Lines,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// What a process has written so far, line by line; standard output and standard error together.
+#[derive(Debug, Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Process {
+    /// Starts the command and waits until it says where it listens.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let output = Lines::default();
+        let readers = vec![
+            output.collect(child.stdout.take().expect("a pipe")),
+            output.collect(child.stderr.take().expect("a pipe")),
+        ];
+        let address = wait_for_address(&mut child, &output);
+        Self { child, address, output, readers }
+    }
+
+    /// What it has written so far.
+    pub fn output(&self) -> Vec<String> {
+        self.output.now()
+    }
+
+    /// How many lines of the output contain all of these words.
+    pub fn lines_with(&self, words: &[&str]) -> usize {
+        self.output().iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    }
+
+    /// SIGKILL: the process gets no chance to do anything more. Whatever it has written is in the output afterwards.
+    pub fn kill(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for reader in self.readers.drain(..) {
+            reader.join().expect("a reader");
+        }
+    }
+}
+
+impl Server for Process {
+    fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Lines {
+    fn collect(&self, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
+        let lines = self.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+                lines.0.lock().expect("no writer panics").push(line);
+            }
+        })
+    }
+
+    fn now(&self) -> Vec<String> {
+        self.0.lock().expect("no writer panics").clone()
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        let lines = self.now();
+        let rest = lines.iter().find_map(|line| line.split_once("listening on http://"))?.1;
+        rest.split(|end: char| end.is_whitespace() || end == '/').next()?.parse().ok()
+    }
+}
+
+fn wait_for_address(child: &mut Child, output: &Lines) -> SocketAddr {
+    let attempt = || {
+        let ended = child.try_wait().expect("the state of a child");
+        let address = output.address();
+        if let (Some(status), None) = (ended, address) {
+            panic!("the server ended with {status}: {:#?}", output.now());
+        }
+        address
+    };
+    wait::until_some("the process says where it listens", attempt).0
+}

@@ -1,0 +1,169 @@
+//! A TCP proxy that stands between an application and Redis, and does what networks do.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A proxy on a free port of 127.0.0.1; its connections end when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    state: Arc<State>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct State {
+    upstream: SocketAddr,
+    accepted: AtomicUsize,
+    reply_delay: AtomicU64,
+    request_bytes_left: AtomicU64,
+    reply_bytes_left: AtomicU64,
+    over: AtomicBool,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+const UNLIMITED: u64 = u64::MAX;
+
+impl Proxy {
+    /// Passes everything on to `upstream`, until told otherwise.
+    pub fn to(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1");
+        let address = listener.local_addr().expect("the port that was given");
+        let state = Arc::new(State {
+            upstream,
+            accepted: AtomicUsize::new(0),
+            reply_delay: AtomicU64::new(0),
+            request_bytes_left: AtomicU64::new(UNLIMITED),
+            reply_bytes_left: AtomicU64::new(UNLIMITED),
+            over: AtomicBool::new(false),
+            open: Mutex::default(),
+        });
+        let thread = std::thread::spawn({
+            let state = Arc::clone(&state);
+            move || state.accept(&listener)
+        });
+        Self { address, state, thread: Some(thread) }
+    }
+
+    /// The URL under which the application reaches Redis through this proxy.
+    pub fn url(&self) -> String {
+        format!("redis://{}/", self.address)
+    }
+
+    /// How many connections the application has opened so far.
+    pub fn accepted(&self) -> usize {
+        self.state.accepted.load(SeqCst)
+    }
+
+    /// Holds back each reply of Redis for so long.
+    pub fn delay_replies(&self, delay: Duration) {
+        let delay = u64::try_from(delay.as_millis()).expect("a delay for a test");
+        self.state.reply_delay.store(delay, SeqCst);
+    }
+
+    /// Cuts the connection as soon as the application has sent so many more bytes.
+    pub fn cut_after_request_bytes(&self, bytes: u64) {
+        self.state.request_bytes_left.store(bytes, SeqCst);
+    }
+
+    /// Cuts the connection as soon as Redis has answered so many more bytes: in the middle of a reply.
+    pub fn cut_after_reply_bytes(&self, bytes: u64) {
+        self.state.reply_bytes_left.store(bytes, SeqCst);
+    }
+
+    /// Whether a cut that was asked for has happened.
+    pub fn has_cut(&self) -> bool {
+        self.state.request_bytes_left.load(SeqCst) == 0 || self.state.reply_bytes_left.load(SeqCst) == 0
+    }
+
+    /// Ends every open connection; new ones are accepted.
+    pub fn drop_connections(&self) {
+        self.state.drop_connections();
+    }
+
+    /// Passes everything on again, at once.
+    pub fn heal(&self) {
+        self.state.reply_delay.store(0, SeqCst);
+        self.state.request_bytes_left.store(UNLIMITED, SeqCst);
+        self.state.reply_bytes_left.store(UNLIMITED, SeqCst);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.state.over.store(true, SeqCst);
+        self.state.drop_connections();
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl State {
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        for application in listener.incoming().flatten() {
+            if self.over.load(SeqCst) {
+                return;
+            }
+            self.accepted.fetch_add(1, SeqCst);
+            // A Redis that is down: the application's connection is dropped, and so closed.
+            if let Ok(redis) = TcpStream::connect(self.upstream) {
+                self.join(&application, &redis).expect("sockets can be cloned");
+            }
+        }
+    }
+
+    fn join(self: &Arc<Self>, application: &TcpStream, redis: &TcpStream) -> io::Result<()> {
+        for socket in [application, redis] {
+            socket.set_nodelay(true)?;
+            self.open.lock().expect("no holder panics").push(socket.try_clone()?);
+        }
+        self.pump(application.try_clone()?, redis.try_clone()?, |state| (&state.request_bytes_left, None));
+        self.pump(redis.try_clone()?, application.try_clone()?, |state| {
+            (&state.reply_bytes_left, Some(&state.reply_delay))
+        });
+        Ok(())
+    }
+
+    fn pump(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream, faults: fn(&Self) -> Faults<'_>) {
+        let state = Arc::clone(self);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = from.read(&mut buffer) {
+                let (left, delay) = faults(&state);
+                if let Some(delay) = delay.map(|delay| delay.load(SeqCst)).filter(|delay| *delay > 0) {
+                    std::thread::sleep(Duration::from_millis(delay));
+                }
+                let allowed = take(left, length);
+                if to.write_all(&buffer[..allowed]).is_err() || allowed < length {
+                    break;
+                }
+            }
+            let _ = from.shutdown(Shutdown::Both);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+
+    fn drop_connections(&self) {
+        for socket in self.open.lock().expect("no holder panics").drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// How many bytes are left before the cut, and for how many milliseconds each piece is held back.
+type Faults<'a> = (&'a AtomicU64, Option<&'a AtomicU64>);
+
+/// How many of `length` bytes may still pass.
+fn take(left: &AtomicU64, length: usize) -> usize {
+    let length = length as u64;
+    let rest = |left: u64| Some(if left == UNLIMITED { left } else { left.saturating_sub(length) });
+    let before = left.fetch_update(SeqCst, SeqCst, rest).unwrap_or_default();
+    usize::try_from(before.min(length)).unwrap_or_default()
+}

@@ -1,0 +1,230 @@
+//! The table "Headers" of the design: which header stands on which answer.
+
+use std::collections::HashMap;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::{ErrorBadGateway, ErrorImATeapot};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{App, Error, HttpResponse, HttpServer, Responder};
+use ratelimit_runtime::{RateLimitHeaders, RateLimiter, ratelimit};
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::{Reply, Server};
+
+use crate::{START, in_memory, window_end};
+
+#[ratelimit(limit = 2, per = 60)]
+async fn success() -> impl Responder {
+    HttpResponse::Created()
+}
+
+#[ratelimit(limit = 2, per = 60)]
+async fn failure() -> Result<HttpResponse, Error> {
+    Err(ErrorImATeapot("short and stout"))
+}
+
+#[ratelimit(limit = 2, per = 60)]
+async fn bad_extractor(_: web::Path<u32>) -> impl Responder {
+    HttpResponse::Ok()
+}
+
+async fn unlimited() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 2, per = 60)]
+async fn its_own() -> impl Responder {
+    HttpResponse::Ok()
+        .insert_header(("X-RateLimit-Limit", "mine"))
+        .insert_header(("X-RateLimit-Reset", "mine too"))
+        .insert_header(("RateLimit", "and mine"))
+        .finish()
+}
+
+#[ratelimit(limit = 10, per = 60)]
+#[ratelimit(limit = 3, per = 3600)]
+async fn two_rules() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config.route("/success", web::get().to(success)).route("/success", web::head().to(success));
+    config.route("/failure", web::get().to(failure)).route("/extractor/{id}", web::get().to(bad_extractor));
+    config.route("/unlimited", web::get().to(unlimited)).route("/its-own", web::get().to(its_own));
+    config.route("/two-rules", web::get().to(two_rules));
+}
+
+fn serve_ietf(limiter: &RateLimiter) -> Served {
+    let limiter = limiter.clone();
+    Served::start(move |listener| {
+        let app = move || {
+            let headers = RateLimitHeaders::default().ietf();
+            App::new().app_data(limiter.clone()).wrap(headers).configure(routes)
+        };
+        HttpServer::new(app).workers(1).listen(listener).expect("the server listens").run()
+    })
+}
+
+fn rate_limit_headers(reply: &Reply) -> Vec<&str> {
+    let names = reply.headers.iter().map(|(name, _)| name.as_str());
+    names.filter(|name| name.contains("ratelimit")).collect()
+}
+
+#[test]
+fn successes_errors_and_refusals_alike_carry_the_x_headers() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    let reset = window_end(START, 60);
+    for (path, status) in [("/success", 201), ("/failure", 418), ("/extractor/text", 404)] {
+        for (status, remaining) in [(status, 1), (status, 0), (429, 0)] {
+            let reply = server.get(path);
+            assert_eq!((reply.status, reply.x_headers()), (status, (2, remaining, reset)), "{path}");
+        }
+    }
+}
+
+#[test]
+fn retry_after_stands_on_refusals_alone() {
+    let (limiter, clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    let reset = window_end(START, 60);
+    assert_eq!(server.get("/success").header("retry-after"), None);
+    assert_eq!(server.get("/success").header("retry-after"), None);
+    assert_eq!(server.get("/success").number("retry-after"), reset - START);
+    clock.set(reset - 1);
+    assert_eq!(server.get("/success").number("retry-after"), 1);
+    clock.advance(std::time::Duration::from_millis(999));
+    assert_eq!(server.get("/success").number("retry-after"), 1, "rounded up, and never 0");
+}
+
+#[test]
+fn a_handler_without_a_limit_has_no_such_header() {
+    let (limiter, _clock) = in_memory();
+    for server in [Served::limited(&limiter, routes), serve_ietf(&limiter)] {
+        let reply = server.get("/unlimited");
+        assert_eq!((reply.status, rate_limit_headers(&reply)), (200, vec![]));
+    }
+}
+
+#[test]
+fn without_the_middleware_only_the_refusal_speaks() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::start(move |listener| {
+        let app = move || App::new().app_data(limiter.clone()).configure(routes);
+        HttpServer::new(app).workers(1).listen(listener).expect("the server listens").run()
+    });
+    assert_eq!(rate_limit_headers(&server.get("/success")), [""; 0]);
+    assert_eq!(server.get("/success").status, 201);
+    let refusal = server.get("/success");
+    assert_eq!(refusal.status, 429);
+    assert!(refusal.header("retry-after").is_some(), "{refusal:?}");
+}
+
+#[test]
+fn a_header_that_the_handler_set_is_left_alone() {
+    let (limiter, _clock) = in_memory();
+    let server = serve_ietf(&limiter);
+    let reply = server.get("/its-own");
+    assert_eq!(reply.all("x-ratelimit-limit"), ["mine"]);
+    assert_eq!(reply.all("x-ratelimit-remaining"), ["1"]);
+    assert_eq!(reply.all("x-ratelimit-reset"), ["mine too"]);
+    assert_eq!(reply.all("ratelimit"), ["and mine"]);
+    assert_eq!(reply.all("ratelimit-policy").len(), 1);
+}
+
+/// Turns an answer that came from the handler into an `Err`, as a middleware of the application might.
+async fn spoil(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let answer = next.call(request).await?;
+    Err(ErrorBadGateway(format!("spoiled {}", answer.status().as_u16())))
+}
+
+#[test]
+fn an_error_of_an_inner_middleware_carries_the_headers_too() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::start(move |listener| {
+        let app = move || {
+            let inner = web::scope("").wrap(from_fn(spoil)).configure(routes);
+            App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default().ietf()).service(inner)
+        };
+        HttpServer::new(app).workers(1).listen(listener).expect("the server listens").run()
+    });
+    for (body, remaining) in [("spoiled 201", 1), ("spoiled 201", 0), ("spoiled 429", 0)] {
+        let reply = server.get("/success");
+        assert_eq!((reply.status, reply.body.as_str()), (502, body));
+        assert_eq!(reply.x_headers(), (2, remaining, window_end(START, 60)));
+        assert!(reply.header("ratelimit").is_some(), "{reply:?}");
+    }
+}
+
+#[test]
+fn of_several_rules_the_tightest_is_told() {
+    let (limiter, clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    let hour = window_end(START, 3600);
+    for remaining in [2, 1, 0] {
+        assert_eq!(server.get("/two-rules").x_headers(), (3, remaining, hour));
+    }
+    assert_eq!(server.get("/two-rules").x_headers(), (3, 0, hour));
+    clock.set(hour);
+    for remaining in [2, 1, 0] {
+        assert_eq!(server.get("/two-rules").x_headers(), (3, remaining, hour + 3600));
+    }
+}
+
+/// The members of a structured-field list of strings with integer parameters.
+fn members(field: &str) -> Vec<(String, HashMap<String, u64>)> {
+    let member = |text: &str| {
+        let mut parts = text.trim().split(';');
+        let name = parts.next()?.trim().strip_prefix('"')?.strip_suffix('"')?.to_owned();
+        let parameters = parts.map(|part| {
+            let (key, value) = part.trim().split_once('=')?;
+            Some((key.to_owned(), value.parse().ok()?))
+        });
+        Some((name, parameters.collect::<Option<_>>()?))
+    };
+    let members: Option<_> = field.split(',').map(member).collect();
+    members.unwrap_or_else(|| panic!("{field:?} is no list of strings with integers"))
+}
+
+#[test]
+fn the_ietf_headers_list_every_rule() {
+    let (limiter, _clock) = in_memory();
+    let server = serve_ietf(&limiter);
+    let reply = server.get("/two-rules");
+    let policies = members(reply.header("ratelimit-policy").expect("RateLimit-Policy"));
+    let limits = members(reply.header("ratelimit").expect("RateLimit"));
+    assert_eq!((policies.len(), limits.len()), (2, 2));
+    let left = |per| window_end(START, per) - START;
+    for (quota, window, remaining) in [(10, 60, 9), (3, 3600, 2)] {
+        let (name, policy) = policies.iter().find(|(_, policy)| policy["q"] == quota).expect("the rule");
+        assert_eq!(policy["w"], window);
+        let (_, limit) = limits.iter().find(|(known, _)| known == name).expect("a limit of the policy's name");
+        assert_eq!((limit["r"], limit["t"]), (remaining, left(window)));
+    }
+    assert_ne!(policies[0].0, policies[1].0, "two rules have two names");
+}
+
+#[test]
+fn the_ietf_headers_stand_on_refusals_and_only_when_asked_for() {
+    let (limiter, _clock) = in_memory();
+    let (plain, ietf) = (Served::limited(&limiter, routes), serve_ietf(&limiter));
+    assert_eq!(plain.get("/success").header("ratelimit"), None);
+    assert_eq!(ietf.get("/success").status, 201);
+    let refusal = ietf.get("/success");
+    assert_eq!(refusal.status, 429);
+    let limits = members(refusal.header("ratelimit").expect("RateLimit"));
+    assert_eq!((limits[0].1["r"], limits[0].1["t"]), (0, window_end(START, 60) - START));
+    assert_eq!(refusal.x_headers(), (2, 0, window_end(START, 60)), "both kinds together");
+}
+
+#[test]
+fn the_answer_to_head_carries_the_headers() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    let mut connection = server.open();
+    for (status, remaining) in [(201, 1), (201, 0), (429, 0)] {
+        let reply = connection.ask("HEAD", "/success", &[]);
+        assert_eq!((reply.status, reply.x_headers()), (status, (2, remaining, window_end(START, 60))));
+    }
+}

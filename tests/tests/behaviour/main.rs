@@ -1,0 +1,39 @@
+//! What a client sees, one request after the other: through the public API, over real sockets, in memory and in Redis.
+
+// A test that cannot go on has failed, and a panic with a message is how it says so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod attribute;
+mod client_ip;
+mod headers;
+mod over_limit;
+mod rejection;
+mod rules;
+mod scope;
+mod setup;
+mod shapes;
+mod state;
+mod stores;
+
+#[cfg(feature = "redis")]
+mod redis_store;
+#[cfg(feature = "rustls")]
+mod redis_tls;
+
+mod memory_store;
+
+use ratelimit_runtime::{Clock, RateLimiter};
+
+/// The time at which manual clocks start: no multiple of any window that the tests use.
+const START: u64 = 1_700_000_007;
+
+/// A limiter in memory, and its clock, which stands still until a test moves it.
+fn in_memory() -> (RateLimiter, Clock) {
+    let clock = Clock::manual(START);
+    (RateLimiter::builder().clock(clock.clone()).in_memory(), clock)
+}
+
+/// The end of the window of so many seconds in which `time` lies.
+fn window_end(time: u64, per: u64) -> u64 {
+    (time / per) * per + per
+}

@@ -1,0 +1,104 @@
+//! The in-memory store: bounded, and without a thread that cleans up.
+
+use actix_web::{HttpResponse, Responder, web};
+use ratelimit_runtime::{Clock, RateLimiter, ratelimit};
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::{Server, request};
+
+use crate::{START, in_memory, window_end};
+
+#[ratelimit(limit = 2, per = 60, scope = "header:x-id")]
+async fn twice() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn serve(limiter: &RateLimiter) -> Served {
+    Served::limited(limiter, |config| {
+        config.route("/", web::get().to(twice));
+    })
+}
+
+fn with_capacity(capacity: usize) -> (Served, Clock) {
+    let clock = Clock::manual(START);
+    (serve(&RateLimiter::builder().capacity(capacity).clock(clock.clone()).in_memory()), clock)
+}
+
+/// Of these clients the number whose next request passes.
+fn pass(server: &Served, clients: impl Iterator<Item = String>) -> usize {
+    let requests: Vec<_> = clients.map(|client| request("GET", "/", &[("X-Id", &client)])).collect();
+    let mut connection = server.open();
+    let mut passed = 0;
+    // So few at a time that neither side's buffers fill up.
+    for some in requests.chunks(50) {
+        connection.send(&some.concat());
+        passed += some.iter().filter(|_| connection.reply().status == 200).count();
+    }
+    passed
+}
+
+fn clients(group: usize, count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(move |client| format!("{group}-{client}"))
+}
+
+#[test]
+fn within_its_capacity_it_forgets_nobody() {
+    let (server, _clock) = with_capacity(1000);
+    assert_eq!([1, 2, 3].map(|_| pass(&server, clients(0, 250))), [250, 250, 0]);
+}
+
+#[test]
+fn past_its_capacity_it_stays_bounded_and_admits_newcomers() {
+    let (server, _clock) = with_capacity(100);
+    for _ in 0..2 {
+        assert_eq!(pass(&server, clients(0, 3000)), 3000, "a newcomer was refused");
+    }
+    let remembered = 3000 - pass(&server, clients(0, 3000).collect::<Vec<_>>().into_iter().rev());
+    assert!((50..=400).contains(&remembered), "{remembered} of 3000 clients are remembered with a capacity of 100");
+}
+
+#[test]
+fn a_flood_of_newcomers_does_not_free_a_client_at_its_limit() {
+    let (server, _clock) = with_capacity(100);
+    let offender = || std::iter::once(String::from("offender"));
+    assert_eq!([1, 2, 3].map(|_| pass(&server, offender())), [1, 1, 0]);
+    assert_eq!(pass(&server, clients(0, 3000)), 3000);
+    assert_eq!(pass(&server, offender()), 0);
+}
+
+#[test]
+fn expired_counters_make_room() {
+    let (server, clock) = with_capacity(100);
+    for minute in 0..40 {
+        let passed = [1, 2, 3].map(|_| pass(&server, clients(minute, 50)));
+        assert_eq!(passed, [50, 50, 0], "in minute {minute}");
+        clock.advance(std::time::Duration::from_secs(60));
+    }
+}
+
+#[test]
+fn the_smallest_capacity_still_serves() {
+    let (server, _clock) = with_capacity(0);
+    assert_eq!(pass(&server, clients(0, 200)), 200);
+}
+
+#[test]
+fn a_clock_that_is_set_back_neither_panics_nor_locks_out() {
+    let (limiter, clock) = in_memory();
+    let server = serve(&limiter);
+    let client = || std::iter::once(String::from("client"));
+    assert_eq!([1, 2, 3].map(|_| pass(&server, client())), [1, 1, 0]);
+    clock.set(START - 86_400);
+    let reply = server.get_with("/", &[("X-Id", "client")]);
+    assert_eq!((reply.status, reply.x_headers().2), (200, window_end(START - 86_400, 60)));
+    clock.set(0);
+    assert_eq!(server.get_with("/", &[("X-Id", "client")]).x_headers(), (2, 1, 60));
+}
+
+#[test]
+fn limiters_share_nothing_and_clones_share_everything() {
+    let (one, other) = (RateLimiter::in_memory(), RateLimiter::in_memory());
+    let servers = [serve(&one), serve(&one.clone()), serve(&other)];
+    let client = || std::iter::once(String::from("client"));
+    let passed = [0, 1, 0, 1, 2, 2, 2].map(|server| pass(&servers[server], client()));
+    assert_eq!(passed, [1, 1, 0, 0, 1, 1, 0]);
+}

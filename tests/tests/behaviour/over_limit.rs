@@ -1,0 +1,164 @@
+//! `over_limit`: who answers a request over its limit.
+
+use actix_web::error::{ErrorConflict, ErrorImATeapot};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{Error, HttpRequest, HttpResponse, Responder};
+use ratelimit_runtime::{RateLimitState, ratelimit};
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::Server;
+
+use crate::{START, in_memory, window_end};
+
+fn sorry(request: &HttpRequest, state: &RateLimitState) -> HttpResponse {
+    let text = format!("{} admits {}, over: {}", request.path(), state.limit(), state.is_over());
+    HttpResponse::ServiceUnavailable().body(text)
+}
+
+fn words(_: &HttpRequest, _: &RateLimitState) -> &'static str {
+    "come back later"
+}
+
+fn fails(_: &HttpRequest, _: &RateLimitState) -> Result<HttpResponse, Error> {
+    Err(ErrorImATeapot("short and stout"))
+}
+
+async fn handler_like(path: web::Path<u32>, state: RateLimitState) -> impl Responder {
+    format!("{} waits {} s", path, state.retry_after())
+}
+
+async fn without_arguments() -> HttpResponse {
+    HttpResponse::Gone().finish()
+}
+
+async fn picky(_: web::Query<Vec<(String, u32)>>) -> HttpResponse {
+    HttpResponse::Ok().finish()
+}
+
+mod answers {
+    use super::{HttpRequest, HttpResponse, RateLimitState};
+
+    pub(super) fn sorry(request: &HttpRequest, state: &RateLimitState) -> HttpResponse {
+        super::sorry(request, state)
+    }
+}
+
+macro_rules! handlers {
+    ($($path:literal $name:ident($function:path);)*) => {
+        $(
+            #[ratelimit(limit = 1, per = 60, over_limit = $function)]
+            async fn $name() -> impl Responder {
+                "hello"
+            }
+        )*
+
+        fn routes(config: &mut ServiceConfig) {
+            $( config.route($path, web::get().to($name)); )*
+            config.route("/shadow", web::get().to(shadow)).route("/watched", web::get().to(watched));
+        }
+    };
+}
+
+handlers! {
+    "/plain" plain(sorry);
+    "/elsewhere" elsewhere(answers::sorry);
+    "/words" text(words);
+    "/fails" failing(fails);
+    "/handler/{id}" like_a_handler(handler_like);
+    "/bare" bare(without_arguments);
+    "/picky" with_a_failing_extractor(picky);
+}
+
+#[ratelimit(limit = 2, per = 60, over_limit = "allow")]
+async fn shadow(state: RateLimitState) -> String {
+    format!("{} {}", state.is_over(), state.remaining())
+}
+
+#[ratelimit(limit = 3, per = 60)]
+#[ratelimit(limit = 1, per = 3600, over_limit = "allow")]
+async fn watched(state: RateLimitState) -> String {
+    let over: Vec<_> = state.rules().map(|rule| rule.is_over()).collect();
+    format!("{over:?}")
+}
+
+#[test]
+fn a_function_answers_in_place_of_the_429() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    let wait = window_end(START, 60) - START;
+    for (path, status, body) in [
+        ("/plain", 503, "/plain admits 1, over: true"),
+        ("/elsewhere", 503, "/elsewhere admits 1, over: true"),
+        ("/words", 200, "come back later"),
+        ("/fails", 418, "short and stout"),
+        ("/handler/5", 200, &*format!("5 waits {wait} s")),
+        ("/bare", 410, ""),
+    ] {
+        assert_eq!(server.get(path).body, "hello", "{path}");
+        for _ in 0..2 {
+            let reply = server.get(path);
+            assert_eq!((reply.status, reply.body.as_str()), (status, body), "{path}");
+            assert_eq!(reply.x_headers(), (1, 0, window_end(START, 60)), "{path}");
+        }
+    }
+}
+
+#[test]
+fn a_failing_extractor_of_the_function_answers_with_its_error() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    assert_eq!(server.get("/picky?a=1").status, 200);
+    assert_eq!(server.get("/picky?a=1").body, "");
+    assert_eq!(server.get("/picky?a=x").status, 400);
+}
+
+#[test]
+fn allow_counts_and_reports_and_never_refuses() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    let reset = window_end(START, 60);
+    for (body, remaining) in [("false 1", 1), ("false 0", 0), ("true 0", 0), ("true 0", 0)] {
+        let reply = server.get("/shadow");
+        assert_eq!((reply.status, reply.body.as_str()), (200, body));
+        assert_eq!(reply.x_headers(), (2, remaining, reset));
+        assert_eq!(reply.header("retry-after"), None);
+    }
+}
+
+#[test]
+fn a_rule_that_only_watches_does_not_keep_the_other_from_refusing() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    for body in ["[false, false]", "[false, true]", "[false, true]"] {
+        let reply = server.get("/watched");
+        assert_eq!((reply.status, reply.body.as_str()), (200, body));
+    }
+    let refusal = server.get("/watched");
+    assert_eq!((refusal.status, refusal.x_headers()), (429, (3, 0, window_end(START, 60))));
+}
+
+#[ratelimit(limit = 1, per = 60, over_limit = first, scope = "header:x-first")]
+#[ratelimit(limit = 1, per = 3600, over_limit = second, scope = "header:x-second")]
+async fn two_answers() -> impl Responder {
+    "hello"
+}
+
+async fn first() -> Result<String, Error> {
+    Err(ErrorConflict("first"))
+}
+
+fn second(_: &HttpRequest, state: &RateLimitState) -> String {
+    format!("second, {}", state.limit())
+}
+
+#[test]
+fn of_several_rules_the_one_that_refuses_answers() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, |config| {
+        config.route("/", web::get().to(two_answers));
+    });
+    let body = |first, second| server.get_with("/", &[("X-First", first), ("X-Second", second)]).body;
+    assert_eq!(body("a", "a"), "hello");
+    assert_eq!(body("a", "b"), "first");
+    assert_eq!(body("b", "a"), "second, 1");
+    assert_eq!(body("b", "b"), "hello");
+}

@@ -1,0 +1,245 @@
+//! The Redis store: what it writes, whose clock it goes by, and how it connects.
+
+use std::time::SystemTime;
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Responder};
+use ratelimit_runtime::{Clock, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_tests::FOREVER;
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::Server;
+use ratelimit_tests::proxy::Proxy;
+use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::wait::{self, PATIENCE};
+
+#[ratelimit(limit = 100, per = FOREVER)]
+async fn by_ip() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 100, per = FOREVER, scope = "global", key = "a/b c")]
+async fn with_a_key() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 100, per = FOREVER, scope = ["header:x-id", tenant, "user"])]
+async fn joined() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 2, per = 1, scope = "header:x-id")]
+async fn short() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 100, per = 3600, scope = "global")]
+#[ratelimit(limit = 100, per = 7200, scope = "global")]
+async fn two_rules() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 100, per = 3600, scope = "global")]
+async fn hourly() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn tenant(request: &HttpRequest) -> String {
+    request.query_string().to_owned()
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config.route("/ip", web::get().to(by_ip)).route("/key", web::get().to(with_a_key));
+    config.route("/joined", web::get().to(joined)).route("/short", web::get().to(short));
+    config.route("/hourly", web::get().to(hourly)).route("/two-rules", web::get().to(two_rules));
+}
+
+/// A limiter that waits as long as it takes: these tests are not about deadlines.
+fn patient() -> RateLimiterBuilder {
+    RateLimiter::builder().deadline(PATIENCE).user(|_: &HttpRequest| Some("alice@example.com"))
+}
+
+fn serve(limiter: RateLimiterBuilder, url: &str) -> Served {
+    Served::limited(&limiter.connect(url).expect("a URL"), routes)
+}
+
+/// The parts of the only key: prefix, key, rule, scope, window.
+fn only_key(redis: &RedisServer) -> Vec<String> {
+    let keys = redis.keys();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    keys[0].split('/').map(str::to_owned).collect()
+}
+
+#[test]
+fn a_key_says_what_it_counts() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient(), &redis.url());
+    server.get("/ip");
+    let parts = only_key(&redis);
+    assert_eq!(parts.len(), 5, "{parts:?}");
+    assert_eq!(parts[0], "rate-limit");
+    assert_eq!(parts[1], concat!(module_path!(), "::by_ip"));
+    assert_eq!(parts[3], "ip:127.0.0.1");
+    assert_eq!(parts[4].parse::<u64>().expect("a time") % u64::from(FOREVER), 0);
+}
+
+#[test]
+fn what_is_written_into_a_key_is_escaped() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient().prefix("shop"), &redis.url());
+    server.get("/key");
+    let parts = only_key(&redis);
+    assert_eq!((parts[0].as_str(), parts[1].as_str(), parts[3].as_str()), ("shop", "a%2Fb%20c", "global"));
+}
+
+#[test]
+fn what_a_client_writes_is_escaped_and_bounded() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient(), &redis.url());
+    server.get_with("/joined?a/b+c", &[("X-Id", "1/2+3")]);
+    let scope = only_key(&redis).remove(3);
+    let parts: Vec<_> = scope.split('+').collect();
+    assert_eq!((parts.len(), parts[0], parts[2]), (3, "header:x-id:1%2F2%2B3", "user:alice%40example.com"), "{scope}");
+    assert!(parts[1].starts_with("fn:") && parts[1].ends_with("tenant=a%2Fb%2Bc"), "{scope}");
+    server.get_with(&format!("/joined?{}", "a".repeat(9000)), &[("X-Id", &"\u{e4}".repeat(9000))]);
+    let longest = redis.keys().iter().map(String::len).max().unwrap_or_default();
+    assert!(longest < 600, "a key of {longest} bytes");
+}
+
+#[test]
+fn every_key_expires_when_its_window_ends() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient(), &redis.url());
+    for path in ["/ip", "/two-rules", "/two-rules", "/key"] {
+        assert_eq!(server.get(path).status, 200);
+    }
+    let keys = redis.keys();
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    for key in keys {
+        let end: i64 = key.rsplit('/').next().and_then(|end| end.parse().ok()).expect("a time");
+        let left: i64 = redis.ask(&["TTL", &key]);
+        let now = redis.ask::<(i64, i64)>(&["TIME"]).0;
+        assert!((-1..=1).contains(&(now + left - end)), "{key} leaves {} s after its window", now + left - end);
+    }
+}
+
+#[test]
+fn expired_counters_leave() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient(), &redis.url());
+    for client in 0..20 {
+        let reply = server.get_with("/short", &[("X-Id", &client.to_string())]);
+        assert_eq!(reply.x_headers().1, 1, "client {client}");
+    }
+    wait::until("the counters have left", || redis.ask::<i64>(&["DBSIZE"]) == 0);
+}
+
+#[test]
+fn the_clock_of_the_store_decides_the_window() {
+    let redis = RedisServer::on_socket();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs();
+    let clocks = [now - 5400, now, now + 5400].map(Clock::manual);
+    let servers = clocks.map(|clock| serve(patient().clock(clock), &redis.url()));
+    wait_for_the_middle_of_an_hour(&redis);
+    let (hour, _) = redis.ask::<(u64, u64)>(&["TIME"]);
+    let expected = (hour / 3600 + 1) * 3600;
+    for (index, server) in servers.iter().enumerate() {
+        assert_eq!(server.get("/hourly").x_headers(), (100, 99 - index as u64, expected), "server {index}");
+    }
+}
+
+/// Within the last seconds of an hour, this test would see it end.
+fn wait_for_the_middle_of_an_hour(redis: &RedisServer) {
+    wait::until("the hour is not about to end", || redis.ask::<(u64, u64)>(&["TIME"]).0 % 3600 < 3590);
+}
+
+#[test]
+fn windows_follow_each_other_on_the_clock_of_the_store() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient(), &redis.url());
+    let mut connection = server.open();
+    let mut windows = std::collections::BTreeMap::<u64, [u32; 2]>::new();
+    wait::until("three whole windows are over", || {
+        let reply = connection.ask("GET", "/short", &[("X-Id", "a")]);
+        windows.entry(reply.number("x-ratelimit-reset")).or_default()[usize::from(reply.status == 429)] += 1;
+        windows.len() > 3
+    });
+    // The last window has just begun.
+    windows.pop_last();
+    for (window, [passed, refused]) in windows {
+        assert!(passed == 2 || (passed < 2 && refused == 0), "{passed} passed and {refused} were refused in {window}");
+    }
+}
+
+#[test]
+fn each_worker_has_one_connection_and_keeps_it() {
+    let redis = RedisServer::on_port();
+    let proxy = Proxy::to(redis.address());
+    let limiter = patient().connect(&proxy.url()).expect("a URL");
+    let server = Served::limited_by(&limiter, 3, routes);
+    assert_eq!(proxy.accepted(), 0, "a connection before the first request");
+    for _ in 0..60 {
+        assert_eq!(server.get("/ip").status, 200);
+    }
+    assert_eq!(proxy.accepted(), 3);
+}
+
+#[test]
+fn a_script_flush_is_not_noticed() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient(), &redis.url());
+    for remaining in (90..100).rev() {
+        assert_eq!(server.get("/ip").x_headers().1, remaining);
+        redis.ask::<()>(&["SCRIPT", "FLUSH"]);
+    }
+}
+
+#[test]
+fn a_database_and_a_password_of_the_url_are_used() {
+    let redis = RedisServer::on_port();
+    redis.ask::<()>(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all"]);
+    let url = format!("redis://app:secret@{}/3", redis.address());
+    let server = serve(patient(), &url);
+    assert_eq!(server.get("/ip").x_headers().1, 99);
+    assert_eq!(redis.keys(), [""; 0], "a key in database 0");
+    let keyspace: String = redis.ask(&["INFO", "keyspace"]);
+    assert!(keyspace.contains("db3:keys=1,expires=1"), "{keyspace}");
+}
+
+#[test]
+fn a_store_that_is_not_up_yet_does_not_stop_the_application() {
+    let mut redis = RedisServer::on_port();
+    redis.kill();
+    let server = serve(RateLimiter::builder(), &redis.url());
+    assert_eq!(server.get("/ip").status, 200);
+    redis.restart();
+    wait::until("the application counts in the store", || {
+        server.get("/ip");
+        redis.keys().iter().any(|key| key.contains("by_ip"))
+    });
+}
+
+#[test]
+fn the_limiter_survives_the_servers_that_used_it() {
+    let redis = RedisServer::on_socket();
+    let limiter = patient().connect(&redis.url()).expect("a URL");
+    for remaining in (95..100).rev() {
+        let server = Served::limited(&limiter, routes);
+        assert_eq!(server.get("/ip").x_headers().1, remaining);
+    }
+}
+
+#[test]
+fn the_connections_end_with_the_limiter() {
+    let redis = RedisServer::on_socket();
+    let clients = || {
+        let list: String = redis.ask(&["CLIENT", "LIST"]);
+        // One of them asks for the list.
+        list.lines().count() - 1
+    };
+    {
+        let server = serve(patient(), &redis.url());
+        server.get("/ip");
+        assert_eq!(clients(), 1);
+    }
+    wait::until("nobody is connected", || clients() == 0);
+}

@@ -1,0 +1,164 @@
+//! Where a limiter comes from, and what a set-up that makes no sense says.
+
+use std::process::Command;
+
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpResponse, HttpServer, Responder};
+use ratelimit_runtime::{Error, RateLimiter, ratelimit};
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::Server;
+use ratelimit_tests::process::Process;
+#[cfg(feature = "redis")]
+use ratelimit_tests::redis_server::RedisServer;
+
+use crate::in_memory;
+
+#[ratelimit(limit = 1, per = 60)]
+async fn once() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[test]
+fn a_limiter_may_be_wrapped_in_data() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::start(move |listener| {
+        let data = Data::new(limiter);
+        let app = move || App::new().app_data(data.clone()).route("/", web::get().to(once));
+        HttpServer::new(app).workers(1).listen(listener).expect("the server listens").run()
+    });
+    assert_eq!(server.statuses("/", 2), [200, 429]);
+}
+
+#[test]
+fn a_scope_of_the_application_may_have_a_limiter_of_its_own() {
+    let ((outer, _), (inner, _)) = (in_memory(), in_memory());
+    let server = Served::start(move |listener| {
+        let app = move || {
+            let inner = web::scope("/inner").app_data(inner.clone()).route("/", web::get().to(once));
+            App::new().app_data(outer.clone()).service(inner).route("/", web::get().to(once))
+        };
+        HttpServer::new(app).workers(1).listen(listener).expect("the server listens").run()
+    });
+    assert_eq!(server.statuses("/", 2), [200, 429]);
+    assert_eq!(server.statuses("/inner/", 2), [200, 429]);
+}
+
+/// The `app`, which has no limiter of its own: the process-wide one serves.
+fn app(url: Option<&str>) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    command.env_remove("APP_STORE").env_remove("RATELIMIT_URL");
+    if let Some(url) = url {
+        command.env("RATELIMIT_URL", url);
+    }
+    Process::start(&mut command)
+}
+
+#[test]
+fn without_any_limiter_the_process_counts_in_memory_and_warns_once() {
+    let mut app = app(None);
+    assert_eq!(app.statuses("/quote", 5), [200, 200, 200, 429, 429]);
+    app.kill();
+    assert_eq!(app.lines_with(&["WARN", "RATELIMIT_URL"]), 1, "{:#?}", app.output());
+}
+
+#[test]
+fn a_memory_url_in_the_environment_is_no_reason_to_warn() {
+    let mut app = app(Some("memory://"));
+    assert_eq!(app.statuses("/quote", 4), [200, 200, 200, 429]);
+    app.kill();
+    assert_eq!(app.lines_with(&["WARN"]), 0, "{:#?}", app.output());
+}
+
+#[test]
+fn a_url_in_the_environment_that_makes_no_sense_is_an_error_and_no_crash() {
+    let mut app = app(Some("carrier-pigeon://loft"));
+    assert_eq!(app.statuses("/quote", 2), [500, 500]);
+    app.kill();
+    assert!(app.lines_with(&["ERROR", "RATELIMIT_URL", "carrier-pigeon"]) >= 1, "{:#?}", app.output());
+}
+
+#[test]
+fn a_user_scope_without_a_user_function_is_logged_with_what_to_do() {
+    let mut app = app(Some("memory://"));
+    assert_eq!(app.get("/user").status, 500);
+    app.kill();
+    assert!(app.lines_with(&["ERROR", "user"]) >= 1, "{:#?}", app.output());
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn processes_with_the_same_url_in_the_environment_share_their_limits() {
+    let redis = RedisServer::on_port();
+    let apps = [(); 2].map(|()| app(Some(&redis.url())));
+    redis.assert_shared_by(&apps, "/quote", 3);
+}
+
+fn part_of(error: &Error) -> &str {
+    match error {
+        Error::Url { part, .. } => part,
+        other => panic!("{other:?} is no error of a URL"),
+    }
+}
+
+#[test]
+fn a_url_that_makes_no_sense_names_the_part() {
+    for (url, part) in [
+        ("", "scheme"),
+        ("localhost", "scheme"),
+        ("http://127.0.0.1/", "scheme"),
+        ("127.0.0.1:6379", "scheme"),
+        ("memory://x", "path"),
+        ("memory:", "path"),
+    ] {
+        let error = RateLimiter::connect(url).expect_err(url);
+        assert_eq!(part_of(&error), part, "{url}: {error}");
+        assert!(error.to_string().contains(part), "{url}: {error}");
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_redis_url_that_makes_no_sense_names_the_part_and_keeps_the_password() {
+    for (url, part) in [
+        ("redis://", "host"),
+        ("redis:///0", "host"),
+        ("redis://[::1/", "host"),
+        ("redis://:secret@127.0.0.1:99999/", "port"),
+        ("redis://user:secret@127.0.0.1:port/", "port"),
+        ("redis://:secret@127.0.0.1/first", "database"),
+        ("redis://:secret@127.0.0.1/-1", "database"),
+        ("redis://:secret@127.0.0.1/1/2", "database"),
+    ] {
+        let error = RateLimiter::connect(url).expect_err(url);
+        assert_eq!(part_of(&error), part, "{url}: {error}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+#[test]
+fn without_the_redis_feature_a_redis_url_says_which_feature_is_missing() {
+    for url in ["redis://127.0.0.1/", "rediss://127.0.0.1/", "unix:///tmp/redis.sock"] {
+        let error = RateLimiter::connect(url).expect_err(url);
+        assert!(error.to_string().contains("feature"), "{error}");
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn every_documented_form_of_a_redis_url_is_taken_without_a_server() {
+    for url in [
+        "redis://127.0.0.1",
+        "redis://127.0.0.1/",
+        "redis://localhost:6380/3",
+        "redis://[::1]:6380/3",
+        "redis://:secret@127.0.0.1/",
+        "redis://user:secret@127.0.0.1:6380/3",
+        "redis+unix:///run/redis.sock",
+        "redis+unix:///run/redis.sock?db=3&user=user&pass=secret",
+        "unix:///run/redis.sock",
+    ] {
+        let limiter = RateLimiter::connect(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        assert!(!format!("{limiter:?}").contains("secret"), "{limiter:?}");
+    }
+}

@@ -1,0 +1,120 @@
+//! `RateLimitState`: what a handler and a middleware learn about the check.
+
+use std::sync::Mutex;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::{Next, from_fn};
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{App, Error, HttpMessage, HttpRequest, HttpServer};
+use ratelimit_runtime::{RateLimitState, ratelimit};
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::Server;
+
+use crate::{START, in_memory, window_end};
+
+#[ratelimit(limit = 2, per = 60)]
+#[ratelimit(limit = 100, per = 3600)]
+async fn told(state: RateLimitState) -> String {
+    describe(&state)
+}
+
+#[ratelimit(limit = 2, per = 60)]
+async fn from_the_extensions(request: HttpRequest) -> String {
+    request.extensions().get::<RateLimitState>().map(describe).unwrap_or_default()
+}
+
+#[ratelimit(limit = 2, per = 60, scope = nobody)]
+async fn exempt(state: RateLimitState) -> String {
+    format!("{} {}", state.is_counted(), state.is_over())
+}
+
+fn nobody(_: &HttpRequest) -> Option<String> {
+    None
+}
+
+async fn unlimited(state: Option<RateLimitState>) -> String {
+    state.is_none().to_string()
+}
+
+async fn unlimited_but_asking(_: RateLimitState) -> &'static str {
+    "never"
+}
+
+fn describe(state: &RateLimitState) -> String {
+    let rules: Vec<_> = state.rules().map(|rule| (rule.limit(), rule.per(), rule.remaining(), rule.reset())).collect();
+    format!(
+        "{}/{} until {} in {} s; over {}, counted {}, tightest {} of {rules:?}",
+        state.remaining(),
+        state.limit(),
+        state.reset(),
+        state.retry_after(),
+        state.is_over(),
+        state.is_counted(),
+        state.tightest(),
+    )
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config.route("/told", web::get().to(told)).route("/extensions", web::get().to(from_the_extensions));
+    config.route("/exempt", web::get().to(exempt)).route("/unlimited", web::get().to(unlimited));
+    config.route("/asking", web::get().to(unlimited_but_asking));
+}
+
+#[test]
+fn a_handler_takes_the_state_as_an_argument() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    let (minute, hour) = (window_end(START, 60), window_end(START, 3600));
+    let expected = format!(
+        "1/2 until {minute} in {} s; over false, counted true, tightest 0 of [(2, 60, 1, {minute}), (100, 3600, 99, {hour})]",
+        minute - START
+    );
+    assert_eq!(server.get("/told").body, expected);
+}
+
+#[test]
+fn the_state_is_in_the_extensions_before_the_handler_runs() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    assert!(server.get("/extensions").body.starts_with("1/2 until "));
+    assert!(server.get("/extensions").body.starts_with("0/2 until "));
+}
+
+#[test]
+fn an_exempt_request_has_a_state_that_says_so() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    assert_eq!(server.get("/exempt").body, "false false");
+}
+
+#[test]
+fn a_handler_without_a_limit_has_no_state() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    assert_eq!(server.get("/unlimited").body, "true");
+    assert_eq!(server.get("/asking").status, 500);
+}
+
+static SEEN: Mutex<Vec<(u16, u32, bool)>> = Mutex::new(Vec::new());
+
+async fn watch(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let answer = next.call(request).await?;
+    let state = answer.request().extensions().get::<RateLimitState>().cloned();
+    if let Some(state) = state {
+        SEEN.lock().unwrap().push((answer.status().as_u16(), state.remaining(), state.is_over()));
+    }
+    Ok(answer)
+}
+
+#[test]
+fn a_middleware_finds_the_state_of_successes_and_refusals() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::start(move |listener| {
+        let app = move || App::new().app_data(limiter.clone()).wrap(from_fn(watch)).configure(routes);
+        HttpServer::new(app).workers(1).listen(listener).expect("the server listens").run()
+    });
+    assert_eq!(server.get("/unlimited").status, 200);
+    assert_eq!(server.statuses("/told", 3), [200, 200, 429]);
+    assert_eq!(*SEEN.lock().unwrap(), [(200, 1, false), (200, 0, false), (429, 0, true)]);
+}

@@ -1,0 +1,163 @@
+//! What holds in every store. Each test runs in memory, in Redis over TCP and in Redis over a Unix socket.
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Responder};
+use ratelimit_runtime::{RateLimiter, ratelimit};
+use ratelimit_tests::FOREVER;
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::Server;
+#[cfg(feature = "redis")]
+use ratelimit_tests::redis_server::RedisServer;
+
+#[ratelimit(limit = 3, per = FOREVER)]
+async fn three() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 2, per = FOREVER, scope = "header:x-id")]
+async fn by_header() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 5, per = FOREVER, scope = "header:x-a")]
+#[ratelimit(limit = 1, per = FOREVER, scope = "header:x-b")]
+async fn all_or_nothing() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 4, per = FOREVER)]
+#[ratelimit(limit = 1, per = FOREVER, over_limit = "allow", scope = "global")]
+async fn watched() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 1, per = FOREVER, key = plan)]
+async fn by_plan() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn plan(request: &HttpRequest) -> Option<String> {
+    Some(request.query_string().to_owned()).filter(|plan| !plan.is_empty())
+}
+
+#[ratelimit(limit = 2, per = FOREVER, key = "shared by limits")]
+async fn two_of_the_shared() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 4, per = FOREVER, key = "shared by limits")]
+async fn four_of_the_shared() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 1, per = FOREVER)]
+#[ratelimit(limit = 1, per = 2_000_000_000)]
+#[ratelimit(limit = 1, per = 1_999_999_999)]
+#[ratelimit(limit = 1, per = 1_999_999_998)]
+async fn four_rules() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config.route("/three", web::get().to(three)).route("/header", web::get().to(by_header));
+    config.route("/all-or-nothing", web::get().to(all_or_nothing)).route("/watched", web::get().to(watched));
+    config.route("/plan", web::get().to(by_plan)).route("/four-rules", web::get().to(four_rules));
+    config.route("/two", web::get().to(two_of_the_shared)).route("/four", web::get().to(four_of_the_shared));
+}
+
+/// Runs a test of two servers that share a store, in each store.
+fn in_each_store(test: impl Fn(&str, [&Served; 2])) {
+    let memory = RateLimiter::in_memory();
+    run("in memory", || memory.clone(), &test);
+    #[cfg(feature = "redis")]
+    for (name, redis) in [("over TCP", RedisServer::on_port()), ("over a Unix socket", RedisServer::on_socket())] {
+        let connect = || {
+            // A slow machine must not turn a test of counting into one of failing.
+            let builder = RateLimiter::builder().deadline(ratelimit_tests::wait::PATIENCE);
+            builder.connect(&redis.url()).expect("a URL")
+        };
+        run(name, connect, &test);
+    }
+}
+
+fn run(name: &str, limiter: impl Fn() -> RateLimiter, test: &impl Fn(&str, [&Served; 2])) {
+    let servers = [limiter(), limiter()].map(|limiter| Served::limited(&limiter, routes));
+    test(name, [&servers[0], &servers[1]]);
+}
+
+#[test]
+fn servers_that_share_a_store_share_the_limit() {
+    in_each_store(|store, [here, there]| {
+        assert_eq!(here.get("/three").x_headers().1, 2, "{store}");
+        assert_eq!(there.get("/three").x_headers().1, 1, "{store}");
+        assert_eq!(here.get("/three").x_headers().1, 0, "{store}");
+        assert_eq!((there.get("/three").status, here.get("/three").status), (429, 429), "{store}");
+    });
+}
+
+#[test]
+fn the_answer_says_when_the_window_ends() {
+    in_each_store(|store, [here, _]| {
+        let (limit, _, reset) = here.get("/three").x_headers();
+        assert_eq!((limit, reset % u64::from(FOREVER)), (3, 0), "{store}");
+    });
+}
+
+#[test]
+fn every_value_of_a_scope_has_a_counter_of_its_own() {
+    let long = "x".repeat(5000);
+    let longer = format!("{long}y");
+    in_each_store(|store, [here, there]| {
+        for value in
+            ["a", "A", "a/b", "a+b", "a%2Fb", "a b", "a:b", "*", "a\"b", "a\\b", "{a}", "\u{e4}", &long, &longer]
+        {
+            let status = |server: &Served| server.get_with("/header", &[("X-Id", value)]).status;
+            assert_eq!([status(here), status(there), status(here)], [200, 200, 429], "{store}: {value}");
+        }
+    });
+}
+
+#[test]
+fn a_request_that_one_rule_refuses_counts_in_none() {
+    in_each_store(|store, [here, there]| {
+        let status = |server: &Served, b: &str| server.get_with("/all-or-nothing", &[("X-A", "a"), ("X-B", b)]).status;
+        assert_eq!([status(here, "1"), status(there, "1"), status(here, "1")], [200, 429, 429], "{store}");
+        let others = ["2", "3", "4", "5", "6"].map(|b| status(there, b));
+        assert_eq!(others, [200, 200, 200, 200, 429], "{store}");
+    });
+}
+
+#[test]
+fn a_rule_that_only_watches_refuses_nobody() {
+    in_each_store(|store, [here, there]| {
+        assert_eq!(here.statuses("/watched", 2), [200, 200], "{store}");
+        assert_eq!(there.statuses("/watched", 3), [200, 200, 429], "{store}");
+    });
+}
+
+#[test]
+fn a_key_function_chooses_the_counter_or_exempts() {
+    in_each_store(|store, [here, there]| {
+        for plan in ["gold", "gold/1", "gold%2F1"] {
+            let path = format!("/plan?{plan}");
+            assert_eq!((here.get(&path).status, there.get(&path).status), (200, 429), "{store}: {plan}");
+        }
+        assert_eq!(here.statuses("/plan", 3), [200, 200, 200], "{store}");
+    });
+}
+
+#[test]
+fn handlers_that_share_a_key_may_have_different_limits() {
+    in_each_store(|store, [here, there]| {
+        assert_eq!(here.statuses("/four", 1), [200], "{store}");
+        assert_eq!(there.statuses("/two", 2), [200, 429], "{store}");
+        assert_eq!(here.statuses("/four", 3), [200, 200, 429], "{store}");
+    });
+}
+
+#[test]
+fn many_rules_of_one_handler_are_checked_together() {
+    in_each_store(|store, [here, there]| {
+        assert_eq!((here.get("/four-rules").status, there.get("/four-rules").status), (200, 429), "{store}");
+    });
+}

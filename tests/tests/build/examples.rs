@@ -1,0 +1,136 @@
+//! Each example, started as a user starts it, and asked over a real socket.
+
+use std::process::Command;
+use std::time::SystemTime;
+
+use ratelimit_tests::http::{Reply, Server};
+use ratelimit_tests::process::Process;
+#[cfg(feature = "redis")]
+use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::wait;
+
+use crate::alone;
+use crate::artifacts::example;
+
+fn start(name: &str, url: Option<&str>) -> Process {
+    let mut command = Command::new(example(name));
+    command.env("PORT", "0").env_remove("RATELIMIT_URL");
+    if let Some(url) = url {
+        command.env("RATELIMIT_URL", url);
+    }
+    Process::start(&mut command)
+}
+
+/// The examples' windows are minutes of the real clock: in the last seconds of one, a test would see it end.
+fn wait_for_the_middle_of_a_minute() {
+    let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() % 60;
+    wait::until("the minute is not about to end", || second() < 54);
+}
+
+/// Sends one request as often as the limit allows; returns the limit, and the answer to one request more.
+fn exhaust(example: &Process, method: &str, path: &str, headers: &[(&str, &str)]) -> (u64, Reply) {
+    wait_for_the_middle_of_a_minute();
+    let mut connection = example.open();
+    let first = connection.ask(method, path, headers);
+    let (limit, remaining, _) = first.x_headers();
+    assert_eq!((first.status, remaining), (200, limit - 1), "{path} {headers:?}: {first:?}");
+    for remaining in (0..remaining).rev() {
+        let reply = connection.ask(method, path, headers);
+        assert_eq!((reply.status, reply.x_headers().1), (200, remaining), "{path} {headers:?}");
+    }
+    (limit, connection.ask(method, path, headers))
+}
+
+fn assert_refuses_after(example: &Process, limit: u64, path: &str, headers: &[(&str, &str)]) {
+    let (known, refusal) = exhaust(example, "GET", path, headers);
+    assert_eq!((known, refusal.status), (limit, 429), "{path} {headers:?}");
+}
+
+#[test]
+fn quickstart_counts_in_memory() {
+    let _alone = alone();
+    let quickstart = start("quickstart", None);
+    assert_refuses_after(&quickstart, 300, "/quote", &[]);
+    let line = format!("curl -i http://{}/quote", quickstart.address());
+    wait::until("the line to try is printed", || quickstart.lines_with(&[&line]) == 1);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn quickstart_counts_in_redis_when_its_environment_says_so() {
+    let _alone = alone();
+    let redis = RedisServer::on_port();
+    let both = [(); 2].map(|()| start("quickstart", Some(&redis.url())));
+    wait_for_the_middle_of_a_minute();
+    redis.assert_shared_by(&both, "/quote", 300);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn redis_goes_on_without_redis_where_it_may() {
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    let both = [(); 2].map(|()| start("redis", Some(&redis.url())));
+    let login = || both[0].open().ask("POST", "/login", &[]).status;
+    wait_for_the_middle_of_a_minute();
+    redis.assert_shared_by(&both, "/quote", 10);
+    wait::until("too many have tried to log in", || login() == 429);
+    redis.kill();
+    wait::until("nobody may log in without Redis", || login() == 503);
+    wait::until("the quote is served without Redis", || both[1].get("/quote").status == 200);
+}
+
+#[test]
+fn custom_scope_counts_keys_users_and_tenants() {
+    let _alone = alone();
+    let example = start("custom_scope", None);
+    let bearer = |token: &str| format!("Bearer {token}");
+    let (alice, bob, carol) = (bearer("acme:alice"), bearer("acme:bob"), bearer("other:carol"));
+    for headers in [&[("X-Api-Key", "1234")][..], &[("X-Api-Key", "5678")], &[]] {
+        assert_refuses_after(&example, 5, "/search", headers);
+    }
+    for headers in [&[("Authorization", &*alice)][..], &[("Authorization", &bob)], &[]] {
+        assert_refuses_after(&example, 5, "/inbox", headers);
+    }
+    for user in [&alice, &bob, &carol] {
+        assert_refuses_after(&example, 3, "/reports", &[("Authorization", user)]);
+    }
+    assert_eq!(example.get("/reports").status, 401);
+    assert_refuses_after(&example, 2, "/status", &[]);
+    assert_eq!(example.get_with("/status", &[("X-Monitor", "1")]).status, 200);
+}
+
+#[test]
+fn over_limit_answers_for_itself() {
+    let _alone = alone();
+    let example = start("over_limit", None);
+    let (_, busy) = exhaust(&example, "GET", "/quote", &[]);
+    assert_eq!(busy.status, 429);
+    assert!(busy.body.starts_with("/quote is busy: come back in "), "{busy:?}");
+    let (_, teaser) = exhaust(&example, "GET", "/search", &[]);
+    assert_eq!(teaser.status, 200);
+    assert!(teaser.body.starts_with("the first of many results (full results again in "), "{teaser:?}");
+    let (_, watched) = exhaust(&example, "GET", "/watched", &[]);
+    assert_eq!((watched.status, watched.body.as_str()), (200, "this would have been refused\n"));
+}
+
+#[test]
+fn shared_key_counts_two_handlers_together() {
+    let _alone = alone();
+    let example = start("shared_key", None);
+    let (limit, refusal) = exhaust(&example, "POST", "/notes", &[]);
+    assert_eq!((limit, refusal.status), (3, 429));
+    // Three of the ten that both handlers share are gone.
+    let remaining = example.get("/notes").x_headers();
+    assert_eq!((remaining.0, remaining.1), (10, 6));
+}
+
+#[test]
+fn behind_proxy_counts_the_client_that_the_proxy_names() {
+    let _alone = alone();
+    let example = start("behind_proxy", None);
+    assert_refuses_after(&example, 3, "/quote", &[("X-Forwarded-For", "192.0.2.60")]);
+    let lie = [("X-Forwarded-For", "203.0.113.9, 192.0.2.60")];
+    assert_eq!(example.get_with("/quote", &lie).status, 429);
+    assert_refuses_after(&example, 3, "/quote", &[("X-Forwarded-For", "192.0.2.61")]);
+}

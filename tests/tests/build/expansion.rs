@@ -1,0 +1,96 @@
+//! What the attribute writes is small enough to read: the expansion of the README's handler, held against a file.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use syn::visit::{self, Visit};
+use syn::{Item, ItemFn};
+
+use crate::alone;
+use crate::artifacts::{library, workspace};
+
+/// The README's handler, and what becomes of it.
+const SOURCE: &str = "expand/quickstart.rs";
+const EXPANDED: &str = "expand/quickstart.expanded.rs";
+
+/// Set it, and the file is written in place of being compared.
+const OVERWRITE: &str = "EXPAND_OVERWRITE";
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn here(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The source after all macros, as `cargo expand` gets it. Rustc keeps that for its nightly versions; the variable
+/// lets this one call through.
+fn expand(source: &Path) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let runtime = library("ratelimit_runtime");
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.arg(source).args(["--edition", "2024", "--crate-type", "lib", "-Zunpretty=expanded"]);
+    rustc.arg("-L").arg(format!("dependency={}", runtime.parent().expect("a folder").display()));
+    for name in ["ratelimit_runtime", "actix_web"] {
+        rustc.arg("--extern").arg(format!("{name}={}", library(name).display()));
+    }
+    rustc.env("RUSTC_BOOTSTRAP", "1").current_dir(folder.path()).stderr(Stdio::inherit());
+    let output = rustc.output().expect("rustc runs");
+    assert!(output.status.success(), "rustc cannot expand {}", source.display());
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The functions of a file that are limited: those that stand directly around a policy.
+struct Limited(Vec<ItemFn>);
+
+impl<'ast> Visit<'ast> for Limited {
+    fn visit_item_fn(&mut self, function: &'ast ItemFn) {
+        let is_policy = |statement: &syn::Stmt| matches!(statement, syn::Stmt::Item(Item::Static(_)));
+        if function.block.stmts.iter().any(is_policy) {
+            self.0.push(function.clone());
+        }
+        visit::visit_item_fn(self, function);
+    }
+}
+
+fn limited_functions(expanded: &str) -> String {
+    let mut file = syn::parse_file(expanded).expect("Rust");
+    let mut limited = Limited(Vec::new());
+    limited.visit_file(&file);
+    file.items = limited.0.into_iter().map(Item::Fn).collect();
+    file.attrs.clear();
+    prettyplease::unparse(&file)
+}
+
+#[test]
+fn the_expansion_of_the_readmes_handler_is_what_its_file_says() {
+    let _alone = alone();
+    let expanded = limited_functions(&expand(&here(SOURCE)));
+    assert!(!expanded.is_empty(), "no limited function in {SOURCE}");
+    if std::env::var_os(OVERWRITE).is_some() {
+        fs::write(here(EXPANDED), &expanded).expect("the file is written");
+    }
+    let expected = read(here(EXPANDED));
+    assert!(
+        expanded == expected,
+        "{EXPANDED} says:\n{expected}\nnow it is (set {OVERWRITE}=1 to keep it):\n{expanded}"
+    );
+}
+
+/// Text without the difference that indentation and line breaks make.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_readme_shows_this_handler_and_this_expansion() {
+    let _alone = alone();
+    let readme = words(&read(workspace().join("README.md")));
+    let source = read(here(SOURCE));
+    let handler = source.split_once("#[get").expect("the handler").1;
+    assert!(readme.contains(&words(handler)), "the README has another handler than {SOURCE}");
+    assert!(readme.contains(&words(&read(here(EXPANDED)))), "the README has another expansion than {EXPANDED}");
+}

@@ -1,0 +1,18 @@
+//! What the compiler says, what the attribute becomes, and the examples.
+
+// A test that cannot go on has failed, and a panic with a message is how it says so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod artifacts;
+mod compile_fail;
+mod examples;
+mod expansion;
+mod rust_version;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by each test here: some keep all processors busy, and others have servers with deadlines.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}

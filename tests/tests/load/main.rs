@@ -1,0 +1,32 @@
+//! Many requests at once, from many processes, while the store fails and applications die.
+
+// A test that cannot go on has failed, and a panic with a message is how it says so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod exactness;
+
+#[cfg(feature = "redis")]
+mod crash;
+#[cfg(feature = "redis")]
+mod outage;
+#[cfg(feature = "redis")]
+mod redis_failures;
+#[cfg(feature = "redis")]
+mod store_errors;
+
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ratelimit_tests::process::Process;
+
+/// Held by each test here: they load the machine and read the clock, and must not do both to each other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts the `app` with these settings.
+fn app(settings: &[(&str, &str)]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    Process::start(command.env_remove("RATELIMIT_URL").envs(settings.iter().copied()))
+}
