@@ -1,0 +1,148 @@
+//! The in-memory check in nanoseconds, beside governor.
+//!
+//! This project's check is reached by its attribute only. So what stands under "ratelimit" is the time of a call of the
+//! application with the attribute, less the time of the same call without it: it has in it all that the attribute adds,
+//! from finding the limiter to keeping the state in the request. What stands under "governor" is the bare
+//! `check_key`, without any HTTP.
+//!
+//! With two threads, it is the time that passes for each of them.
+
+#![allow(missing_docs, reason = "criterion's macros write undocumented functions")]
+
+#[path = "check/clients.rs"]
+mod clients;
+
+use std::{
+    hint::black_box,
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::Barrier,
+    thread,
+    time::{Duration, Instant},
+};
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use governor::Quota;
+use ratelimit_benches::{
+    load::{Keys, Load, Verdict},
+    offline::{self, Application},
+};
+use ratelimit_runtime::RateLimiter;
+
+use crate::clients::Clients;
+
+/// Requests are made in lots, outside the time that is taken; and a lot is small enough to stay in the cache.
+const LOT: u64 = 256;
+
+/// Clients and threads.
+const COLUMNS: &[(Clients, usize)] = &[
+    (Clients::Uniform(1), 1),
+    (Clients::Uniform(100_000), 1),
+    (Clients::Zipf(1_000_000), 1),
+    (Clients::Uniform(1), 2),
+    (Clients::Uniform(100_000), 2),
+];
+
+const LOAD: Load = Load { verdict: Verdict::Admitted, keys: Keys::One };
+
+fn check(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("check");
+    for &(clients, threads) in COLUMNS {
+        let column = format!("{clients}, {threads} thread(s)");
+
+        let limiter = RateLimiter::in_memory();
+        let service = offline::limited(LOAD, &limiter);
+        clients.all().for_each(|client| {
+            offline::call(&service, offline::request(client));
+        });
+        group.bench_function(BenchmarkId::new("ratelimit", &column), |bencher| {
+            bencher.iter_custom(|checks| on_threads(threads, |thread| ours(&limiter, clients, thread, checks)));
+        });
+
+        let limiter = governor::RateLimiter::keyed(Quota::per_second(NonZeroU32::MAX));
+        clients.all().for_each(|client| {
+            let _ = limiter.check_key(&client);
+        });
+        group.bench_function(BenchmarkId::new("governor", &column), |bencher| {
+            bencher.iter_custom(|checks| {
+                on_threads(threads, |thread| in_lots(clients, thread, checks, |lot| check_all(&limiter, lot)))
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The call that is taken away from every figure of this project.
+fn call(criterion: &mut Criterion) {
+    let service = offline::bare(&RateLimiter::in_memory());
+    criterion.bench_function("call without a limit", |bencher| {
+        bencher.iter_custom(|calls| in_lots(Clients::Uniform(1), 0, calls, |lot| call_all(&service, lot)));
+    });
+}
+
+/// The time of calls with the attribute, less that of the same calls without.
+fn ours(limiter: &RateLimiter, clients: Clients, thread: u64, checks: u64) -> Duration {
+    let (limited, bare) = (offline::limited(LOAD, limiter), offline::bare(limiter));
+    let mut without = Duration::ZERO;
+    // In turn lot by lot, so that whatever else the machine does befalls both.
+    let with = in_lots(clients, thread, checks, |lot| {
+        without += call_all(&bare, lot);
+        call_all(&limited, lot)
+    });
+    // Criterion wants a time that is not zero, which a handful of calls can come out at.
+    with.saturating_sub(without).max(Duration::from_nanos(1))
+}
+
+fn call_all(service: &impl Application, lot: &[IpAddr]) -> Duration {
+    let requests: Vec<_> = lot.iter().map(|&client| offline::request(client)).collect();
+    let start = Instant::now();
+    for request in requests {
+        black_box(offline::call(service, request));
+    }
+    start.elapsed()
+}
+
+fn check_all(limiter: &governor::DefaultKeyedRateLimiter<IpAddr>, lot: &[IpAddr]) -> Duration {
+    let start = Instant::now();
+    for client in lot {
+        let _ = black_box(limiter.check_key(client));
+    }
+    start.elapsed()
+}
+
+/// The sum of the times of lots that make up `number`.
+fn in_lots(clients: Clients, seed: u64, number: u64, mut time: impl FnMut(&[IpAddr]) -> Duration) -> Duration {
+    let mut stream = clients.stream(seed);
+    let mut left = number;
+    let mut sum = Duration::ZERO;
+    while left > 0 {
+        let size = left.min(LOT);
+        let lot: Vec<IpAddr> = stream.by_ref().take(usize::try_from(size).unwrap_or(usize::MAX)).collect();
+        sum += time(&lot);
+        left -= size;
+    }
+    sum
+}
+
+/// The mean of what the threads say, which begin at one moment.
+fn on_threads(threads: usize, time: impl Fn(u64) -> Duration + Sync) -> Duration {
+    let barrier = Barrier::new(threads);
+    let run = |thread| {
+        barrier.wait();
+        time(thread)
+    };
+    let times: Vec<Duration> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads as u64)
+            .map(|thread| {
+                let run = &run;
+                scope.spawn(move || run(thread))
+            })
+            .collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+    });
+    assert_eq!(times.len(), threads, "a thread panicked");
+    times.iter().sum::<Duration>() / u32::try_from(threads).unwrap_or(u32::MAX)
+}
+
+criterion_group!(benches, call, check);
+criterion_main!(benches);

@@ -1,0 +1,126 @@
+//! A subject in a scenario: its server, brought to the state in which it is measured, and what a run of it shows.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use ratelimit_benches::{
+    load::{Keys, Verdict},
+    subject::Subject,
+};
+use serde::Serialize;
+
+use crate::{
+    cpu,
+    processes::Process,
+    redis_server::RedisServer,
+    scenario::Scenario,
+    server,
+    wrk::{Seen, Wrk},
+};
+
+/// How many seconds the first requests of all clients may take.
+const LONGEST_WARM_UP: usize = 60;
+
+pub(crate) struct Contender {
+    pub(crate) subject: &'static Subject,
+    scenario: &'static Scenario,
+    process: Process,
+    /// Requests so far: where on the circle of keys the next run begins.
+    sent: u64,
+}
+
+/// The numbers of one run.
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Run {
+    pub(crate) requests: u64,
+    pub(crate) wrong_answers: u64,
+    pub(crate) requests_per_second: f64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    pub(crate) server_cpu_us: f64,
+    pub(crate) redis_cpu_us: f64,
+    pub(crate) wrk_cpu_us: f64,
+}
+
+impl Contender {
+    /// Starts the server, lets every client be seen once, and looks at one answer.
+    pub(crate) fn prepare(
+        subject: &'static Subject,
+        scenario: &'static Scenario,
+        wrk: &Wrk,
+        redis: &RedisServer,
+    ) -> Result<Self> {
+        let process = server::start(subject, scenario, redis.url(subject.store).as_deref())?;
+        let mut contender = Self { subject, scenario, process, sent: 0 };
+        contender.warm_up(wrk)?;
+        contender.look_at_an_answer()?;
+        Ok(contender)
+    }
+
+    /// Admitted, a client's first request needs no preparation, but its counter is made by it; so all are made, or as
+    /// many as a few seconds allow. Refused, it is not: all have to be over their limit.
+    fn warm_up(&mut self, wrk: &Wrk) -> Result<()> {
+        let load = self.scenario.load;
+        for second in 1..=LONGEST_WARM_UP {
+            let seen = self.load(wrk, 1)?;
+            let all_seen = self.sent >= 2 * u64::from(load.keys.count());
+            let ready = match load.verdict {
+                Verdict::Admitted => all_seen || second >= 5,
+                Verdict::Refused => all_seen && seen.wrong == 0,
+            };
+            if ready {
+                return Ok(());
+            }
+        }
+        bail!("after {LONGEST_WARM_UP} s, requests within the limit were still coming")
+    }
+
+    fn load(&mut self, wrk: &Wrk, seconds: u32) -> Result<Seen> {
+        let seen = wrk.run(self.scenario, self.process.port, seconds, self.sent)?;
+        self.sent += seen.requests;
+        Ok(seen)
+    }
+
+    /// wrk tells statuses below 400 from those above, and no more than that.
+    fn look_at_an_answer(&self) -> Result<()> {
+        let expected = self.scenario.load.verdict.status();
+        let key = match self.scenario.load.keys {
+            Keys::One => "",
+            Keys::Many => "X-Api-Key: client-1\r\n",
+        };
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.process.port))?;
+        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(connection, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n{key}Connection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).context("the answer did not come")?;
+        let status = answer.split(' ').nth(1);
+        ensure!(status == Some(expected.to_string().as_str()), "answered, where {expected} was due:\n{answer}");
+        Ok(())
+    }
+
+    /// One run.
+    pub(crate) fn run(&mut self, wrk: &Wrk, redis: &RedisServer, seconds: u32) -> Result<Run> {
+        let clocks = || -> Result<[Duration; 3]> {
+            Ok([cpu::of_process(self.process.pid())?, cpu::of_process(redis.pid())?, cpu::of_ended_children()?])
+        };
+        let before = clocks()?;
+        let seen = wrk.run(self.scenario, self.process.port, seconds, self.sent)?;
+        let after = clocks()?;
+        self.sent += seen.requests;
+        let used = |index: usize| (after[index] - before[index]).as_secs_f64() * 1e6 / seen.requests as f64;
+        Ok(Run {
+            requests: seen.requests,
+            wrong_answers: seen.wrong,
+            requests_per_second: seen.requests as f64 / seen.seconds,
+            p50_us: seen.p50_us,
+            p99_us: seen.p99_us,
+            server_cpu_us: used(0),
+            redis_cpu_us: used(1),
+            wrk_cpu_us: used(2),
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! Where the results go: always into files of their own, and into README.md when asked for.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::{machine::Machine, markdown, measurement::Measurement, options::Options, plot};
+
+const BEGIN: &str = "<!-- end_to_end: begin -->";
+const END: &str = "<!-- end_to_end: end -->";
+
+#[derive(Serialize)]
+struct Numbers<'a> {
+    machine: &'a Machine,
+    seconds_a_run: u32,
+    measurements: &'a [Measurement],
+}
+
+/// Prints the table, and writes the files.
+pub(crate) fn publish(machine: &Machine, options: &Options, measurements: &[Measurement]) -> Result<()> {
+    let table = markdown::document(machine, options, measurements);
+    println!("{table}");
+    let folder = if options.write { crate_folder() } else { scratch_folder()? };
+    let numbers = Numbers { machine, seconds_a_run: options.seconds, measurements };
+    write(&folder.join("end_to_end.json"), &(serde_json::to_string_pretty(&numbers)? + "\n"))?;
+    write(&folder.join("end_to_end.svg"), &plot::svg(options, measurements))?;
+    if options.write {
+        let readme = folder.join("README.md");
+        let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
+        let text = between(&text, &format!("{table}\n![The shares as a plot](end_to_end.svg)\n"))?;
+        write(&readme, &text)?;
+    }
+    Ok(())
+}
+
+fn crate_folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Beside this program, in cargo's target folder.
+fn scratch_folder() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("this program has no path")?;
+    Ok(program.parent().context("this program is in no folder")?.to_owned())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    eprintln!("wrote {}", path.display());
+    Ok(())
+}
+
+/// `text` with `new` between its two marks.
+fn between(text: &str, new: &str) -> Result<String> {
+    let marked = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let (before, after) = marked.with_context(|| format!("README.md has no place for the table: {BEGIN} … {END}"))?;
+    Ok(format!("{before}{BEGIN}\n{new}{END}{after}"))
+}

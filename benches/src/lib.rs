@@ -1,0 +1,13 @@
+//! What the measurements of this crate share: the subjects that are measured, and the load that they are put under.
+//! README.md says how to run them.
+
+// A measurement that cannot set its stage has failed, and a panic with a message is how it says so.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod handlers;
+pub mod load;
+pub mod offline;
+pub mod subject;
+mod subjects;
+
+pub use subjects::{Configure, configure};

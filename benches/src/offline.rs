@@ -1,0 +1,72 @@
+//! Requests without a network: an Actix application called as the service that it is.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use actix_http::Request;
+use actix_web::{
+    App, Error, Resource,
+    dev::{HttpServiceFactory, Service, ServiceResponse},
+    http::StatusCode,
+    test::{self, TestRequest},
+    web,
+};
+use futures_util::FutureExt;
+use ratelimit_runtime::{RateLimitHeaders, RateLimiter};
+
+use crate::{handlers, load::Load};
+
+/// An application that waits for nothing but memory.
+pub trait Application: Service<Request, Response = ServiceResponse, Error = Error> {}
+
+impl<S: Service<Request, Response = ServiceResponse, Error = Error>> Application for S {}
+
+/// The handler alone.
+#[must_use]
+pub fn bare(limiter: &RateLimiter) -> impl Application + use<> {
+    application(resource().get(handlers::bare), limiter)
+}
+
+/// The handler under the attribute.
+#[must_use]
+pub fn limited(load: Load, limiter: &RateLimiter) -> impl Application + use<> {
+    application(resource().route(handlers::limited(load)), limiter)
+}
+
+/// The handler under the attribute, whose every answer tells the client about its limit.
+#[must_use]
+pub fn limited_with_headers(load: Load, limiter: &RateLimiter) -> impl Application + use<> {
+    application(resource().route(handlers::limited(load)).wrap(RateLimitHeaders::default()), limiter)
+}
+
+fn resource() -> Resource {
+    web::resource("/")
+}
+
+/// All but the resource is the same for all, so that the difference between two is the limiter's doing.
+fn application<R: HttpServiceFactory + 'static>(resource: R, limiter: &RateLimiter) -> impl Application + use<R> {
+    let app = App::new().app_data(limiter.clone()).service(resource);
+    test::init_service(app).now_or_never().expect("an application in memory starts without waiting")
+}
+
+/// The address of the client of this index.
+#[must_use]
+pub fn address(index: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_bits(0x0a00_0000 + index))
+}
+
+/// A request from `address`.
+#[must_use]
+pub fn request(address: IpAddr) -> Request {
+    TestRequest::default().peer_addr(SocketAddr::new(address, 4711)).to_request()
+}
+
+/// The answer to `request`.
+pub fn answer(service: &impl Application, request: Request) -> ServiceResponse {
+    let answer = service.call(request).now_or_never().expect("a check in memory waits for nothing");
+    answer.expect("the handler does not fail")
+}
+
+/// The status of the answer to `request`.
+pub fn call(service: &impl Application, request: Request) -> StatusCode {
+    answer(service, request).status()
+}

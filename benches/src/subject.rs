@@ -1,0 +1,87 @@
+//! What is measured: the table of all subjects.
+
+/// Something that stands between a request and its handler.
+#[derive(Debug)]
+pub struct Subject {
+    /// The name in arguments and in results.
+    pub name: &'static str,
+    /// The name in tables.
+    pub label: &'static str,
+    pub(crate) kind: Kind,
+    /// Where it counts.
+    pub store: Store,
+    /// Whether it tells the client about its limit on admitted requests, too.
+    pub headers: bool,
+}
+
+/// Where a subject counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In the server's memory, or not at all.
+    Memory,
+    /// In Redis, over a Unix socket.
+    Unix,
+    /// In Redis, over TCP.
+    Tcp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Bare,
+    Ours,
+    Extensible,
+    Governor,
+    Limitation,
+    WebRatelimit,
+    Incr,
+}
+
+impl Subject {
+    /// Whether this is the project's own.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        self.kind == Kind::Ours
+    }
+}
+
+/// The handler alone, between two runs of which every other subject's run stands. Of refused requests it answers the
+/// same 429 as this project does, without having counted.
+pub const BARE: Subject = memory(Kind::Bare, "bare", "bare handler");
+
+/// All subjects but [`BARE`].
+pub const SUBJECTS: &[Subject] = &[
+    memory(Kind::Ours, "memory", "ratelimit, memory"),
+    with_headers(Kind::Ours, "memory-headers", "ratelimit, memory, with headers"),
+    redis(Kind::Ours, Store::Unix, "redis-unix", "ratelimit, Redis, Unix socket"),
+    redis(Kind::Ours, Store::Tcp, "redis-tcp", "ratelimit, Redis, TCP"),
+    memory(Kind::Governor, "governor", "actix-governor 0.10"),
+    with_headers(Kind::Governor, "governor-headers", "actix-governor 0.10, with headers"),
+    memory(Kind::Extensible, "extensible", "actix-extensible-rate-limit 0.4, memory"),
+    with_headers(Kind::Extensible, "extensible-headers", "actix-extensible-rate-limit 0.4, memory, with headers"),
+    redis(Kind::Extensible, Store::Unix, "extensible-unix", "actix-extensible-rate-limit 0.4, Redis, Unix socket"),
+    redis(Kind::Extensible, Store::Tcp, "extensible-tcp", "actix-extensible-rate-limit 0.4, Redis, TCP"),
+    redis(Kind::Limitation, Store::Unix, "limitation-unix", "actix-limitation 0.6, Redis, Unix socket"),
+    redis(Kind::Limitation, Store::Tcp, "limitation-tcp", "actix-limitation 0.6, Redis, TCP"),
+    redis(Kind::WebRatelimit, Store::Unix, "web-ratelimit-unix", "actix-web-ratelimit 0.1, Redis, Unix socket"),
+    redis(Kind::WebRatelimit, Store::Tcp, "web-ratelimit-tcp", "actix-web-ratelimit 0.1, Redis, TCP"),
+    redis(Kind::Incr, Store::Unix, "incr-unix", "plain redis-rs, one INCR a request, Unix socket"),
+    redis(Kind::Incr, Store::Tcp, "incr-tcp", "plain redis-rs, one INCR a request, TCP"),
+];
+
+/// The subject of this name, [`BARE`] included.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Subject> {
+    [&BARE].into_iter().chain(SUBJECTS).find(|subject| subject.name == name)
+}
+
+const fn memory(kind: Kind, name: &'static str, label: &'static str) -> Subject {
+    Subject { name, label, kind, store: Store::Memory, headers: false }
+}
+
+const fn with_headers(kind: Kind, name: &'static str, label: &'static str) -> Subject {
+    Subject { name, label, kind, store: Store::Memory, headers: true }
+}
+
+const fn redis(kind: Kind, store: Store, name: &'static str, label: &'static str) -> Subject {
+    Subject { name, label, kind, store, headers: false }
+}
