@@ -90,14 +90,28 @@ fn set_list(headers: &mut HeaderMap, name: HeaderName, items: impl Iterator<Item
 }
 
 thread_local! {
-    /// The state of the request that is being polled. An inner middleware may drop the request with its
-    /// extensions and return an error in its place; this is how the state is known all the same.
-    static PUBLISHED: RefCell<Option<RateLimitState>> = const { RefCell::new(None) };
+    /// The state of the request that is being polled by a middleware of this kind, once it is known. An inner
+    /// middleware may drop the request with its extensions and return an error in its place; this is how the state
+    /// is known all the same.
+    static PUBLISHED: RefCell<Published> = const { RefCell::new(Published::Unwanted) };
+}
+
+#[derive(Default)]
+enum Published {
+    /// No middleware asks for it.
+    #[default]
+    Unwanted,
+    Wanted,
+    Found(RateLimitState),
 }
 
 /// Tells the middleware that polls this request what its check found.
 pub(crate) fn publish(state: &RateLimitState) {
-    PUBLISHED.set(Some(state.clone()));
+    PUBLISHED.with_borrow_mut(|published| {
+        if !matches!(published, Published::Unwanted) {
+            *published = Published::Found(state.clone());
+        }
+    });
 }
 
 impl<S, B> Transform<S, ServiceRequest> for RateLimitHeaders
@@ -156,11 +170,10 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let outer = PUBLISHED.take();
+        let outer = PUBLISHED.replace(Published::Wanted);
         let answer = this.answer.poll(context);
-        let published = PUBLISHED.replace(outer);
-        if published.is_some() {
-            *this.state = published;
+        if let Published::Found(state) = PUBLISHED.replace(outer) {
+            *this.state = Some(state);
         }
         let mut answer = ready!(answer);
         let headers = *this.headers;

@@ -2,7 +2,11 @@
 
 #[cfg(feature = "redis")]
 use std::fmt::Write;
-use std::{fmt, net::IpAddr};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::IpAddr,
+};
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
@@ -11,7 +15,7 @@ use smallvec::SmallVec;
 const LONGEST_VALUE: usize = 64;
 
 /// One counter. The tuple of its fields is the identity: two counters are the same if and only if all are equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counter {
     pub(crate) key: Name,
     /// Seconds: rules of one key with the same window share a counter, whatever their limits.
@@ -22,7 +26,7 @@ pub(crate) struct Counter {
 }
 
 /// The key of a rule: written by the developer, or given by a function at run time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Name {
     Static(&'static str),
     Given(Text),
@@ -32,7 +36,7 @@ pub(crate) enum Name {
 ///
 /// An address in place of a user or a header is none of `scope = "ip"`: two rules of one handler, alike but for
 /// their scopes, would otherwise meet in one counter for some requests and not for others.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     Global,
     Ip(Address),
@@ -46,6 +50,61 @@ pub(crate) enum Who {
 
 /// A client's address; `None` for all those together whose address is not known.
 pub(crate) type Address = Option<IpAddr>;
+
+impl Hash for Counter {
+    /// As one piece of bytes: keyed hash functions are slow at many small ones.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut bytes = SmallVec::<[u8; 128]>::new();
+        bytes.extend_from_slice(&self.per.to_ne_bytes());
+        bytes.extend_from_slice(&self.ordinal.to_ne_bytes());
+        match &self.key {
+            Name::Static(name) => text(&mut bytes, 0, name),
+            Name::Given(given) => text(&mut bytes, 1, &given.0),
+        }
+        for who in &self.scope {
+            match who {
+                Who::Global => bytes.push(2),
+                Who::Ip(ip) => address(&mut bytes, 3, *ip),
+                Who::NoUser(ip) => address(&mut bytes, 4, *ip),
+                Who::NoHeader(name, ip) => {
+                    text(&mut bytes, 5, name);
+                    address(&mut bytes, 5, *ip);
+                }
+                Who::User(user) => text(&mut bytes, 6, &user.0),
+                Who::Header(name, value) => {
+                    text(&mut bytes, 7, name);
+                    text(&mut bytes, 7, &value.0);
+                }
+                Who::Function(function, value) => {
+                    text(&mut bytes, 8, function);
+                    text(&mut bytes, 8, &value.0);
+                }
+            }
+        }
+        state.write(&bytes);
+    }
+}
+
+/// A text with its kind and its length before it, so that no two sequences of texts are the same bytes.
+fn text(bytes: &mut SmallVec<[u8; 128]>, kind: u8, text: &str) {
+    bytes.push(kind);
+    bytes.extend_from_slice(&text.len().to_ne_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+fn address(bytes: &mut SmallVec<[u8; 128]>, kind: u8, address: Address) {
+    match address {
+        None => bytes.extend_from_slice(&[kind, 0]),
+        Some(IpAddr::V4(address)) => {
+            bytes.extend_from_slice(&[kind, 4]);
+            bytes.extend_from_slice(&address.octets());
+        }
+        Some(IpAddr::V6(address)) => {
+            bytes.extend_from_slice(&[kind, 6]);
+            bytes.extend_from_slice(&address.octets());
+        }
+    }
+}
 
 impl Counter {
     /// `{prefix}/{key}/{per}/{scope}/{window end}`, the counter's name in Redis; `{per}.{ordinal}` for the second
@@ -114,7 +173,7 @@ fn push(out: &mut String, parts: &[&str]) {
 ///
 /// Up to 64 bytes are percent-encoded; of more, the SHA-256 is kept. No two values have the same text: `!`
 /// stands before a digest, and is itself escaped in a value.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Text(String);
 
 impl Text {

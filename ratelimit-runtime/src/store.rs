@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// One rule's part in the check of a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hit {
     pub(crate) counter: Counter,
     pub(crate) limit: Limit,
@@ -65,16 +65,23 @@ impl Decision {
 /// The one decision, for every store: a request is admitted if it fits every rule that may refuse it, and only
 /// then does it count, in the rules that it fits.
 pub(crate) fn decide(hits: &[Hit], found: &[Found], now: u64) -> Decision {
-    let fits = |(hit, found): (&Hit, &Found)| window::fits(found.used, hit.limit.limit);
-    let admitted = hits.iter().zip(found).all(|pair| fits(pair) || !pair.0.refuses);
-    let outcome = |(hit, found): (&Hit, &Found)| {
-        let fits = fits((hit, found));
+    let admitted = hits.iter().zip(found).all(|(hit, found)| !hit.refuses || hit.fits(found));
+    let outcomes = hits.iter().zip(found).map(|(hit, found)| hit.outcome(found, admitted, now)).collect();
+    Decision { admitted, outcomes }
+}
+
+impl Hit {
+    fn fits(&self, found: &Found) -> bool {
+        window::fits(found.used, self.limit.limit)
+    }
+
+    fn outcome(&self, found: &Found, admitted: bool, now: u64) -> Outcome {
+        let fits = self.fits(found);
         Outcome {
-            remaining: hit.limit.limit.saturating_sub(found.used) - u32::from(admitted && fits),
+            remaining: self.limit.limit.saturating_sub(found.used) - u32::from(admitted && fits),
             reset: found.window_end,
             retry_after: u32::try_from(found.window_end.saturating_sub(now)).unwrap_or(u32::MAX).max(1),
             over: !fits,
         }
-    };
-    Decision { admitted, outcomes: hits.iter().zip(found).map(outcome).collect() }
+    }
 }

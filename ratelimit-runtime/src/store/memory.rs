@@ -29,8 +29,8 @@ const WAYS: usize = 16;
 /// than slots when as many are live as the capacity says.
 const SLOTS_PER_COUNTER: usize = 2;
 
-/// 2^40 counters: more than any memory holds, and no overflow in the table's arithmetic.
-const LARGEST_CAPACITY: usize = 1 << 40;
+/// A quarter of a billion counters take 9 GB.
+const LARGEST_CAPACITY: usize = 1 << 28;
 
 pub(crate) struct MemoryStore {
     /// Secret: without it, nobody can choose keys that fall into one set, or are taken for one another.
@@ -59,32 +59,48 @@ impl MemoryStore {
     /// A table for `capacity` counters, rounded up to a power of two of sets.
     pub(crate) fn new(capacity: usize) -> Self {
         let slots = capacity.clamp(1, LARGEST_CAPACITY) * SLOTS_PER_COUNTER;
-        let sets = slots.div_ceil(WAYS).next_power_of_two();
-        Self {
-            hasher: RandomState::new(),
-            locks: std::iter::repeat_with(Mutex::default).take(sets).collect(),
-            words: bytemuck::zeroed_slice_box(sets * WAYS * 2),
-        }
+        let mut sets = slots.div_ceil(WAYS).next_power_of_two();
+        let words = loop {
+            match bytemuck::try_zeroed_slice_box(sets * WAYS * 2) {
+                Ok(words) => break words,
+                // Where there is not so much memory, a smaller table has to do.
+                Err(()) => sets = (sets / 2).max(1),
+            }
+        };
+        let locks = std::iter::repeat_with(Mutex::default).take(sets).collect();
+        Self { hasher: RandomState::new(), locks, words }
     }
 
     /// Checks and counts one request at `now`, the time since the epoch.
     pub(crate) fn hit(&self, now: Duration, hits: &[Hit]) -> Outcomes {
         let now = now.as_secs();
+        match hits {
+            [hit] => self.hit_one(now, hit),
+            _ => self.hit_all(now, hits),
+        }
+    }
+
+    /// One rule, as most handlers have: one lock, and nothing to gather.
+    fn hit_one(&self, now: u64, hit: &Hit) -> Outcomes {
+        let place = self.place(&hit.counter);
+        let _locked = self.locks[place.set].lock();
+        let look = self.look(place, hit.limit.per, now);
+        let decision = decide(std::slice::from_ref(hit), &[look.found], now);
+        if decision.counts(0) {
+            self.write(look, place.hash);
+        }
+        decision.outcomes
+    }
+
+    fn hit_all(&self, now: u64, hits: &[Hit]) -> Outcomes {
         let places: SmallVec<[Place; 2]> = hits.iter().map(|hit| self.place(&hit.counter)).collect();
         let _locked = self.lock(&places);
-        let looks: SmallVec<[Look; 2]> =
-            hits.iter().zip(&places).map(|(hit, &place)| self.look(place, hit.limit.per, now)).collect();
-        let found: SmallVec<[Found; 2]> = looks.iter().map(|look| look.found).collect();
+        let look = |index: usize| self.look(places[index], hits[index].limit.per, now);
+        let found: SmallVec<[Found; 2]> = (0..hits.len()).map(|index| look(index).found).collect();
         let decision = decide(hits, &found, now);
-        for index in 0..hits.len() {
-            if decision.counts(index) {
-                // A counter that was new a moment ago may have just been given the slot that this one looked at.
-                let look = match index {
-                    0 => looks[0],
-                    _ => self.look(places[index], hits[index].limit.per, now),
-                };
-                self.write(look, places[index].hash);
-            }
+        for index in (0..hits.len()).filter(|&index| decision.counts(index)) {
+            // Looked at again: a counter that was new may just have been given the slot that this one would take.
+            self.write(look(index), places[index].hash);
         }
         decision.outcomes
     }
@@ -103,26 +119,31 @@ impl MemoryStore {
         sets.iter().map(|&set| self.locks[set].lock()).collect()
     }
 
-    /// Finds a counter in its locked set. Where it is not, it would take over a slot whose window is over, or
-    /// else the one that has counted the fewest requests: to lose that one costs the least.
+    /// Finds a counter in its locked set, or the slot that it would take over.
     fn look(&self, place: Place, per: u32, now: u64) -> Look {
-        let first = place.set * WAYS;
-        let mut spare = (u32::MAX, first);
-        for slot in first..first + WAYS {
-            let (window_end, used) = self.read(slot);
-            let left = seconds_left(window_end, now);
-            // A clock that is set back a little, as clocks are, stays in the window that it had reached. One that
-            // is set back by more than a window starts anew, or clients would wait for it to catch up.
-            let live = 0 < left && left <= 2 * i64::from(per);
-            if live && self.words[2 * slot].load(Relaxed) == place.hash {
-                return Look { slot, found: Found { used, window_end: now.saturating_add_signed(left) } };
-            }
-            let worth = if left <= 0 { 0 } else { used };
-            if worth < spare.0 {
-                spare = (worth, slot);
+        let slots = place.set * WAYS..(place.set + 1) * WAYS;
+        for slot in slots.clone() {
+            if self.words[2 * slot].load(Relaxed) == place.hash {
+                let (window_end, used) = self.read(slot);
+                let left = seconds_left(window_end, now);
+                // A clock that is set back a little, as clocks are, stays in the window that it had reached. One
+                // that is set back by more than a window starts anew, or clients would wait for it to catch up.
+                let live = 0 < left && left <= 2 * i64::from(per);
+                let found = match live {
+                    true => Found { used, window_end: now.saturating_add_signed(left) },
+                    false => Found { used: 0, window_end: window::end(now, per) },
+                };
+                return Look { slot, found };
             }
         }
-        Look { slot: spare.1, found: Found { used: 0, window_end: window::end(now, per) } }
+        let slot = slots.min_by_key(|&slot| self.worth(slot, now)).unwrap_or_default();
+        Look { slot, found: Found { used: 0, window_end: window::end(now, per) } }
+    }
+
+    /// What is lost with a slot's counter: nothing once its window is over, else the requests that it has counted.
+    fn worth(&self, slot: usize, now: u64) -> u32 {
+        let (window_end, used) = self.read(slot);
+        if seconds_left(window_end, now) > 0 { used } else { 0 }
     }
 
     fn read(&self, slot: usize) -> (u32, u32) {

@@ -3,6 +3,7 @@
 //! Each worker has its own connection, on its own thread: nothing crosses threads on the way of a request. It is
 //! made at the worker's first check, so an application starts whether or not its Redis is up.
 
+mod denied;
 mod health;
 mod link;
 mod script;
@@ -27,12 +28,13 @@ use tokio::{
 };
 
 use self::{
+    denied::Denied,
     health::Health,
-    link::{Check, Link, Settings},
+    link::{Answer, Check, Link, Settings},
 };
 use crate::{
     error::Error,
-    store::{Hits, Outcomes},
+    store::{Hits, Outcome, Outcomes},
 };
 
 /// The store did not decide: it is down, or late, or answered with an error.
@@ -54,6 +56,15 @@ struct Handle {
     runtime: runtime::Id,
     checks: UnboundedSender<Check>,
     down: Arc<AtomicBool>,
+    denied: Denied,
+}
+
+/// What a worker does with a request.
+enum Sent {
+    /// Redis is asked.
+    Asked(oneshot::Receiver<Answer>),
+    /// It is known to be refused.
+    Denied(Outcome),
 }
 
 thread_local! {
@@ -74,29 +85,35 @@ impl RedisStore {
 
     /// Checks and counts one request, within the deadline.
     pub(crate) async fn hit(&self, hits: &Hits) -> Result<Outcomes, StoreFailed> {
-        let (reply, outcomes) = oneshot::channel();
-        self.send(Check { hits: hits.clone(), reply })?;
-        outcomes.await.map_err(|_| StoreFailed)
+        let Answer { outcomes, ends } = match self.with_handle(|handle| handle.send(hits))? {
+            Sent::Denied(outcome) => return Ok(Outcomes::from_elem(outcome, 1)),
+            Sent::Asked(answer) => answer.await.map_err(|_| StoreFailed)?,
+        };
+        if let ([hit], [outcome]) = (&hits[..], &outcomes[..])
+            && outcome.over
+        {
+            self.with_handle(|handle| {
+                handle.denied.remember(hit, outcome, ends);
+                Ok(())
+            })?;
+        }
+        Ok(outcomes)
     }
 
-    /// Hands a check to this thread's connection, if it is not known to be down.
-    fn send(&self, check: Check) -> Result<(), StoreFailed> {
+    /// Does something with this thread's connection, which is made on first use.
+    fn with_handle<T>(&self, act: impl FnOnce(&mut Handle) -> Result<T, StoreFailed>) -> Result<T, StoreFailed> {
         // Actix runs every handler within a runtime; for whoever polls one by hand, the store fails.
         let runtime = runtime::Handle::try_current().map_err(|_| StoreFailed)?;
         HANDLES.with_borrow_mut(|handles| {
-            let ours = |handle: &&Handle| {
+            let ours = |handle: &Handle| {
                 handle.store == self.id && handle.runtime == runtime.id() && !handle.checks.is_closed()
             };
-            if handles.iter().find(ours).is_none() {
+            if !handles.iter().any(ours) {
                 // Those whose limiter or runtime has ended go on this occasion.
                 handles.retain(|handle| !handle.checks.is_closed());
                 handles.push(self.start(&runtime));
             }
-            let handle = handles.iter().find(ours).ok_or(StoreFailed)?;
-            if handle.down.load(Relaxed) {
-                return Err(StoreFailed);
-            }
-            handle.checks.send(check).map_err(|_| StoreFailed)
+            handles.iter_mut().find(|handle| ours(handle)).ok_or(StoreFailed).and_then(act)
         })
     }
 
@@ -106,7 +123,26 @@ impl RedisStore {
         let down = Arc::new(AtomicBool::new(false));
         let link = Link { settings: Arc::clone(&self.settings), checks, down: Arc::clone(&down) };
         runtime.spawn(link.run(self.alive.subscribe()));
-        Handle { store: self.id, runtime: runtime.id(), checks: sender, down }
+        Handle { store: self.id, runtime: runtime.id(), checks: sender, down, denied: Denied::new() }
+    }
+}
+
+impl Handle {
+    /// Hands a check to the connection, if it is not known to be down, nor what it would say.
+    fn send(&self, hits: &Hits) -> Result<Sent, StoreFailed> {
+        if self.down.load(Relaxed) {
+            return Err(StoreFailed);
+        }
+        // Of a request with several rules, Redis alone knows what the others hold.
+        if let [hit] = &hits[..]
+            && hit.refuses
+            && let Some(outcome) = self.denied.refuse(hit)
+        {
+            return Ok(Sent::Denied(outcome));
+        }
+        let (reply, answer) = oneshot::channel();
+        self.checks.send(Check { hits: hits.clone(), reply }).map_err(|_| StoreFailed)?;
+        Ok(Sent::Asked(answer))
     }
 }
 

@@ -52,7 +52,14 @@ const RETRIES: u8 = 3;
 /// One request on its way to the store.
 pub(super) struct Check {
     pub(super) hits: Hits,
-    pub(super) reply: oneshot::Sender<Outcomes>,
+    pub(super) reply: oneshot::Sender<Answer>,
+}
+
+/// What the store said of one request.
+pub(super) struct Answer {
+    pub(super) outcomes: Outcomes,
+    /// When the window of the first rule ends, at the earliest, by this machine's monotonic clock.
+    pub(super) ends: std::time::Instant,
 }
 
 /// What every connection of a limiter shares.
@@ -80,6 +87,8 @@ struct Session {
 /// Checks that are sent together, and answered by `due`.
 struct Batch {
     checks: Vec<Check>,
+    /// When it was sent last.
+    sent: Instant,
     due: Instant,
     retries: u8,
 }
@@ -140,7 +149,7 @@ impl Link {
                         settings.health.recovered();
                     } else {
                         let checks = self.waiting();
-                        batches.extend((!checks.is_empty()).then_some(Batch { checks, due, retries: RETRIES }));
+                        batches.extend((!checks.is_empty()).then_some(Batch::new(checks, due)));
                     }
                     return Some(session);
                 }
@@ -213,7 +222,7 @@ impl Link {
                     let checks: Vec<Check> = arrived.drain(..).filter(|check| !check.reply.is_closed()).collect();
                     if !checks.is_empty() {
                         let due = Instant::now() + settings.deadline;
-                        flights.push(session.send(&settings, Batch { checks, due, retries: RETRIES }));
+                        flights.push(session.send(&settings, Batch::new(checks, due)));
                     }
                 }
             }
@@ -222,6 +231,10 @@ impl Link {
 }
 
 impl Batch {
+    fn new(checks: Vec<Check>, due: Instant) -> Self {
+        Self { checks, sent: Instant::now(), due, retries: RETRIES }
+    }
+
     /// Answers the checks that the server has decided; the others are to be sent again.
     fn answer(mut self, mut reply: Reply) -> Option<Self> {
         let now = reply.time.as_secs();
@@ -229,7 +242,13 @@ impl Batch {
         for check in self.checks {
             match reply.next(&check.hits) {
                 // Nobody may be waiting any more.
-                Some(found) => drop(check.reply.send(decide(&check.hits, &found, now).outcomes)),
+                Some(found) => {
+                    let outcomes = decide(&check.hits, &found, now).outcomes;
+                    // The server looked at its clock after the batch was sent, so its window ends no earlier.
+                    let window_end = outcomes.first().map_or(now, |outcome| outcome.reset);
+                    let left = Duration::from_secs(window_end).saturating_sub(reply.time);
+                    drop(check.reply.send(Answer { outcomes, ends: (self.sent + left).into_std() }));
+                }
                 None => undecided.push(check),
             }
         }
@@ -264,7 +283,7 @@ impl Session {
             let (seconds, micros): (u64, u32) = redis::cmd("TIME").query_async(&mut connection).await?;
             let time = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
             if had_failed {
-                script::call(&mut connection, &settings.prefix, [&[probe()][..]].into_iter(), time).await?;
+                script::call(&mut connection, &settings.prefix, &[&[probe()]], time).await?;
             }
             Ok(ServerClock::new(time))
         };
@@ -274,11 +293,12 @@ impl Session {
     }
 
     /// Sends a batch.
-    fn send(&self, settings: &Arc<Settings>, batch: Batch) -> impl Future<Output = Landed> + use<> {
+    fn send(&self, settings: &Arc<Settings>, mut batch: Batch) -> impl Future<Output = Landed> + use<> {
+        batch.sent = Instant::now();
         let (settings, mut connection, now) = (Arc::clone(settings), self.connection.clone(), self.clock.now());
         async move {
-            let hits = batch.checks.iter().map(|check| &check.hits[..]);
-            let reply = timeout_at(batch.due, script::call(&mut connection, &settings.prefix, hits, now)).await;
+            let hits: Vec<_> = batch.checks.iter().map(|check| &check.hits[..]).collect();
+            let reply = timeout_at(batch.due, script::call(&mut connection, &settings.prefix, &hits, now)).await;
             let result = match reply {
                 Ok(reply) => reply.map_err(Failure::Redis),
                 Err(_) => Err(Failure::Late(settings.deadline)),

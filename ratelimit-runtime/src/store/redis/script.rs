@@ -24,14 +24,14 @@ pub(super) struct Reply {
 }
 
 /// Asks the server to decide `batch`, with the windows of `now`.
-pub(super) async fn call<'a>(
+pub(super) async fn call(
     connection: &mut MultiplexedConnection,
     prefix: &str,
-    batch: impl Iterator<Item = &'a [Hit]> + Clone,
+    batch: &[&[Hit]],
     now: Duration,
 ) -> RedisResult<Reply> {
     let asked_at = now.as_secs();
-    let by_hash = command("EVALSHA", SCRIPT.get_hash(), prefix, batch.clone(), asked_at);
+    let by_hash = command("EVALSHA", SCRIPT.get_hash(), prefix, batch, asked_at);
     let values: RedisResult<Vec<i64>> = by_hash.query_async(connection).await;
     let values = match values {
         // After SCRIPT FLUSH or a restart nothing was run; to evaluate the source also loads it.
@@ -40,31 +40,31 @@ pub(super) async fn call<'a>(
         }
         values => values?,
     };
-    let mut used = values.into_iter();
-    let (Some(seconds), Some(micros)) = (used.next(), used.next()) else {
+    let [seconds, micros, used @ ..] = &values[..] else {
         return Err(RedisError::from((redis::ErrorKind::UnexpectedReturnType, "the script's reply is too short")));
     };
     let time = Duration::from_secs(seconds.unsigned_abs()) + Duration::from_micros(micros.unsigned_abs());
-    Ok(Reply { time, asked_at, used })
+    Ok(Reply { time, asked_at, used: share_out(batch, used).into_iter() })
 }
 
-fn command<'a>(
-    name: &str,
-    script: &str,
-    prefix: &str,
-    batch: impl Iterator<Item = &'a [Hit]> + Clone,
-    now: u64,
-) -> Cmd {
+/// The requests of a batch, together those side by side that are the same and have one rule: a counter that is in
+/// demand is written once for all of them.
+fn runs<'a>(batch: &'a [&'a [Hit]]) -> impl Iterator<Item = &'a [&'a [Hit]]> {
+    batch.chunk_by(|one, next| one.len() == 1 && one == next)
+}
+
+fn command(name: &str, script: &str, prefix: &str, batch: &[&[Hit]], now: u64) -> Cmd {
+    let requests = || runs(batch).filter_map(|run| Some((*run.first()?, run.len())));
     let mut command = redis::cmd(name);
-    command.arg(script).arg(batch.clone().map(<[Hit]>::len).sum::<usize>());
+    command.arg(script).arg(requests().map(|(hits, _)| hits.len()).sum::<usize>());
     let mut key = String::new();
-    for hit in batch.clone().flatten() {
+    for hit in requests().flat_map(|(hits, _)| hits) {
         key.clear();
         hit.counter.write(prefix, window::end(now, hit.limit.per), &mut key);
         command.arg(&key);
     }
-    for hits in batch {
-        command.arg(hits.len());
+    for (hits, times) in requests() {
+        command.arg(hits.len()).arg(times);
         for hit in hits {
             let end = window::end(now, hit.limit.per);
             let start = end - u64::from(hit.limit.per);
@@ -72,6 +72,21 @@ fn command<'a>(
         }
     }
     command
+}
+
+/// What each counter held before each request of the batch: of requests that were counted together, each finds the one
+/// before it counted.
+fn share_out(batch: &[&[Hit]], used: &[i64]) -> Vec<i64> {
+    let mut used = used.iter().copied();
+    let mut shared = Vec::with_capacity(batch.len());
+    for run in runs(batch) {
+        let rules = run.first().map_or(0, |hits| hits.len());
+        let held: SmallVec<[i64; 2]> = used.by_ref().take(rules).collect();
+        for before in 0..run.len() as i64 {
+            shared.extend(held.iter().map(|&held| if held < 0 { held } else { held.saturating_add(before) }));
+        }
+    }
+    shared
 }
 
 impl Reply {
