@@ -13,6 +13,36 @@ use crate::{
     store::memory::MemoryStore,
 };
 
+impl RateLimiter {
+    /// A limiter with the store of `url`, and defaults for everything else.
+    ///
+    /// | URL | store |
+    /// |---|---|
+    /// | `memory://` | this process's memory |
+    /// | `redis://[user[:password]@]host[:port][/database]` | Redis or Valkey over TCP (cargo feature `redis`, on by default) |
+    /// | `rediss://…` | the same over TLS (cargo feature `rustls`) |
+    /// | `redis+unix:///path[?db=…&user=…&pass=…]`, `unix:///path` | the same over a Unix socket |
+    ///
+    /// Nothing is connected yet: a Redis that is not up does not stop the application from starting.
+    ///
+    /// # Errors
+    /// [`Error::Url`], naming the part of `url` that makes no sense.
+    pub fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().connect(url)
+    }
+
+    /// A limiter that counts in this process's memory, with defaults for everything else.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self::builder().in_memory()
+    }
+
+    /// A limiter with settings of its own.
+    pub fn builder() -> RateLimiterBuilder {
+        RateLimiterBuilder::default()
+    }
+}
+
 /// Settings of a [`RateLimiter`]; each has a default that is safe for a server that clients reach directly.
 ///
 /// ```

@@ -5,9 +5,8 @@ use std::{fmt, time::Duration};
 use once_cell::sync::OnceCell;
 
 use crate::{
-    limiter::{Checked, Denied},
     policy::OnStoreError,
-    store::{Hit, Hits, memory::MemoryStore},
+    store::{Checked, Denied, Hit, Hits, memory::MemoryStore},
 };
 
 /// Stands in for a failing store.

@@ -12,7 +12,7 @@ use crate::{
     key::{Counter, Name},
     limiter::RateLimiter,
     policy::{Key, OverLimit, Policy, Rule},
-    reject,
+    problem, reject,
     scope::Asker,
     state::{RateLimitState, RuleState},
     store::{Hit, Hits},
@@ -47,7 +47,7 @@ async fn refuse(policy: &'static Policy, handler: &'static str, request: &HttpRe
     let limiter = match RateLimiter::of(request) {
         Ok(limiter) => limiter,
         // Logged when the URL was read.
-        Err(_) => return Some(reject::misconfigured()),
+        Err(_) => return Some(problem::misconfigured()),
     };
     let mut hits = Hits::new();
     let mut rules = SmallVec::<[usize; 1]>::new();

@@ -12,6 +12,7 @@ mod headers;
 mod key;
 mod limiter;
 mod policy;
+mod problem;
 mod reject;
 mod scope;
 mod state;

@@ -4,14 +4,12 @@ use std::{env::VarError, fmt, sync::Arc};
 
 use actix_web::{HttpRequest, web};
 use once_cell::sync::OnceCell;
-use smallvec::SmallVec;
 
 use crate::{
-    builder::RateLimiterBuilder,
     clock::Clock,
     error::Error,
     scope::Clients,
-    store::{Hits, Outcome, memory::MemoryStore},
+    store::{Checked, Denied, Hits, memory::MemoryStore},
 };
 #[cfg(feature = "redis")]
 use crate::{fallback::Fallback, store::redis::RedisStore};
@@ -60,41 +58,7 @@ pub(crate) enum Store {
     Redis(RedisStore, Fallback),
 }
 
-/// A rule of `on_store_error = "deny"` could not be checked.
-pub(crate) struct Denied;
-
-/// For each hit its outcome, or `None` for one that was let through uncounted.
-pub(crate) type Checked = SmallVec<[Option<Outcome>; 1]>;
-
 impl RateLimiter {
-    /// A limiter with the store of `url`, and defaults for everything else.
-    ///
-    /// | URL | store |
-    /// |---|---|
-    /// | `memory://` | this process's memory |
-    /// | `redis://[user[:password]@]host[:port][/database]` | Redis or Valkey over TCP (cargo feature `redis`, on by default) |
-    /// | `rediss://…` | the same over TLS (cargo feature `rustls`) |
-    /// | `redis+unix:///path[?db=…&user=…&pass=…]`, `unix:///path` | the same over a Unix socket |
-    ///
-    /// Nothing is connected yet: a Redis that is not up does not stop the application from starting.
-    ///
-    /// # Errors
-    /// [`Error::Url`], naming the part of `url` that makes no sense.
-    pub fn connect(url: &str) -> Result<Self, Error> {
-        Self::builder().connect(url)
-    }
-
-    /// A limiter that counts in this process's memory, with defaults for everything else.
-    #[must_use]
-    pub fn in_memory() -> Self {
-        Self::builder().in_memory()
-    }
-
-    /// A limiter with settings of its own.
-    pub fn builder() -> RateLimiterBuilder {
-        RateLimiterBuilder::default()
-    }
-
     pub(crate) fn new(limiter: Limiter) -> Self {
         Self(Arc::new(limiter))
     }

@@ -136,6 +136,6 @@ struct NoUserFunction;
 
 impl actix_web::ResponseError for NoUserFunction {
     fn error_response(&self) -> actix_web::HttpResponse {
-        crate::reject::misconfigured()
+        crate::problem::misconfigured()
     }
 }

@@ -226,6 +226,6 @@ struct NotLimited;
 
 impl actix_web::ResponseError for NotLimited {
     fn error_response(&self) -> actix_web::HttpResponse {
-        crate::reject::misconfigured()
+        crate::problem::misconfigured()
     }
 }

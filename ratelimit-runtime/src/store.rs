@@ -20,7 +20,6 @@ pub(crate) struct Hit {
     /// Whether this rule may refuse the request; otherwise it counts and reports.
     pub(crate) refuses: bool,
     /// What to do when the store fails, where the rule says it.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "memory does not fail"))]
     pub(crate) on_store_error: Option<OnStoreError>,
 }
 
@@ -41,6 +40,12 @@ pub(crate) struct Outcome {
 
 /// One outcome for each hit, in their order.
 pub(crate) type Outcomes = SmallVec<[Outcome; 1]>;
+
+/// What a limiter makes of it: for each hit its outcome, or `None` for one that was let through uncounted.
+pub(crate) type Checked = SmallVec<[Option<Outcome>; 1]>;
+
+/// A rule of `on_store_error = "deny"` could not be checked.
+pub(crate) struct Denied;
 
 /// A counter as the store found it, before the request was counted.
 #[derive(Clone, Copy, Debug)]
