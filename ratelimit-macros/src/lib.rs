@@ -22,7 +22,7 @@ use crate::handler::Handler;
 /// Requests are counted before any extractor runs. One over the limit is answered with a 429, and its body is never
 /// read; for any other, the handler runs as if the attribute were not there.
 ///
-/// ```ignore
+/// ```
 /// use actix_web::{Responder, get};
 /// use ratelimit_runtime::ratelimit;
 ///
@@ -32,8 +32,6 @@ use crate::handler::Handler;
 ///     "Simplicity is prerequisite for reliability."
 /// }
 /// ```
-///
-/// (The examples on this page are not run: they need `ratelimit-runtime`, which itself needs this crate.)
 ///
 /// # Arguments
 ///
@@ -64,14 +62,14 @@ use crate::handler::Handler;
 /// | scope | counts |
 /// |---|---|
 /// | `"ip"` | each address of a client |
-/// | `"user"` | each user, as the limiter's user function says |
+/// | `"user"` | each user, as the limiter's user function says; each address, where it says nobody |
 /// | `"global"` | all requests together |
-/// | `"header:X-Api-Key"` | each value of a header |
+/// | `"header:X-Api-Key"` | each value of a header; each address, where there is none |
 /// | `tenant` | each result of a [function](#functions); a request for which it returns `None` is not counted |
 /// | `"ip+user"`, `["ip", tenant]` | each combination; `"global"` cannot be part of one |
 ///
-/// **`key`**: `key = "search"` is a name. Rules with the same name, limit, window and scopes share their counters,
-/// whichever handlers they stand on. The path of a [function](#functions) gives a name for each request.
+/// **`key`**: `key = "search"` is a name. Rules with the same name, window and scopes share their counters,
+/// whichever handlers they stand on; each holds the count against its own limit. The path of a [function](#functions) gives a name for each request.
 ///
 /// **`over_limit`**: the path of a [function](#functions), or `"allow"`: requests are counted and reported in the
 /// headers, and none is refused.
@@ -89,23 +87,40 @@ use crate::handler::Handler;
 /// `async fn tenant(claims: Claims) -> String`. One for `over_limit` has a `&RateLimitState` as its second argument,
 /// or is a handler too. Extractors that read the body are given none.
 ///
-/// ```ignore
+/// ```
+/// use actix_web::{HttpRequest, Responder, http::StatusCode, web};
+/// use ratelimit_runtime::{RateLimitState, ratelimit};
+///
 /// #[ratelimit("100/m", scope = ["ip", tenant], over_limit = sorry)]
-/// async fn search(query: web::Query<Search>) -> Result<impl Responder, Error> { /* … */ }
+/// async fn search(words: web::Path<String>) -> impl Responder {
+///     words.into_inner()
+/// }
 ///
-/// async fn tenant(claims: Claims) -> String { claims.tenant }
+/// struct Tenants(Vec<String>);
 ///
-/// fn sorry(_: &HttpRequest, state: &RateLimitState) -> impl Responder { /* … */ }
+/// async fn tenant(tenants: web::Data<Tenants>, request: HttpRequest) -> Option<String> {
+///     let host = request.connection_info().host().to_owned();
+///     tenants.0.contains(&host).then_some(host)
+/// }
+///
+/// fn sorry(_: &HttpRequest, state: &RateLimitState) -> impl Responder + use<> {
+///     (format!("Try again in {} s.", state.retry_after()), StatusCode::TOO_MANY_REQUESTS)
+/// }
 /// ```
 ///
 /// # Other attributes
 ///
 /// *Several `#[ratelimit]`* on one handler are one policy, and checked together. Each has its own scope, key and so on:
 ///
-/// ```ignore
+/// ```
+/// use actix_web::Responder;
+/// use ratelimit_runtime::ratelimit;
+///
 /// #[ratelimit("10/second")]
 /// #[ratelimit("1000/day", scope = "user", over_limit = "allow")]
-/// async fn search() -> impl Responder { /* … */ }
+/// async fn search() -> impl Responder {
+///     "…"
+/// }
 /// ```
 ///
 /// *Actix's routes*, such as `#[get("/")]` and `#[routes]`, stand above or below. `#[utoipa::path]` stands above,
@@ -119,7 +134,7 @@ use crate::handler::Handler;
 ///
 /// One function, of the same name, with the handler in it unchanged:
 ///
-/// ```ignore
+/// ```text
 /// async fn quote(
 ///     __ratelimit_request: ::ratelimit_runtime::__private::HttpRequest,
 ///     __ratelimit_payload: ::ratelimit_runtime::__private::Payload,

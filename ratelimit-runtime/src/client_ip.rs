@@ -16,6 +16,13 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The header in which the trusted proxies name the client. Exactly one is read: with both, a client could
 /// write the one that the proxies pass through.
+///
+/// ```
+/// use ratelimit_runtime::{ForwardingHeader, TrustedProxies};
+///
+/// let one_proxy = TrustedProxies::hops(1).header(ForwardingHeader::Forwarded);
+/// # drop(one_proxy);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForwardingHeader {
     /// `X-Forwarded-For: 192.0.2.60, 10.0.0.1`

@@ -111,6 +111,24 @@ into_scope! {
 
 /// A function that names a counter: `fn(&HttpRequest) -> T`, or an Actix handler whose result is `T`, where
 /// `T:` [`IntoScope`].
+///
+/// ```
+/// use actix_web::{HttpRequest, web};
+/// use ratelimit_runtime::ratelimit;
+///
+/// fn path(request: &HttpRequest) -> String {
+///     request.path().to_owned()
+/// }
+///
+/// async fn shop(shop: web::Path<u64>) -> u64 {
+///     shop.into_inner()
+/// }
+///
+/// #[ratelimit("300/5m", scope = [path, shop])]
+/// async fn offers() -> &'static str {
+///     "counted for each path and shop"
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this function cannot name a counter",
     note = "a scope, key or user function is `fn(&HttpRequest) -> T`, or `async` with extractors as its arguments",
@@ -123,6 +141,20 @@ pub trait ScopeFunction<Marker> {
 
 /// A function that answers a request over its limit: `fn(&HttpRequest, &RateLimitState) -> R`, or an Actix
 /// handler, where `R: Responder`.
+///
+/// ```
+/// use actix_web::{HttpRequest, HttpResponse};
+/// use ratelimit_runtime::{RateLimitState, ratelimit};
+///
+/// fn later(_: &HttpRequest, state: &RateLimitState) -> HttpResponse {
+///     HttpResponse::ServiceUnavailable().body(format!("busy for {} s", state.retry_after()))
+/// }
+///
+/// #[ratelimit("300/5m", over_limit = later)]
+/// async fn quote() -> &'static str {
+///     "Simplicity is prerequisite for reliability."
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this function cannot answer a request over its limit",
     note = "an over_limit function is `fn(&HttpRequest, &RateLimitState) -> R`, or `async` with extractors as its \

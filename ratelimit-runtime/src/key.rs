@@ -173,6 +173,19 @@ fn push(out: &mut String, parts: &[&str]) {
 ///
 /// Up to 64 bytes are percent-encoded; of more, the SHA-256 is kept. No two values have the same text: `!`
 /// stands before a digest, and is itself escaped in a value.
+///
+/// ```
+/// use ratelimit_runtime::{IntoScope, Text};
+///
+/// /// A type of one's own as the result of a scope function.
+/// struct Tenant(Vec<u8>);
+///
+/// impl IntoScope for Tenant {
+///     fn into_scope(self) -> Result<Option<Text>, actix_web::Error> {
+///         Ok(Some(Text::new(&self.0)))
+///     }
+/// }
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Text(String);
 

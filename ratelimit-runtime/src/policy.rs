@@ -14,6 +14,22 @@ const LONGEST_WINDOW: i128 = i32::MAX as i128;
 ///
 /// Set for a whole limiter with [`RateLimiterBuilder::on_store_error`](crate::RateLimiterBuilder::on_store_error),
 /// and for one rule with `on_store_error = "…"` in the attribute.
+///
+/// ```
+/// use ratelimit_runtime::{OnStoreError, RateLimiter, ratelimit};
+///
+/// # fn main() -> Result<(), ratelimit_runtime::Error> {
+/// let limiter = RateLimiter::builder().on_store_error(OnStoreError::Allow).connect("redis://127.0.0.1/")?;
+/// # drop(limiter);
+///
+/// #[ratelimit("5/minute", on_store_error = "deny")]
+/// async fn login() -> &'static str {
+///     "not while nobody counts"
+/// }
+/// # let _ = login;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnStoreError {
     /// Count in this process's memory until the store is back: every process then admits up to `limit` by itself.

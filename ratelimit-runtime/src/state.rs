@@ -42,6 +42,15 @@ pub struct RateLimitState {
 }
 
 /// What the check found for one rule of a handler.
+///
+/// ```
+/// use ratelimit_runtime::{RateLimitState, ratelimit};
+///
+/// #[ratelimit("10/second; 1000/hour")]
+/// async fn left(state: RateLimitState) -> String {
+///     state.rules().map(|rule| format!("{} of {} in {} s\n", rule.remaining(), rule.limit(), rule.per())).collect()
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct RuleState {
     policy: &'static Policy,
