@@ -2,9 +2,7 @@
 
 use std::future::{Ready, ready};
 
-use actix_web::{
-    App, FromRequest, HttpRequest, HttpServer, Responder, dev::Payload, error::ErrorUnauthorized, get,
-};
+use actix_web::{App, FromRequest, HttpRequest, HttpServer, Responder, dev::Payload, error::ErrorUnauthorized, get};
 use ratelimit_examples::{address, announce};
 use ratelimit_runtime::{RateLimitHeaders, RateLimiter, ratelimit};
 
@@ -63,7 +61,8 @@ async fn status() -> impl Responder {
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
-    let limiter = RateLimiter::builder().user(|claims: Option<Claims>| async move { claims.map(|it| it.user) }).in_memory();
+    let limiter =
+        RateLimiter::builder().user(|claims: Option<Claims>| async move { claims.map(|it| it.user) }).in_memory();
     let server = HttpServer::new(move || {
         App::new()
             .app_data(limiter.clone())

@@ -50,9 +50,6 @@ async fn main() -> std::io::Result<()> {
             .service(watched)
     })
     .bind(address())?;
-    announce(
-        &server.addrs(),
-        &["curl -i http://{}/quote", "curl -i http://{}/search", "curl -i http://{}/watched"],
-    );
+    announce(&server.addrs(), &["curl -i http://{}/quote", "curl -i http://{}/search", "curl -i http://{}/watched"]);
     server.run().await
 }

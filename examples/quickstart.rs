@@ -14,10 +14,9 @@ async fn quote() -> impl Responder {
 async fn main() -> std::io::Result<()> {
     let url = std::env::var("RATELIMIT_URL").unwrap_or_else(|_| "memory://".to_owned());
     let limiter = RateLimiter::connect(&url).map_err(std::io::Error::other)?;
-    let server = HttpServer::new(move || {
-        App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote)
-    })
-    .bind(address())?;
+    let server =
+        HttpServer::new(move || App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote))
+            .bind(address())?;
     announce(&server.addrs(), &["curl -i http://{}/quote"]);
     server.run().await
 }
