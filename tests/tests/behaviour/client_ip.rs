@@ -182,6 +182,70 @@ async fn forwarded_is_read_as_its_rfc_writes_it() {
     }
 }
 
+/// Of what a proxy copies from the client into quotes, nothing is read as the client's address.
+#[actix_web::test]
+async fn what_a_proxy_quotes_of_the_client_does_not_say_who_it_is() {
+    let spoofed: [fn(&str) -> String; 10] = [
+        |spoof| format!("for=5.6.7.8;host=\"a,for={spoof}\";proto=https"),
+        |spoof| format!("for=5.6.7.8;host=\"a,for={spoof},b\";proto=https"),
+        |spoof| format!("for=5.6.7.8;host=\"a, for={spoof};b=\";by=\"c\""),
+        |spoof| format!("host=\"a;for={spoof}\";for=5.6.7.8"),
+        |spoof| format!("host=\"a;for={spoof};b\";for=5.6.7.8;proto=https"),
+        |spoof| format!("for=5.6.7.8;host=\"a\\\",for={spoof};b=\\\"\";proto=https"),
+        |spoof| format!("for=5.6.7.8;host=\"a\\\",for={spoof}\""),
+        |spoof| format!("host=\"a\\\";for={spoof};b=\\\"\";for=5.6.7.8"),
+        |spoof| format!("host=\"a\\\";for={spoof}\";for=5.6.7.8"),
+        |spoof| format!("host=\"a\\\\\\\";for={spoof};b=\\\"\";for=5.6.7.8"),
+    ];
+    let hop = || direct().trusted_proxies(TrustedProxies::hops(1).header(ForwardingHeader::Forwarded));
+    let two_hops = || direct().trusted_proxies(TrustedProxies::hops(2).header(ForwardingHeader::Forwarded));
+    for forwarded in spoofed {
+        for (trusted, proxies) in [
+            (behind_forwarded(), ""),
+            (behind_forwarded(), ", for=10.0.0.2"),
+            (hop(), ""),
+            (two_hops(), ", for=10.0.0.2"),
+        ] {
+            let limiter = trusted.in_memory();
+            let mut statuses = Vec::new();
+            for spoof in ["9.9.9.1", "9.9.9.2", "[2001:db8::1]", "9.9.9.4"] {
+                let value = forwarded(spoof) + proxies;
+                statuses.push(status(&limiter, &from(PROXY).forwarded(value)).await);
+            }
+            let example = forwarded("9.9.9.1") + proxies;
+            assert_eq!(statuses, [200, 429, 429, 429], "{example}: each address is another client");
+            assert_eq!(status(&limiter, &from("9.9.9.1")).await, 200, "{example}: somebody else pays");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_address_beside_what_a_proxy_quotes_is_read() {
+    for value in ["host=\"a;for=9.9.8.1\";for=5.6.7.8", "for=5.6.7.8;host=\"a;for=9.9.8.1\";proto=https"] {
+        assert_counts_for(behind_forwarded(), from(PROXY).forwarded(value), "5.6.7.8").await;
+    }
+}
+
+#[actix_web::test]
+async fn networks_that_are_written_as_mapped_addresses_are_those_of_ipv4() {
+    for (network, peer) in [
+        ("::ffff:10.0.0.0/104", PROXY),
+        ("::ffff:10.0.0.0/104", "::ffff:10.0.0.1"),
+        ("::ffff:a00:0/104", PROXY),
+        ("::ffff:10.0.0.1/128", PROXY),
+        ("::ffff:10.0.0.1", PROXY),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+        ("::ffff:0.0.0.0/96", PROXY),
+    ] {
+        let behind = || direct().trusted_proxies(TrustedProxies::networks([network]).expect(network));
+        assert_counts_for(behind(), from(peer).xff("192.0.2.1"), "192.0.2.1").await;
+    }
+    for (network, peer) in [("::ffff:10.0.0.0/104", "11.0.0.1"), ("::ffff:127.0.0.1", "127.0.0.2")] {
+        let behind = direct().trusted_proxies(TrustedProxies::networks([network]).expect(network));
+        assert_counts_for(behind, from(peer).xff("192.0.2.1"), peer).await;
+    }
+}
+
 #[actix_web::test]
 async fn only_the_chosen_header_is_read() {
     let both = || from(PROXY).xff("192.0.2.1").forwarded("for=192.0.2.2");

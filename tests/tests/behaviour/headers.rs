@@ -1,6 +1,6 @@
 //! The table "Headers" of the design: which header stands on which answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -48,7 +48,15 @@ async fn two_rules() -> impl Responder {
     HttpResponse::Ok()
 }
 
+#[ratelimit(limit = 2, per = 60, key = "here")]
+#[ratelimit(limit = 2, per = 60, key = "there")]
+#[ratelimit(limit = 2, per = 60)]
+async fn alike_but_for_their_keys() -> impl Responder {
+    HttpResponse::Ok()
+}
+
 fn routes(config: &mut ServiceConfig) {
+    config.route("/alike", web::get().to(alike_but_for_their_keys));
     config.route("/success", web::get().to(success)).route("/success", web::head().to(success));
     config.route("/failure", web::get().to(failure)).route("/extractor/{id}", web::get().to(bad_extractor));
     config.route("/unlimited", web::get().to(unlimited)).route("/its-own", web::get().to(its_own));
@@ -175,7 +183,7 @@ fn of_several_rules_the_tightest_is_told() {
 /// The members of a structured-field list of strings with integer parameters.
 fn members(field: &str) -> Vec<(String, HashMap<String, u64>)> {
     let member = |text: &str| {
-        let mut parts = text.trim().split(';');
+        let mut parts = split_outside_strings(text, ';').into_iter();
         let name = parts.next()?.trim().strip_prefix('"')?.strip_suffix('"')?.to_owned();
         let parameters = parts.map(|part| {
             let (key, value) = part.trim().split_once('=')?;
@@ -183,8 +191,28 @@ fn members(field: &str) -> Vec<(String, HashMap<String, u64>)> {
         });
         Some((name, parameters.collect::<Option<_>>()?))
     };
-    let members: Option<_> = field.split(',').map(member).collect();
+    let members: Option<_> = split_outside_strings(field, ',').into_iter().map(member).collect();
     members.unwrap_or_else(|| panic!("{field:?} is no list of strings with integers"))
+}
+
+/// No string here has an escape.
+fn split_outside_strings(text: &str, at: char) -> Vec<&str> {
+    let mut within = false;
+    let outside = |char| {
+        within ^= char == '"';
+        char == at && !within
+    };
+    text.split(outside).collect()
+}
+
+#[test]
+fn rules_that_are_alike_but_for_their_keys_have_names_of_their_own() {
+    let (limiter, _clock) = in_memory();
+    let reply = serve_ietf(&limiter).get("/alike");
+    let names = |header| members(reply.header(header).expect(header)).into_iter().map(|(name, _)| name);
+    let policies: Vec<_> = names("ratelimit-policy").collect();
+    assert_eq!(policies.iter().collect::<HashSet<_>>().len(), 3, "{policies:?}");
+    assert_eq!(names("ratelimit").collect::<Vec<_>>(), policies, "each limit names its policy");
 }
 
 #[test]

@@ -162,3 +162,54 @@ fn of_several_rules_the_one_that_refuses_answers() {
     assert_eq!(body("b", "a"), "second, 1");
     assert_eq!(body("b", "b"), "hello");
 }
+
+#[ratelimit(limit = 1, per = 60, over_limit = of_one, scope = "header:x-one")]
+#[ratelimit(limit = 2, per = 60, over_limit = of_two, scope = "header:x-two")]
+async fn tie() -> impl Responder {
+    "hello"
+}
+
+#[ratelimit(limit = 2, per = 60, over_limit = of_two, scope = "header:x-two")]
+#[ratelimit(limit = 1, per = 60, over_limit = of_one, scope = "header:x-one")]
+async fn tie_the_other_way_round() -> impl Responder {
+    "hello"
+}
+
+#[ratelimit(limit = 1, per = 60, over_limit = of_one, scope = "header:x-one")]
+#[ratelimit(limit = 2, per = 3600, over_limit = of_two, scope = "header:x-two")]
+async fn no_tie() -> impl Responder {
+    "hello"
+}
+
+fn of_one(_: &HttpRequest, state: &RateLimitState) -> String {
+    answer_of(1, state)
+}
+
+fn of_two(_: &HttpRequest, state: &RateLimitState) -> String {
+    answer_of(2, state)
+}
+
+/// Which rule answers, by its limit, and which the state names.
+fn answer_of(limit: u32, state: &RateLimitState) -> String {
+    let tightest = state.rules().nth(state.tightest()).map(|rule| rule.limit());
+    assert!(state.rules().all(|rule| rule.is_over()), "one of the rules would have admitted the request");
+    format!("{limit} {tightest:?}")
+}
+
+#[test]
+fn of_several_rules_that_refuse_the_one_that_the_state_names_answers() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, |config| {
+        config.route("/tie", web::get().to(tie)).route("/other-tie", web::get().to(tie_the_other_way_round));
+        config.route("/no-tie", web::get().to(no_tie));
+    });
+    for path in ["/tie", "/other-tie", "/no-tie"] {
+        let ask = |one| server.get_with(path, &[("X-One", one), ("X-Two", "a")]);
+        assert_eq!([ask("a").body, ask("b").body], ["hello", "hello"], "{path}");
+        let refusal = ask("a");
+        let limit = refusal.number("x-ratelimit-limit");
+        assert_eq!(refusal.body, format!("{limit} Some({limit})"), "{path}");
+    }
+    let longest = server.get_with("/no-tie", &[("X-One", "a"), ("X-Two", "a")]);
+    assert_eq!(longest.x_headers(), (2, 0, window_end(START, 3600)));
+}

@@ -1,13 +1,15 @@
 //! The Redis store: what it writes, whose clock it goes by, and how it connects.
 
-use std::time::SystemTime;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{Clock, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_runtime::{Clock, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
-use ratelimit_tests::http::Server;
+use ratelimit_tests::http::{Connection, Reply, Server, request};
+use ratelimit_tests::process::Process;
 use ratelimit_tests::proxy::Proxy;
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait::{self, PATIENCE};
@@ -43,6 +45,37 @@ async fn hourly() -> impl Responder {
     HttpResponse::Ok()
 }
 
+#[ratelimit(limit = 2, per = FOREVER, scope = "header:x-id")]
+async fn twice() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 2, per = 2, scope = "header:x-id")]
+async fn twice_in_two_seconds() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 5, per = FOREVER, scope = "header:x-id")]
+async fn one_rule() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 5, per = FOREVER, scope = "header:x-id")]
+#[ratelimit(limit = 6, per = 2_000_000_000, scope = "header:x-id")]
+async fn two_long_rules() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 2, per = FOREVER, scope = nobody)]
+#[ratelimit(limit = 2, per = FOREVER, key = nobody)]
+async fn exempt() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn nobody(_: &HttpRequest) -> Option<String> {
+    None
+}
+
 fn tenant(request: &HttpRequest) -> String {
     request.query_string().to_owned()
 }
@@ -51,6 +84,9 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/ip", web::get().to(by_ip)).route("/key", web::get().to(with_a_key));
     config.route("/joined", web::get().to(joined)).route("/short", web::get().to(short));
     config.route("/hourly", web::get().to(hourly)).route("/two-rules", web::get().to(two_rules));
+    config.route("/twice", web::get().to(twice)).route("/two-seconds", web::get().to(twice_in_two_seconds));
+    config.route("/one-rule", web::get().to(one_rule)).route("/two-long-rules", web::get().to(two_long_rules));
+    config.route("/exempt", web::get().to(exempt));
 }
 
 /// A limiter that waits as long as it takes: these tests are not about deadlines.
@@ -242,4 +278,185 @@ fn the_connections_end_with_the_limiter() {
         assert_eq!(clients(), 1);
     }
     wait::until("nobody is connected", || clients() == 0);
+}
+
+#[test]
+fn the_longest_deadline_is_one() {
+    let redis = RedisServer::on_socket();
+    let server = serve(RateLimiter::builder().deadline(Duration::MAX).on_store_error(OnStoreError::Deny), &redis.url());
+    for (status, remaining) in [(200, 1), (200, 0), (429, 0)] {
+        let reply = server.get("/twice");
+        assert_eq!((reply.status, reply.x_headers().1), (status, remaining));
+    }
+}
+
+#[test]
+fn a_connection_that_redis_closed_while_it_was_idle_costs_the_next_request_nothing() {
+    let redis = RedisServer::on_port();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    command.envs([("APP_STORE", &*redis.url()), ("APP_ON_STORE_ERROR", "deny"), ("APP_WORKERS", "1")]);
+    let mut app = Process::start(command.env("APP_DEADLINE_MS", PATIENCE.as_millis().to_string()));
+    let mut connection = app.open();
+    let first = connection.get("/work").x_headers().1;
+    for request in 1..=20 {
+        let killed: u64 = redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]);
+        assert!(killed >= 1, "the application was not connected");
+        if request % 2 == 0 {
+            // Time for the application to see that the connection is closed.
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let reply = connection.get("/work");
+        assert_eq!(reply.status, 200, "request {request}: {reply:?}");
+        assert_eq!(reply.x_headers().1, first - request, "request {request}");
+    }
+    app.kill();
+    assert_eq!(app.lines_with(&["ERROR"]) + app.lines_with(&["WARN"]), 0, "{:#?}", app.output());
+}
+
+/// Asks for each client at once, so that what Redis is asked for them goes together.
+fn statuses_at_once(server: &Served, path: &str, clients: &[&str]) -> Vec<u16> {
+    let mut connections: Vec<Connection> = clients.iter().map(|_| server.open()).collect();
+    for (connection, client) in connections.iter_mut().zip(clients) {
+        connection.send(&request("GET", path, &[("X-Id", client)]));
+    }
+    connections.iter_mut().map(|connection| connection.reply().status).collect()
+}
+
+#[test]
+fn a_counter_that_something_else_has_overwritten_does_not_make_others_fail() {
+    let clients = ["a", "b", "c", "spoiled", "d", "e", "f"];
+    let spoil: [fn(&str) -> Vec<&str>; 9] = [
+        |key| vec!["SET", key, "garbage"],
+        |key| vec!["SET", key, ""],
+        |key| vec!["SET", key, "1.5"],
+        |key| vec!["SET", key, "0x10"],
+        |key| vec!["SET", key, "1e1"],
+        |key| vec!["SET", key, " 1"],
+        |key| vec!["SET", key, "nan"],
+        |key| vec!["HSET", key, "field", "1"],
+        |key| vec!["RPUSH", key, "element"],
+    ];
+    let redis = RedisServer::on_socket();
+    let mut failures = Vec::new();
+    for path in ["/one-rule", "/two-long-rules"] {
+        for spoil in spoil {
+            redis.ask::<()>(&["FLUSHALL"]);
+            let limiter = patient().on_store_error(OnStoreError::Deny).connect(&redis.url()).expect("a URL");
+            let server = Served::limited_by(&limiter, 1, routes);
+            for request in 0..7 {
+                for key in redis.keys().iter().filter(|key| key.contains("spoiled")) {
+                    redis.ask::<()>(&["DEL", key]);
+                    redis.ask::<()>(&spoil(key));
+                }
+                let mut others = statuses_at_once(&server, path, &clients);
+                let spoiled = others.remove(3);
+                let expected = if request < 5 { [200; 6] } else { [429; 6] };
+                if others != expected || ![200, 429].contains(&spoiled) {
+                    let command = spoil("KEY").join(" ");
+                    failures.push(format!("{path}, {command:?}, request {request}: {spoiled}, others {others:?}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn an_exempt_request_does_not_wait_for_a_store_that_does_not_answer() {
+    let redis = RedisServer::on_port();
+    let limiter = patient().on_store_error(OnStoreError::Deny).connect(&redis.url()).expect("a URL");
+    let server = Served::limited_by(&limiter, 1, routes);
+    let assert_at_once = |when: &str| {
+        redis.pause();
+        for _ in 0..3 {
+            let start = Instant::now();
+            let reply = server.get("/exempt");
+            assert_eq!((reply.status, reply.header("x-ratelimit-limit")), (200, None), "{when}");
+            assert!(start.elapsed() < PATIENCE / 4, "{when}: an exempt request took {:?}", start.elapsed());
+        }
+        redis.resume();
+    };
+    assert_at_once("before the first check");
+    assert_eq!(server.get("/ip").status, 200);
+    assert_at_once("on an open connection");
+    assert_eq!(server.get("/ip").x_headers().1, 98);
+}
+
+#[test]
+fn a_counter_that_is_deleted_admits_again_within_a_second_or_so() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient().on_store_error(OnStoreError::Deny), &redis.url());
+    // On one connection all requests are of one worker.
+    let mut connection = server.open();
+    let mut ask = || connection.ask("GET", "/twice", &[("X-Id", "a")]);
+    assert_eq!([ask(), ask(), ask()].map(|reply| reply.status), [200, 200, 429]);
+    for _ in 0..2 {
+        let reset = ask().x_headers().2;
+        for _ in 0..50 {
+            assert_refused(&redis, &mut ask, 2, u64::from(FOREVER), reset);
+        }
+        let keys = redis.keys();
+        assert_eq!(keys.len(), 1, "{keys:?}");
+        redis.ask::<()>(&["DEL", &keys[0]]);
+        let start = Instant::now();
+        let (reply, took) = wait::until_some("the counter is new", || {
+            let reply = ask();
+            (reply.status == 200).then_some(reply)
+        });
+        assert_eq!(reply.x_headers(), (2, 1, reset), "after {:?}", start.elapsed());
+        assert!(took < Duration::from_secs(3), "a counter that is gone refused for {took:?}");
+        assert_eq!([ask(), ask()].map(|reply| reply.status), [200, 429]);
+    }
+}
+
+/// Asserts that the next answer is a refusal that says how long the window, which ends at `reset`, still is.
+fn assert_refused(redis: &RedisServer, ask: &mut impl FnMut() -> Reply, limit: u64, per: u64, reset: u64) {
+    let seconds = || redis.ask::<(u64, u64)>(&["TIME"]).0;
+    let before = seconds();
+    let reply = ask();
+    let after = seconds();
+    assert_eq!((reply.status, reply.x_headers()), (429, (limit, 0, reset)), "{reply:?}");
+    let retry_after = reply.number("retry-after");
+    assert!((1..=per).contains(&retry_after), "{reply:?}");
+    // A second is what may be lost in rounding.
+    let left = reset.saturating_sub(after + 1)..=reset.saturating_sub(before).max(1);
+    assert!(left.contains(&retry_after), "between {before} and {after}: {reply:?}");
+}
+
+#[test]
+fn a_new_window_admits_again_after_many_refusals() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient().on_store_error(OnStoreError::Deny), &redis.url());
+    let mut connection = server.open();
+    let mut ask = || connection.ask("GET", "/two-seconds", &[("X-Id", "a")]);
+    let mut windows = Vec::new();
+    let mut seen = std::collections::BTreeMap::<u64, [u32; 2]>::new();
+    wait::until("two whole windows are over", || {
+        let now = redis.ask::<(u64, u64)>(&["TIME"]).0;
+        let reply = ask();
+        let (limit, remaining, reset) = reply.x_headers();
+        let counts = seen.entry(reset).or_default();
+        match reply.status {
+            200 => counts[0] += 1,
+            429 => {
+                counts[1] += 1;
+                assert_eq!((limit, remaining), (2, 0), "{reply:?}");
+                assert!((1..=2).contains(&reply.number("retry-after")), "{reply:?}");
+                assert!(now < reset, "at {now}, refused for a window that is over: {reply:?}");
+            }
+            _ => panic!("{reply:?}"),
+        }
+        if windows.last() != Some(&reset) {
+            windows.push(reset);
+        }
+        windows.len() > 3
+    });
+    assert!(windows.is_sorted_by(|one, next| one + 2 == *next), "{windows:?}");
+    // The first had begun before the test, and the last has just begun.
+    for window in &windows[..3] {
+        let [passed, refused] = seen[window];
+        assert!(passed == 2 || (passed < 2 && refused == 0), "{passed} passed and {refused} were refused in {window}");
+    }
+    let refused: u32 = windows[1..3].iter().map(|window| seen[window][1]).sum();
+    assert!(refused > 10, "{seen:?}");
 }

@@ -9,6 +9,7 @@ use ratelimit_runtime::{RateLimiter, TrustedProxies, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Server, request};
 use std::future::{Ready, ready};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use crate::in_memory;
 
@@ -217,6 +218,53 @@ fn functions_of_every_shape_say_whom_to_count() {
     assert!(are_counted_apart(&server, "/plain_static", &[("X-Tenant", "a")], &[]));
     let (a, b) = ([("X-Tenant", "a"), ("X-Api-Key", "k")], [("X-Tenant", "b"), ("X-Api-Key", "k")]);
     assert!(are_counted_apart(&server, "/key_and_tenant", &a, &b));
+}
+
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+fn asked(_: &HttpRequest) -> &'static str {
+    ASKED.fetch_add(1, SeqCst);
+    "anybody"
+}
+
+#[ratelimit("10/second; 1000/hour", scope = asked)]
+#[ratelimit(limit = 100, per = 60, scope = ["ip", asked], key = asked)]
+async fn asks() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[test]
+fn a_function_that_several_rules_name_is_asked_once_for_each_request() {
+    let server = Served::limited(&in_memory().0, |config| {
+        config.route("/", web::get().to(asks));
+    });
+    for requests in 1..=12 {
+        let expected = if requests <= 10 { 200 } else { 429 };
+        assert_eq!(server.get("/").status, expected, "request {requests}");
+        assert_eq!(ASKED.load(SeqCst), requests);
+    }
+}
+
+static USER_ASKED: AtomicUsize = AtomicUsize::new(0);
+
+#[ratelimit("10/second; 1000/hour", scope = "user")]
+#[ratelimit(limit = 100, per = 60, scope = "ip+user")]
+async fn asks_for_the_user() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[test]
+fn the_user_function_is_asked_once_for_each_request_too() {
+    let user = |_: &HttpRequest| {
+        USER_ASKED.fetch_add(1, SeqCst);
+        Some("anybody")
+    };
+    let server = Served::limited(&RateLimiter::builder().user(user).in_memory(), |config| {
+        config.route("/", web::get().to(asks_for_the_user));
+    });
+    for requests in 1..=3 {
+        assert_eq!((server.get("/").status, USER_ASKED.load(SeqCst)), (200, requests));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{RateLimiter, ratelimit};
+use ratelimit_runtime::{RateLimitState, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
@@ -58,7 +58,57 @@ async fn four_rules() -> impl Responder {
     HttpResponse::Ok()
 }
 
+#[ratelimit(limit = 1, per = FOREVER, key = "platinum")]
+async fn with_a_key() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 3, per = FOREVER, scope = "user")]
+#[ratelimit(limit = 1000, per = FOREVER, scope = "ip")]
+async fn user_and_ip(state: RateLimitState) -> String {
+    format!("{:?}", state.rules().map(|rule| rule.remaining()).collect::<Vec<_>>())
+}
+
+#[ratelimit(limit = 1000, per = FOREVER, scope = "ip")]
+#[ratelimit(limit = 3, per = FOREVER, scope = "header:x-user")]
+async fn ip_and_header(state: RateLimitState) -> String {
+    format!("{:?}", state.rules().map(|rule| rule.remaining()).collect::<Vec<_>>())
+}
+
+#[ratelimit(limit = 3, per = FOREVER, scope = "user")]
+#[ratelimit(limit = 3, per = FOREVER, scope = "header:x-user")]
+async fn user_and_header(state: RateLimitState) -> String {
+    format!("{:?}", state.rules().map(|rule| rule.remaining()).collect::<Vec<_>>())
+}
+
+macro_rules! tenants {
+    ($($module:ident)*) => { $(
+        mod $module {
+            use super::{FOREVER, HttpRequest, HttpResponse, Responder, ratelimit};
+
+            fn tenant(_: &HttpRequest) -> &'static str {
+                "the same"
+            }
+
+            #[ratelimit(limit = 1, per = FOREVER, key = "tenants", scope = tenant)]
+            pub(super) async fn handler() -> impl Responder {
+                HttpResponse::Ok()
+            }
+        }
+    )* };
+}
+
+tenants! { one other }
+
+fn user(request: &HttpRequest) -> Option<String> {
+    Some(request.headers().get("x-user")?.to_str().ok()?.to_owned())
+}
+
 fn routes(config: &mut ServiceConfig) {
+    config.route("/platinum", web::get().to(with_a_key)).route("/user-and-ip", web::get().to(user_and_ip));
+    config.route("/ip-and-header", web::get().to(ip_and_header));
+    config.route("/user-and-header", web::get().to(user_and_header));
+    config.route("/one", web::get().to(one::handler)).route("/other", web::get().to(other::handler));
     config.route("/three", web::get().to(three)).route("/header", web::get().to(by_header));
     config.route("/all-or-nothing", web::get().to(all_or_nothing)).route("/watched", web::get().to(watched));
     config.route("/plan", web::get().to(by_plan)).route("/four-rules", web::get().to(four_rules));
@@ -67,17 +117,21 @@ fn routes(config: &mut ServiceConfig) {
 
 /// Runs a test of two servers that share a store, in each store.
 fn in_each_store(test: impl Fn(&str, [&Served; 2])) {
-    let memory = RateLimiter::in_memory();
+    let memory = builder().in_memory();
     run("in memory", || memory.clone(), &test);
     #[cfg(feature = "redis")]
     for (name, redis) in [("over TCP", RedisServer::on_port()), ("over a Unix socket", RedisServer::on_socket())] {
         let connect = || {
             // A slow machine must not turn a test of counting into one of failing.
-            let builder = RateLimiter::builder().deadline(ratelimit_tests::wait::PATIENCE);
+            let builder = builder().deadline(ratelimit_tests::wait::PATIENCE);
             builder.connect(&redis.url()).expect("a URL")
         };
         run(name, connect, &test);
     }
+}
+
+fn builder() -> RateLimiterBuilder {
+    RateLimiter::builder().user(user)
 }
 
 fn run(name: &str, limiter: impl Fn() -> RateLimiter, test: &impl Fn(&str, [&Served; 2])) {
@@ -143,6 +197,56 @@ fn a_key_function_chooses_the_counter_or_exempts() {
             assert_eq!((here.get(&path).status, there.get(&path).status), (200, 429), "{store}: {plan}");
         }
         assert_eq!(here.statuses("/plan", 3), [200, 200, 200], "{store}");
+    });
+}
+
+#[test]
+fn what_a_key_function_gives_is_never_the_key_of_another_handler() {
+    let of_a_handler = concat!(module_path!(), "::three");
+    in_each_store(|store, [here, there]| {
+        for key in ["platinum", "=platinum", of_a_handler, "shared%20by%20limits"] {
+            let path = format!("/plan?{key}");
+            assert_eq!((here.get(&path).status, there.get(&path).status), (200, 429), "{store}: {key}");
+        }
+        assert_eq!(there.statuses("/platinum", 2), [200, 429], "{store}");
+        assert_eq!(there.statuses("/three", 4), [200, 200, 200, 429], "{store}");
+        assert_eq!(there.statuses("/two", 3), [200, 200, 429], "{store}");
+    });
+    in_each_store(|store, [here, there]| {
+        assert_eq!(here.statuses("/platinum", 2), [200, 429], "{store}");
+        assert_eq!(there.statuses("/plan?platinum", 2), [200, 429], "{store}");
+    });
+}
+
+#[test]
+fn an_address_in_place_of_a_user_or_a_header_is_a_counter_of_its_own() {
+    const USERS: [&str; 5] = ["alice", "alice", "alice", "bob", "bob"];
+    in_each_store(|store, [here, there]| {
+        for (path, first, others) in [
+            ("/user-and-ip", "[2, 994]", [("[1, 993]", 200), ("[0, 992]", 200)]),
+            ("/ip-and-header", "[994, 2]", [("[993, 1]", 200), ("[992, 0]", 200)]),
+            ("/user-and-header", "[2, 2]", [("[1, 1]", 200), ("[0, 0]", 200)]),
+        ] {
+            let signed_in = USERS.map(|user| here.get_with(path, &[("X-User", user)]).status);
+            assert_eq!(signed_in, [200; 5], "{store}: {path}");
+            let anonymous = there.get(path);
+            assert_eq!((anonymous.status, anonymous.body.as_str()), (200, first), "{store}: {path}");
+            for (body, status) in others {
+                let anonymous = here.get(path);
+                assert_eq!((anonymous.body.as_str(), anonymous.status), (body, status), "{store}: {path}");
+            }
+            assert_eq!(there.get(path).status, 429, "{store}: {path}");
+            let carol = there.get_with(path, &[("X-User", "carol")]);
+            assert_eq!(carol.status, 200, "{store}: {path}: those who are nobody have used up a user's limit");
+        }
+    });
+}
+
+#[test]
+fn scope_functions_of_one_name_in_two_modules_do_not_share_a_counter() {
+    in_each_store(|store, [here, there]| {
+        assert_eq!((here.get("/one").status, there.get("/one").status), (200, 429), "{store}");
+        assert_eq!((here.get("/other").status, there.get("/other").status), (200, 429), "{store}");
     });
 }
 

@@ -8,6 +8,7 @@ use ratelimit_runtime::{OnStoreError, RateLimitState, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
+use ratelimit_tests::proxy::Proxy;
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait;
 
@@ -108,6 +109,24 @@ fn a_store_that_never_answers_keeps_nobody_waiting() {
     redis.resume();
     let back = wait::until("the store is used", || server.get("/limiter").status == 200);
     assert!(back < Duration::from_secs(1) + NOISE, "Redis is back for {back:?} before it is used");
+}
+
+#[test]
+fn connecting_and_the_first_check_share_one_deadline() {
+    const DEADLINE: Duration = Duration::from_secs(1);
+    let _alone = alone();
+    let redis = RedisServer::on_port();
+    let proxy = Proxy::to(redis.address());
+    // In time for the connection, and for the check, each by itself; not for both.
+    proxy.delay_replies(DEADLINE * 45 / 100);
+    for _ in 0..3 {
+        let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).deadline(DEADLINE);
+        let limiter = limiter.connect(&proxy.url()).expect("a URL");
+        let server = Served::limited_by(&limiter, 1, routes);
+        let start = Instant::now();
+        assert_eq!(server.get("/limiter").status, 503);
+        assert!(start.elapsed() < DEADLINE + NOISE, "the first request took {:?}", start.elapsed());
+    }
 }
 
 #[test]

@@ -10,6 +10,10 @@
 --
 -- A counter is made together with its expiry, within this script, so that nothing can leave it without one. What is no
 -- count was not written here, and is replaced: it must not stop the rest of the batch.
+
+-- More than any limit; beyond, a number might not survive its way through Lua and back.
+local MOST = 4294967296
+
 local time = redis.call('TIME')
 local now = tonumber(time[1])
 local reply = {now, tonumber(time[2])}
@@ -22,16 +26,16 @@ local function one(counter, arg, times)
     return -1
   end
   local held = redis.pcall('INCRBY', counter, times)
-  if type(held) ~= 'number' then
+  if type(held) ~= 'number' or held < times then
     redis.call('SET', counter, times, 'EXAT', last)
     held = times
-  elseif held <= times then
+  elseif held == times then
     redis.call('EXPIREAT', counter, last)
   end
   if held > limit then
     redis.call('DECRBY', counter, math.min(held - limit, times))
   end
-  return held - times
+  return math.min(held - times, MOST)
 end
 
 local key, arg = 1, 1
@@ -47,7 +51,8 @@ while key <= #KEYS do
       local at = arg + 4 * rule - 2
       current = current and now >= tonumber(ARGV[at + 2]) and now < tonumber(ARGV[at + 3])
       local held = redis.pcall('GET', KEYS[key + rule - 1])
-      used[rule] = math.max(type(held) == 'string' and tonumber(held) or 0, 0)
+      local is_count = type(held) == 'string' and string.find(held, '^[1-9]%d*$')
+      used[rule] = is_count and math.min(tonumber(held), MOST) or 0
       fits[rule] = used[rule] < tonumber(ARGV[at])
       admitted = admitted and (fits[rule] or ARGV[at + 1] == '0')
     end
