@@ -28,7 +28,8 @@ impl Machine {
         Ok(Self {
             processor: model.map_or("an unnamed processor", |(_, model)| model).trim().to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            linux: linux.trim().to_owned(),
+            // The release, without what a distribution or a provider calls its build of it.
+            linux: linux.trim().split('-').next().unwrap_or_default().to_owned(),
             redis: words(&redis, " v=").unwrap_or(redis),
             wrk: words(&wrk, " ").unwrap_or(wrk),
             rust: version("rustc", "--version", "rustc").unwrap_or_else(|_| "an unknown rustc".to_owned()),
