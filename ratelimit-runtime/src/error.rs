@@ -1,5 +1,7 @@
 //! What can be wrong with a set-up.
 
+use std::fmt;
+
 /// A set-up that cannot work, with what to do about it. Never the answer to a request.
 ///
 /// ```
@@ -8,7 +10,7 @@
 /// let error = RateLimiter::connect("http://127.0.0.1/").unwrap_err();
 /// assert!(error.to_string().starts_with("store URL: scheme: `http` is none of memory://"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The store's URL makes no sense.
@@ -25,4 +27,11 @@ pub enum Error {
         /// The text that was given.
         value: String,
     },
+}
+
+/// As the message: this is what `main` and `expect` print of it.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
