@@ -109,7 +109,8 @@ impl RateLimiterBuilder {
         self
     }
 
-    /// How many counters the in-memory store holds; 1,000,000 unless set, which takes up to 34 MB.
+    /// How many counters the in-memory store holds; 1,000,000 unless set, which takes up to 34 MB; 268,435,456 at the
+    /// most, and fewer where there is not the memory for them.
     ///
     /// Past it, a new counter takes the place of the one, among sixteen, that has counted the fewest requests:
     /// a flood of new keys makes the store forget clients that have hardly called, not those at their limit.

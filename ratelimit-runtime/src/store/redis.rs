@@ -92,10 +92,12 @@ impl RedisStore {
         if let ([hit], [outcome]) = (&hits[..], &outcomes[..])
             && outcome.over
         {
-            self.with_handle(|handle| {
-                handle.denied.remember(hit, outcome, ends);
-                Ok(())
-            })?;
+            // Redis has decided; where the connection has ended meanwhile, there is nothing to remember it in.
+            HANDLES.with_borrow_mut(|handles| {
+                if let Some(handle) = handles.iter_mut().find(|handle| handle.store == self.id) {
+                    handle.denied.remember(hit, outcome, ends);
+                }
+            });
         }
         Ok(outcomes)
     }
