@@ -10,7 +10,8 @@ use crate::Errors;
 use crate::rate;
 use crate::value::{self, Key, Number, OnStoreError, OverLimit, Scope, bare, plain};
 
-const KNOWN: [&str; 8] = ["limit", "per", "scope", "key", "over_limit", "send_x_headers", "on_store_error", "crate"];
+const KNOWN: [&str; 9] =
+    ["limit", "per", "scope", "key", "over_limit", "send_x_headers", "on_store_error", "lease", "crate"];
 
 /// The seconds of `per` where it is not given, as in the Flask snippet.
 const PER: u32 = 300;
@@ -23,6 +24,7 @@ pub(crate) struct Args {
     pub(crate) over_limit: Option<OverLimit>,
     pub(crate) send_x_headers: bool,
     pub(crate) on_store_error: Option<OnStoreError>,
+    pub(crate) lease: Option<Number>,
     runtime: Option<Path>,
 }
 
@@ -63,6 +65,7 @@ impl Args {
             over_limit: None,
             send_x_headers: true,
             on_store_error: None,
+            lease: None,
             runtime: None,
         };
         let parser = Punctuated::<Argument, Token![,]>::parse_terminated;
@@ -97,6 +100,7 @@ impl Args {
                 "over_limit" => args.over_limit = errors.keep(OverLimit::parse(value)),
                 "send_x_headers" => args.send_x_headers = errors.keep(value::boolean(value)).unwrap_or(true),
                 "on_store_error" => args.on_store_error = errors.keep(OnStoreError::parse(value)),
+                "lease" => args.lease = errors.keep(Number::lease(value)),
                 "crate" => args.runtime = errors.keep(value::module(value)),
                 unknown => errors.push(name, unknown_argument(unknown)),
             }
@@ -113,7 +117,25 @@ impl Args {
             let message = "`limit` is missing: write `limit = 300, per = 300`, or a rate such as \"300/5m\"";
             errors.add(Error::new(span, message));
         }
+        if let Some(name) = names.iter().find(|name| **name == "lease") {
+            args.check_lease(name, errors);
+        }
         args
+    }
+
+    fn check_lease(&self, name: &Ident, errors: &mut Errors) {
+        match (self.limits.as_slice(), &self.lease) {
+            ([_, _, ..], _) => {
+                let message = "a lease is of one rate, and here are several: write an attribute for each rate, \
+                               as in `#[ratelimit(\"1000/hour\", lease = 10)]`";
+                errors.push(name, message);
+            }
+            ([Limit { limit: Number::Literal(limit, _), .. }], Some(Number::Literal(lease, span))) if lease > limit => {
+                let message = format!("the lease must be at most the limit: write `lease = {limit}` or less");
+                errors.add(Error::new(*span, message));
+            }
+            _ => {}
+        }
     }
 
     /// Checks what the attributes of one handler say together, and gives the path of the runtime.

@@ -137,22 +137,22 @@ fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> Tok
         };
         quote!(.on_store_error(#private::OnStoreError::#answer))
     });
+    let lease = args.lease.as_ref().map(|lease| checked("lease", lease));
     let limit = new_limit(limit, per, private);
     quote! {
-        #private::Rule::new(#limit).scope(&[#(#scopes),*]) #key #over_limit #headers #on_store_error
+        #private::Rule::new(#limit).scope(&[#(#scopes),*]) #key #over_limit #headers #on_store_error #lease
     }
+}
+
+/// A call that asserts the range of a number, at the place of a `const`: there the compiler reports one out of range.
+fn checked(method: &str, value: &Number) -> TokenStream {
+    let method = Ident::new(method, Span::call_site().located_at(value.span()));
+    let value = number(value);
+    quote_spanned!(method.span()=> .#method(#value))
 }
 
 /// The limit, at the place of the first `const` in it: there the compiler reports a value out of range.
 fn new_limit(limit: &Number, per: &Number, private: &TokenStream) -> TokenStream {
-    let number = |number: &Number| match number {
-        Number::Literal(number, span) => {
-            let mut literal = Literal::u32_unsuffixed(*number);
-            literal.set_span(*span);
-            literal.into_token_stream()
-        }
-        Number::Const(path) => quote_spanned!(path.span()=> #path as i128),
-    };
     let place = match (limit, per) {
         (Number::Const(path), _) | (_, Number::Const(path)) => path.span(),
         _ => Span::call_site(),
@@ -160,6 +160,18 @@ fn new_limit(limit: &Number, per: &Number, private: &TokenStream) -> TokenStream
     let (limit, per) = (number(limit), number(per));
     let new = respan(quote!(#private::Limit::new), Span::call_site().located_at(place));
     quote_spanned!(place=> #new(#limit, #per))
+}
+
+/// A number as the runtime takes it: wide enough for any value of a `const`.
+fn number(number: &Number) -> TokenStream {
+    match number {
+        Number::Literal(number, span) => {
+            let mut literal = Literal::u32_unsuffixed(*number);
+            literal.set_span(*span);
+            literal.into_token_stream()
+        }
+        Number::Const(path) => quote_spanned!(path.span()=> #path as i128),
+    }
 }
 
 /// The same tokens, elsewhere for the compiler's messages.

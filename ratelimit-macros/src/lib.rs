@@ -45,6 +45,7 @@ use crate::handler::Handler;
 /// | `over_limit` | what answers instead of the 429 | the 429 |
 /// | `send_x_headers` | whether answers have `X-RateLimit-*` headers | `true` |
 /// | `on_store_error` | what to do when the store fails | the limiter's setting |
+/// | `lease` | how many tokens are taken from Redis at once | `1` |
 /// | `crate` | where the runtime is | `::ratelimit_runtime` |
 ///
 /// **`limit`**: from 1 to 4294967295 requests; an integer, or the path of an integer `const`.
@@ -79,6 +80,8 @@ use crate::handler::Handler;
 /// **`on_store_error`**: `"local"` counts in the memory of the process until the store is back, `"allow"` lets every
 /// request pass, `"deny"` answers 503.
 ///
+/// **`lease`**: from 1 to the limit; an integer, or the path of an integer `const`. See [leases](#leases).
+///
 /// **`crate`**: a path, with or without quotes, for a runtime that is renamed or exported by another crate.
 ///
 /// # Functions
@@ -107,6 +110,32 @@ use crate::handler::Handler;
 ///     (format!("Try again in {} s.", state.retry_after()), StatusCode::TOO_MANY_REQUESTS)
 /// }
 /// ```
+///
+/// # Leases
+///
+/// With a lease, tokens are taken from Redis in lots of so many, and spent without asking it:
+///
+/// ```
+/// use actix_web::Responder;
+/// use ratelimit_runtime::ratelimit;
+///
+/// #[ratelimit("100000/minute", scope = "header:X-Api-Key", lease = 100)]
+/// async fn search() -> impl Responder {
+///     "one request in a hundred waits for Redis"
+/// }
+/// ```
+///
+/// Each worker thread of each process takes lots of its own. What this costs is precision at the end of a window, and
+/// in one direction only:
+///
+/// - Never are more than `limit` requests admitted.
+/// - A request may be refused while tokens lie unspent elsewhere: at most `lease - 1` with each other worker. They are
+///   given back when their worker looks at the lease again after a second, or needs its place for another counter.
+/// - A worker notices within a second that a count was deleted in Redis.
+///
+/// So the lease is to be small beside the limit, and the counter busy: on a counter that every worker sees once in a
+/// while, a lease only takes tokens away from the others. A lease is of one rate: where there are several, each has an
+/// attribute of its own. In memory there is nobody to ask, and a lease has no effect.
 ///
 /// # Other attributes
 ///

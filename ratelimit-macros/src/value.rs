@@ -8,7 +8,7 @@ use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path, Result, UnOp};
 
 use crate::Errors;
-use crate::rate::{self, LIMIT, Range, WINDOW};
+use crate::rate::{self, LEASE, LIMIT, Range, WINDOW};
 
 pub(crate) enum Number {
     Literal(u32, Span),
@@ -62,6 +62,11 @@ impl Number {
         let message = "write whole seconds, a duration such as \"5m\", \
                        or the path of an integer `const` of seconds";
         Self::parse(value, &WINDOW, message)
+    }
+
+    pub(crate) fn lease(value: &Expr) -> Result<Self> {
+        let message = "write a whole number of tokens, as in `lease = 100`, or the path of an integer `const`";
+        Self::parse(value, &LEASE, message)
     }
 
     fn parse(value: &Expr, range: &Range, otherwise: &str) -> Result<Self> {

@@ -87,6 +87,9 @@ pub struct Rule {
     pub(crate) over_limit: OverLimit,
     pub(crate) x_headers: bool,
     pub(crate) on_store_error: Option<OnStoreError>,
+    /// How many tokens are taken from a shared store at once; 1 is no lease.
+    #[expect(dead_code, reason = "the stores do not take leases yet")]
+    pub(crate) lease: u32,
 }
 
 #[allow(missing_docs, reason = "called by the attribute's output only; the attribute documents each argument")]
@@ -100,6 +103,7 @@ impl Rule {
             over_limit: OverLimit::Reject,
             x_headers: true,
             on_store_error: None,
+            lease: 1,
         }
     }
 
@@ -146,6 +150,15 @@ impl Rule {
     #[must_use]
     pub const fn on_store_error(mut self, on_store_error: OnStoreError) -> Self {
         self.on_store_error = Some(on_store_error);
+        self
+    }
+
+    #[must_use]
+    #[track_caller]
+    pub const fn lease(mut self, lease: i128) -> Self {
+        assert!(lease >= 1, "`lease` must be at least 1");
+        assert!(lease <= self.limit.limit as i128, "`lease` must be at most `limit`");
+        self.lease = lease as u32;
         self
     }
 

@@ -1,4 +1,4 @@
-//! What the attribute writes is small enough to read: the expansion of the README's handler, held against a file.
+//! What the attribute writes is small enough to read: expansions, held against files.
 
 use std::fs;
 use std::path::Path;
@@ -13,6 +13,10 @@ use crate::artifacts::{library, workspace};
 /// The README's handler, and what becomes of it.
 const SOURCE: &str = "expand/quickstart.rs";
 const EXPANDED: &str = "expand/quickstart.expanded.rs";
+
+/// The other arguments.
+const ARGUMENTS: &str = "expand/arguments.rs";
+const ARGUMENTS_EXPANDED: &str = "expand/arguments.expanded.rs";
 
 /// Set it, and the file is written in place of being compared.
 const OVERWRITE: &str = "EXPAND_OVERWRITE";
@@ -65,19 +69,27 @@ fn limited_functions(expanded: &str) -> String {
     prettyplease::unparse(&file)
 }
 
+/// Holds the limited functions of `source` against `file`.
+fn compare(source: &str, file: &str) {
+    let expanded = limited_functions(&expand(&here(source)));
+    assert!(!expanded.is_empty(), "no limited function in {source}");
+    if std::env::var_os(OVERWRITE).is_some() {
+        fs::write(here(file), &expanded).expect("the file is written");
+    }
+    let expected = read(here(file));
+    assert!(expanded == expected, "{file} says:\n{expected}\nnow it is (set {OVERWRITE}=1 to keep it):\n{expanded}");
+}
+
 #[test]
 fn the_expansion_of_the_readmes_handler_is_what_its_file_says() {
     let _alone = alone();
-    let expanded = limited_functions(&expand(&here(SOURCE)));
-    assert!(!expanded.is_empty(), "no limited function in {SOURCE}");
-    if std::env::var_os(OVERWRITE).is_some() {
-        fs::write(here(EXPANDED), &expanded).expect("the file is written");
-    }
-    let expected = read(here(EXPANDED));
-    assert!(
-        expanded == expected,
-        "{EXPANDED} says:\n{expected}\nnow it is (set {OVERWRITE}=1 to keep it):\n{expanded}"
-    );
+    compare(SOURCE, EXPANDED);
+}
+
+#[test]
+fn the_expansion_of_each_argument_is_what_its_file_says() {
+    let _alone = alone();
+    compare(ARGUMENTS, ARGUMENTS_EXPANDED);
 }
 
 /// Text without the difference that indentation and line breaks make.

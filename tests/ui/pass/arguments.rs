@@ -93,6 +93,10 @@ handlers! {
     store_local: #[ratelimit("300/5m", on_store_error = "local")]
     store_allow: #[ratelimit("300/5m", on_store_error = "allow")]
     store_deny: #[ratelimit("300/5m", on_store_error = "deny")]
+    lease: #[ratelimit("300/5m", lease = 100)]
+    lease_of_all: #[ratelimit(limit = LIMIT, lease = 300)]
+    lease_const: #[ratelimit(limit = LIMIT, lease = config::WINDOW)]
+    no_lease: #[ratelimit("300/5m", lease = 1)]
     crate_path: #[ratelimit("300/5m", crate = ::ratelimit_runtime)]
     crate_text: #[ratelimit("300/5m", crate = "::ratelimit_runtime")]
     everything: #[ratelimit(
@@ -103,6 +107,7 @@ handlers! {
         over_limit = sorry,
         send_x_headers = false,
         on_store_error = "deny",
+        lease = 10,
         crate = ::ratelimit_runtime,
     )]
 }
