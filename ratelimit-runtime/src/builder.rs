@@ -22,6 +22,12 @@ impl RateLimiter {
     /// | `redis://[user[:password]@]host[:port][/database]` | Redis or Valkey over TCP (cargo feature `redis`, on by default) |
     /// | `rediss://…` | the same over TLS (cargo feature `rustls`) |
     /// | `redis+unix:///path[?db=…&user=…&pass=…]`, `unix:///path` | the same over a Unix socket |
+    /// | `redis+cluster://[user[:password]@]host[:port][,host[:port]…]` | Redis Cluster: some of its nodes, from which the others are known |
+    /// | `redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/service[/database]` | the primary of a service, as its sentinels say |
+    /// | `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS, to servers and sentinels alike |
+    ///
+    /// User and password are those of the servers; those of the sentinels, if they have any, stand behind a question mark:
+    /// `?sentinel_user=…&sentinel_password=…`. Each scheme also goes with `valkey` in place of `redis`.
     ///
     /// Nothing is connected yet: a Redis that is not up does not stop the application from starting.
     ///
@@ -169,11 +175,13 @@ impl RateLimiterBuilder {
         match scheme {
             "memory" if url == "memory://" => Ok(self.in_memory()),
             "memory" => Err(Error::Url { part: "path", reason: "write memory:// with nothing after it".to_owned() }),
-            "redis" | "rediss" | "redis+unix" | "unix" | "valkey" | "valkeys" | "valkey+unix" => self.redis(url),
+            "redis" | "rediss" | "redis+unix" | "unix" | "redis+cluster" | "rediss+cluster" | "redis+sentinel"
+            | "rediss+sentinel" | "valkey" | "valkeys" | "valkey+unix" | "valkey+cluster" | "valkeys+cluster"
+            | "valkey+sentinel" | "valkeys+sentinel" => self.redis(url),
             _ => Err(Error::Url {
                 part: "scheme",
                 reason: format!(
-                    "`{}` is none of memory://, redis://, rediss://, redis+unix://, unix://",
+                    "`{}` is none of memory://, redis://, rediss://, redis+unix://, unix://, redis+cluster://, redis+sentinel://",
                     scheme.escape_debug()
                 ),
             }),

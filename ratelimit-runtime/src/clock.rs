@@ -61,6 +61,16 @@ impl Clock {
         }
     }
 
+    /// The time for counters that stand in for those of a store: by the store's clock, so that its windows go on, if it
+    /// has told the time and none is set by hand.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_store(&self, store: Option<Duration>) -> Duration {
+        match (&self.0, store) {
+            (Source::System, Some(now)) => now,
+            _ => self.now(),
+        }
+    }
+
     /// The time since the Unix epoch; zero for a system clock that stands before it.
     pub(crate) fn now(&self) -> Duration {
         match &self.0 {

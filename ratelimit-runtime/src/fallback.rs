@@ -2,37 +2,46 @@
 
 use std::{fmt, time::Duration};
 
-use once_cell::sync::OnceCell;
-
 use crate::{
     policy::OnStoreError,
-    store::{Checked, Denied, Hit, Hits, memory::MemoryStore},
+    store::{Checked, Denied, Hit, Hits, Outcome, memory::MemoryStore},
 };
 
 /// Stands in for a failing store.
 pub(crate) struct Fallback {
     on_store_error: OnStoreError,
-    capacity: usize,
-    /// Made when the store first fails.
-    local: OnceCell<MemoryStore>,
+    /// What this process knows of each counter, so that it counts on from there: from the start, as nobody tells
+    /// beforehand when the store will fail.
+    local: MemoryStore,
 }
 
 impl Fallback {
     pub(crate) fn new(on_store_error: OnStoreError, capacity: usize) -> Self {
-        Self { on_store_error, capacity, local: OnceCell::new() }
+        Self { on_store_error, local: MemoryStore::new(capacity) }
+    }
+
+    /// Keeps what the store has said.
+    pub(crate) fn keep(&self, now: Duration, hits: &[Hit], outcomes: &[Outcome]) {
+        for (hit, outcome) in hits.iter().zip(outcomes) {
+            if self.wants(hit) == OnStoreError::Local {
+                self.local.raise(now, hit, hit.limit.limit.saturating_sub(outcome.remaining), outcome.reset);
+            }
+        }
     }
 
     /// Does with each hit what its rule wants, or else the limiter.
     pub(crate) fn hit(&self, now: Duration, hits: &Hits) -> Result<Checked, Denied> {
-        let wants = |hit: &Hit| hit.on_store_error.unwrap_or(self.on_store_error);
-        if hits.iter().any(|hit| wants(hit) == OnStoreError::Deny) {
+        if hits.iter().any(|hit| self.wants(hit) == OnStoreError::Deny) {
             return Err(Denied);
         }
-        let is_local = |hit: &&Hit| wants(hit) == OnStoreError::Local;
+        let is_local = |hit: &&Hit| self.wants(hit) == OnStoreError::Local;
         let counted: Hits = hits.iter().filter(is_local).cloned().collect();
-        let local = self.local.get_or_init(|| MemoryStore::new(self.capacity));
-        let mut outcomes = local.hit(now, &counted).into_iter();
+        let mut outcomes = self.local.hit(now, &counted).into_iter();
         Ok(hits.iter().map(|hit| if is_local(&hit) { outcomes.next() } else { None }).collect())
+    }
+
+    fn wants(&self, hit: &Hit) -> OnStoreError {
+        hit.on_store_error.unwrap_or(self.on_store_error)
     }
 }
 

@@ -59,7 +59,7 @@ async fn refuse(policy: &'static Policy, handler: &'static str, request: &HttpRe
                     counter.ordinal += 1;
                 }
                 let Rule { limit, on_store_error, .. } = *rule;
-                hits.push(Hit { counter, limit, refuses: rule.refuses(), on_store_error });
+                hits.push(Hit { counter, limit, refuses: rule.refuses(), lease: rule.lease, on_store_error });
                 rules.push(index);
             }
             Ok(None) => {}

@@ -108,9 +108,9 @@ fn address(bytes: &mut SmallVec<[u8; 128]>, kind: u8, address: Address) {
 
 impl Counter {
     /// `{prefix}/{key}/{per}/{scope}/{window end}`, the counter's name in Redis; `{per}.{ordinal}` for the second
-    /// and later rules of a handler that are alike.
+    /// and later rules of a handler that are alike. Tagged, the scope stands in braces.
     #[cfg(feature = "redis")]
-    pub(crate) fn write(&self, prefix: &str, window_end: u64, out: &mut String) {
+    pub(crate) fn write(&self, prefix: &str, tagged: bool, window_end: u64, out: &mut String) {
         let mut number = itoa::Buffer::new();
         out.push_str(prefix);
         out.push('/');
@@ -125,11 +125,14 @@ impl Counter {
             out.push('.');
             out.push_str(number.format(self.ordinal));
         }
+        out.push_str(if tagged { "/{" } else { "/" });
         for (index, who) in self.scope.iter().enumerate() {
-            out.push(if index == 0 { '/' } else { '+' });
+            if index > 0 {
+                out.push('+');
+            }
             who.write(out);
         }
-        out.push('/');
+        out.push_str(if tagged { "}/" } else { "/" });
         out.push_str(number.format(window_end));
     }
 }

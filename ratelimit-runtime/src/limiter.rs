@@ -102,10 +102,17 @@ impl Limiter {
         match &self.store {
             Store::Memory(store) => Ok(store.hit(self.clock.now(), hits).into_iter().map(Some).collect()),
             #[cfg(feature = "redis")]
-            Store::Redis(store, fallback) => match store.hit(hits).await {
-                Ok(outcomes) => Ok(outcomes.into_iter().map(Some).collect()),
-                Err(_) => fallback.hit(self.clock.now(), hits),
-            },
+            Store::Redis(store, fallback) => {
+                let checked = store.hit(hits).await;
+                let now = self.clock.of_store(store.now());
+                match checked {
+                    Ok(outcomes) => {
+                        fallback.keep(now, hits, &outcomes);
+                        Ok(outcomes.into_iter().map(Some).collect())
+                    }
+                    Err(_) => fallback.hit(now, hits),
+                }
+            }
         }
     }
 }

@@ -88,7 +88,6 @@ pub struct Rule {
     pub(crate) x_headers: bool,
     pub(crate) on_store_error: Option<OnStoreError>,
     /// How many tokens are taken from a shared store at once; 1 is no lease.
-    #[expect(dead_code, reason = "the stores do not take leases yet")]
     pub(crate) lease: u32,
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Hit {
     pub(crate) limit: Limit,
     /// Whether this rule may refuse the request; otherwise it counts and reports.
     pub(crate) refuses: bool,
+    /// How many tokens may be taken at once, to be spent without the store; 1 for a rule without a lease.
+    pub(crate) lease: u32,
     /// What to do when the store fails, where the rule says it.
     pub(crate) on_store_error: Option<OnStoreError>,
 }

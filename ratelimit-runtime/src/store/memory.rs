@@ -87,9 +87,20 @@ impl MemoryStore {
         let look = self.look(place, hit.limit.per, now);
         let decision = decide(std::slice::from_ref(hit), &[look.found], now);
         if decision.counts(0) {
-            self.write(look, place.hash);
+            self.count(look, place.hash);
         }
         decision.outcomes
+    }
+
+    /// Raises a counter to `used` in the window that ends at `window_end`, if it holds less.
+    #[cfg(feature = "redis")]
+    pub(crate) fn raise(&self, now: Duration, hit: &Hit, used: u32, window_end: u64) {
+        let place = self.place(&hit.counter);
+        let _locked = self.locks[place.set].lock();
+        let look = self.look(place, hit.limit.per, now.as_secs());
+        if window_end > look.found.window_end || (window_end == look.found.window_end && used > look.found.used) {
+            self.write(look.slot, place.hash, Found { used, window_end });
+        }
     }
 
     fn hit_all(&self, now: u64, hits: &[Hit]) -> Outcomes {
@@ -100,7 +111,7 @@ impl MemoryStore {
         let decision = decide(hits, &found, now);
         for index in (0..hits.len()).filter(|&index| decision.counts(index)) {
             // Looked at again: a counter that was new may just have been given the slot that this one would take.
-            self.write(look(index), places[index].hash);
+            self.count(look(index), places[index].hash);
         }
         decision.outcomes
     }
@@ -152,11 +163,15 @@ impl MemoryStore {
     }
 
     /// Counts one request in a slot that was looked at under the same lock.
-    fn write(&self, look: Look, hash: u64) {
+    fn count(&self, look: Look, hash: u64) {
         let Found { used, window_end } = look.found;
-        let word = u64::from(window_end as u32) << 32 | u64::from(used.saturating_add(1));
-        self.words[2 * look.slot].store(hash, Relaxed);
-        self.words[2 * look.slot + 1].store(word, Relaxed);
+        self.write(look.slot, hash, Found { used: used.saturating_add(1), window_end });
+    }
+
+    fn write(&self, slot: usize, hash: u64, found: Found) {
+        let word = u64::from(found.window_end as u32) << 32 | u64::from(found.used);
+        self.words[2 * slot].store(hash, Relaxed);
+        self.words[2 * slot + 1].store(word, Relaxed);
     }
 }
 
@@ -181,7 +196,7 @@ mod tests {
             ordinal: 0,
             scope: smallvec::smallvec![Who::Global],
         };
-        Hit { counter, limit: Limit { limit, per }, refuses: true, on_store_error: None }
+        Hit { counter, limit: Limit { limit, per }, refuses: true, lease: 1, on_store_error: None }
     }
 
     fn admits(store: &MemoryStore, now: u64, hits: &[Hit]) -> bool {

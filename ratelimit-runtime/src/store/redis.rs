@@ -1,41 +1,57 @@
 //! Counters in Redis or Valkey, shared by every server.
 //!
-//! Each worker has its own connection, on its own thread: nothing crosses threads on the way of a request. It is
-//! made at the worker's first check, so an application starts whether or not its Redis is up.
+//! Each worker has its own connection, on its own thread, and one to each node of a cluster: nothing crosses threads on
+//! the way of a request. It is made at the worker's first check, so an application starts whether or not its Redis is
+//! up.
 
-mod denied;
+mod batch;
+mod cluster;
 mod health;
+mod known;
 mod link;
 mod script;
+mod sentinel;
+mod session;
+mod url;
+mod worker;
 
 use std::{
     cell::RefCell,
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use redis::Client;
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tokio::{
     runtime,
-    sync::{
-        mpsc::{UnboundedSender, unbounded_channel},
-        oneshot, watch,
-    },
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
 };
 
 use self::{
-    denied::Denied,
+    batch::{Answer, Refund, Work},
     health::Health,
-    link::{Answer, Check, Link, Settings},
+    script::Names,
+    session::ServerClock,
+    url::Deployment,
+    worker::{Begun, Part, Way, Worker},
 };
 use crate::{
     error::Error,
     store::{Hits, Outcome, Outcomes},
 };
+
+/// How often a check is sent elsewhere, in a cluster whose slots are being moved.
+const REDIRECTS: usize = 16;
+
+/// The pause before a check is sent again whose slot is being moved.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The store did not decide: it is down, or late, or answered with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,149 +65,140 @@ pub(crate) struct RedisStore {
     alive: watch::Sender<()>,
 }
 
-/// A worker's end of its connection.
-struct Handle {
-    store: u64,
-    /// A thread may run one runtime after another, or one within another: a task is of one of them.
-    runtime: runtime::Id,
-    checks: UnboundedSender<Check>,
-    down: Arc<AtomicBool>,
-    denied: Denied,
-}
-
-/// What a worker does with a request.
-enum Sent {
-    /// Redis is asked.
-    Asked(oneshot::Receiver<Answer>),
-    /// It is known to be refused.
-    Denied(Outcome),
+/// What every connection of a limiter shares.
+struct Settings {
+    deployment: Deployment,
+    names: Names,
+    deadline: Duration,
+    health: Health,
+    /// Of the server that answered last.
+    clock: Mutex<Option<ServerClock>>,
 }
 
 thread_local! {
-    static HANDLES: RefCell<Vec<Handle>> = const { RefCell::new(Vec::new()) };
+    static WORKERS: RefCell<Vec<Worker>> = const { RefCell::new(Vec::new()) };
 }
 
 impl RedisStore {
     pub(crate) fn new(url: &str, prefix: String, deadline: Duration) -> Result<Self, Error> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        let client = open(url)?;
-        let health = Health::new(client.get_connection_info().addr().to_string());
+        let (deployment, address) = url::open(url)?;
+        let names = Names { prefix, tagged: matches!(deployment, Deployment::Cluster(_)) };
+        let (health, clock) = (Health::new(address), Mutex::new(None));
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),
-            settings: Arc::new(Settings { client, prefix, deadline, health }),
+            settings: Arc::new(Settings { deployment, names, deadline, health, clock }),
             alive: watch::Sender::new(()),
         })
     }
 
+    /// The server's time since the epoch, as far as it is known.
+    pub(crate) fn now(&self) -> Option<Duration> {
+        self.settings.clock.lock().map(|clock| clock.now())
+    }
+
     /// Checks and counts one request, within the deadline.
     pub(crate) async fn hit(&self, hits: &Hits) -> Result<Outcomes, StoreFailed> {
-        let Answer { outcomes, ends } = match self.with_handle(|handle| handle.send(hits))? {
-            Sent::Denied(outcome) => return Ok(Outcomes::from_elem(outcome, 1)),
-            Sent::Asked(answer) => answer.await.map_err(|_| StoreFailed)?,
-        };
-        if let ([hit], [outcome]) = (&hits[..], &outcomes[..])
-            && outcome.over
-        {
-            // Redis has decided; where the connection has ended meanwhile, there is nothing to remember it in.
-            HANDLES.with_borrow_mut(|handles| {
-                if let Some(handle) = handles.iter_mut().find(|handle| handle.store == self.id) {
-                    handle.denied.remember(hit, outcome, ends);
-                }
-            });
+        match self.with_worker(|worker| worker.begin(hits))? {
+            Begun::Decided(outcomes) => Ok(outcomes),
+            Begun::Asked(answer) => match answer.await {
+                Ok(Answer::Decided(outcomes)) => Ok(outcomes),
+                Ok(Answer::Elsewhere(_)) | Err(_) => Err(StoreFailed),
+            },
+            Begun::InSlots(parts) => self.hit_slots(hits, parts).await,
         }
-        Ok(outcomes)
     }
 
-    /// Does something with this thread's connection, which is made on first use.
-    fn with_handle<T>(&self, act: impl FnOnce(&mut Handle) -> Result<T, StoreFailed>) -> Result<T, StoreFailed> {
+    /// Asks for each part in its slot. A cluster decides one slot at a time: where another slot refuses, what was counted
+    /// is given back, so that meanwhile others may be refused, and nobody is admitted over a limit.
+    async fn hit_slots(&self, hits: &Hits, parts: SmallVec<[Part; 1]>) -> Result<Outcomes, StoreFailed> {
+        if let [part] = &parts[..] {
+            return self.ask(part.slot, part.work.clone()).await;
+        }
+        let answers = join_all(parts.iter().map(|part| self.ask(part.slot, part.work.clone()))).await;
+        let mut outcomes: SmallVec<[Option<Outcome>; 2]> = SmallVec::from_elem(None, hits.len());
+        let mut admitted = SmallVec::<[bool; 2]>::new();
+        for (part, answer) in parts.iter().zip(&answers) {
+            let answer = answer.as_deref().unwrap_or_default();
+            for (index, outcome) in part.hits.iter().zip(answer) {
+                outcomes[*index] = Some(*outcome);
+            }
+            let refuses = |index: &usize| hits[*index].refuses && outcomes[*index].is_some_and(|outcome| outcome.over);
+            admitted.push(!answer.is_empty() && !part.hits.iter().any(refuses));
+        }
+        if admitted.contains(&false) {
+            let counted = parts.iter().zip(admitted).filter(|(_, admitted)| *admitted);
+            let counted = counted.flat_map(|(part, _)| part.hits.iter().map(|index| (part.slot, *index)));
+            let refunds = counted.filter_map(|(slot, index)| {
+                let outcome = outcomes[index].as_mut().filter(|outcome| !outcome.over)?;
+                outcome.remaining += 1;
+                let counter = hits[index].counter.clone();
+                Some((slot, Refund { counter, window_end: outcome.reset, tokens: 1 }))
+            });
+            let refunds: Vec<_> = refunds.collect();
+            join_all(refunds.into_iter().map(|(slot, refund)| self.ask(slot, Work::GiveBack(refund)))).await;
+        }
+        outcomes.into_iter().collect::<Option<_>>().ok_or(StoreFailed)
+    }
+
+    /// Asks the node that has the slot.
+    async fn ask(&self, slot: u16, work: Work) -> Result<Outcomes, StoreFailed> {
+        let due = Instant::now() + self.settings.deadline;
+        let mut way = Way::default();
+        if let Some(answer) = self.with_worker(|worker| worker.send(slot, &way, work.clone()))? {
+            // Its batch has a deadline already.
+            match answer.await {
+                Ok(Answer::Decided(outcomes)) => return Ok(outcomes),
+                Ok(Answer::Elsewhere(redirect)) => way.follow(redirect),
+                Err(_) => return Err(StoreFailed),
+            }
+        }
+        timeout_at(due, self.search(slot, work, way)).await.map_err(|_| StoreFailed)?
+    }
+
+    /// Asks one node after the other, as each says.
+    async fn search(&self, slot: u16, work: Work, mut way: Way) -> Result<Outcomes, StoreFailed> {
+        for _ in 0..REDIRECTS {
+            if way.is_blocked() {
+                sleep(PAUSE).await;
+            }
+            let Some(answer) = self.with_worker(|worker| worker.send(slot, &way, work.clone()))? else {
+                let mut map = self.with_worker(|worker| worker.map().ok_or(StoreFailed))?;
+                map.wait_for(cluster::Map::is_known).await.map_err(|_| StoreFailed)?;
+                continue;
+            };
+            match answer.await {
+                Ok(Answer::Decided(outcomes)) => return Ok(outcomes),
+                Ok(Answer::Elsewhere(redirect)) => way.follow(redirect),
+                Err(_) => return Err(StoreFailed),
+            }
+        }
+        Err(StoreFailed)
+    }
+
+    /// Does something with this thread's connections, which are made on first use.
+    fn with_worker<T>(&self, act: impl FnOnce(&mut Worker) -> Result<T, StoreFailed>) -> Result<T, StoreFailed> {
         // Actix runs every handler within a runtime; for whoever polls one by hand, the store fails.
         let runtime = runtime::Handle::try_current().map_err(|_| StoreFailed)?;
-        HANDLES.with_borrow_mut(|handles| {
-            let ours = |handle: &Handle| {
-                handle.store == self.id && handle.runtime == runtime.id() && !handle.checks.is_closed()
-            };
-            if !handles.iter().any(ours) {
+        WORKERS.with_borrow_mut(|workers| {
+            let ours = |worker: &Worker| worker.is_of(self.id, runtime.id()) && !worker.is_closed();
+            if !workers.iter().any(ours) {
                 // Those whose limiter or runtime has ended go on this occasion.
-                handles.retain(|handle| !handle.checks.is_closed());
-                handles.push(self.start(&runtime));
+                workers.retain(|worker| !worker.is_closed());
+                workers.push(Worker::start(
+                    self.id,
+                    Arc::clone(&self.settings),
+                    self.alive.subscribe(),
+                    runtime.clone(),
+                ));
             }
-            handles.iter_mut().find(|handle| ours(handle)).ok_or(StoreFailed).and_then(act)
+            workers.iter_mut().find(|worker| ours(worker)).ok_or(StoreFailed).and_then(act)
         })
-    }
-
-    /// Starts the task that owns this thread's connection.
-    fn start(&self, runtime: &runtime::Handle) -> Handle {
-        let (sender, checks) = unbounded_channel();
-        let down = Arc::new(AtomicBool::new(false));
-        let link = Link { settings: Arc::clone(&self.settings), checks, down: Arc::clone(&down) };
-        runtime.spawn(link.run(self.alive.subscribe()));
-        Handle { store: self.id, runtime: runtime.id(), checks: sender, down, denied: Denied::new() }
-    }
-}
-
-impl Handle {
-    /// Hands a check to the connection, if it is not known to be down, nor what it would say.
-    fn send(&self, hits: &Hits) -> Result<Sent, StoreFailed> {
-        if self.down.load(Relaxed) {
-            return Err(StoreFailed);
-        }
-        // Of a request with several rules, Redis alone knows what the others hold.
-        if let [hit] = &hits[..]
-            && hit.refuses
-            && let Some(outcome) = self.denied.refuse(hit)
-        {
-            return Ok(Sent::Denied(outcome));
-        }
-        let (reply, answer) = oneshot::channel();
-        self.checks.send(Check { hits: hits.clone(), reply }).map_err(|_| StoreFailed)?;
-        Ok(Sent::Asked(answer))
     }
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("RedisStore").field(&self.settings.health).finish()
-    }
-}
-
-/// Reads a URL; nothing is connected yet.
-fn open(url: &str) -> Result<Client, Error> {
-    let error = |part, reason: String| Err(Error::Url { part, reason });
-    let parsed = match url::Url::parse(url) {
-        Ok(parsed) => parsed,
-        Err(reason @ url::ParseError::InvalidPort) => return error("port", reason.to_string()),
-        Err(
-            reason @ (url::ParseError::EmptyHost
-            | url::ParseError::IdnaError
-            | url::ParseError::InvalidIpv4Address
-            | url::ParseError::InvalidIpv6Address
-            | url::ParseError::InvalidDomainCharacter),
-        ) => return error("host", reason.to_string()),
-        Err(reason) => return error("syntax", format!("{reason}; write redis://host:port/database")),
-    };
-    let over_tcp = !parsed.scheme().ends_with("unix");
-    if over_tcp && parsed.host_str().is_none_or(str::is_empty) {
-        return error("host", format!("is missing; write {}://127.0.0.1/", parsed.scheme()));
-    }
-    let database = parsed.path().trim_matches('/');
-    if over_tcp && !database.is_empty() && database.parse::<u32>().is_err() {
-        return error("database", format!("`{}` is not a number", database.escape_debug()));
-    }
-    if matches!(parsed.scheme(), "rediss" | "valkeys") {
-        #[cfg(not(feature = "rustls"))]
-        return error("scheme", "TLS is the cargo feature `rustls` of ratelimit-runtime; switch it on".into());
-        #[cfg(feature = "rustls")]
-        provide_cryptography();
-    }
-    Client::open(parsed).or_else(|reason| error("path or query", reason.to_string()))
-}
-
-/// An application that uses rustls itself has chosen a provider of cryptography for the process; another has none, and
-/// rustls does not go without.
-#[cfg(feature = "rustls")]
-fn provide_cryptography() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Refused only if another thread has chosen one meanwhile.
-        drop(rustls::crypto::ring::default_provider().install_default());
     }
 }

@@ -1,11 +1,17 @@
 //! The one script: a batch of requests in, what their counters held out.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    cmp::{Ordering, Reverse},
+    sync::LazyLock,
+    time::Duration,
+};
 
-use redis::{Cmd, RedisError, RedisResult, Script, ServerErrorKind, aio::MultiplexedConnection};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, aio::MultiplexedConnection};
 use smallvec::SmallVec;
 
+use super::batch::{Ask, Passage, Work};
 use crate::{
+    key::Counter,
     store::{Found, Hit},
     window,
 };
@@ -17,91 +23,228 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SOURCE));
 pub(super) struct Reply {
     /// The server's time since the epoch.
     pub(super) time: Duration,
-    /// The time that the windows in the batch's keys were worked out from, in seconds since the epoch.
-    asked_at: u64,
-    /// What each counter of the batch held, -1 where its window was not the server's.
-    used: std::vec::IntoIter<i64>,
+    /// What the counters of each request held before it; `None` where it was not counted, because the server's window
+    /// is another one.
+    pub(super) found: Vec<Option<SmallVec<[Found; 1]>>>,
 }
 
-/// Asks the server to decide `batch`, with the windows of `now`.
+/// How the counters of a server are named.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    pub(super) prefix: String,
+    /// Whether the scope stands in braces: it chooses the slot in a cluster.
+    pub(super) tagged: bool,
+}
+
+impl Names {
+    pub(super) fn write(&self, counter: &Counter, window_end: u64, key: &mut String) {
+        key.clear();
+        counter.write(&self.prefix, self.tagged, window_end, key);
+    }
+}
+
+/// Asks the server to decide `works`, with the windows of `now`.
 pub(super) async fn call(
     connection: &mut MultiplexedConnection,
-    prefix: &str,
-    batch: &[&[Hit]],
+    names: &Names,
+    works: &[&Work],
+    passage: Passage,
     now: Duration,
 ) -> RedisResult<Reply> {
-    let asked_at = now.as_secs();
-    let by_hash = command("EVALSHA", SCRIPT.get_hash(), prefix, batch, asked_at);
-    let values: RedisResult<Vec<i64>> = by_hash.query_async(connection).await;
-    let values = match values {
+    let plan = Plan::new(works, now.as_secs());
+    let asking = passage == Passage::Asking;
+    let values = match send(connection, plan.command("EVALSHA", SCRIPT.get_hash(), names), asking).await {
         // After SCRIPT FLUSH or a restart nothing was run; to evaluate the source also loads it.
         Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
-            command("EVAL", SOURCE, prefix, batch, asked_at).query_async(connection).await?
+            send(connection, plan.command("EVAL", SOURCE, names), asking).await?
         }
         values => values?,
     };
-    let [seconds, micros, used @ ..] = &values[..] else {
-        return Err(RedisError::from((redis::ErrorKind::UnexpectedReturnType, "the script's reply is too short")));
-    };
-    let time = Duration::from_secs(seconds.unsigned_abs()) + Duration::from_micros(micros.unsigned_abs());
-    Ok(Reply { time, asked_at, used: share_out(batch, used).into_iter() })
+    plan.read(&values)
+        .ok_or_else(|| RedisError::from((ErrorKind::UnexpectedReturnType, "the script's reply is too short")))
 }
 
-/// The requests of a batch, together those side by side that are the same and have one rule: a counter that is in
-/// demand is written once for all of them.
-fn runs<'a>(batch: &'a [&'a [Hit]]) -> impl Iterator<Item = &'a [&'a [Hit]]> {
-    batch.chunk_by(|one, next| one.len() == 1 && one == next)
-}
-
-fn command(name: &str, script: &str, prefix: &str, batch: &[&[Hit]], now: u64) -> Cmd {
-    let requests = || runs(batch).filter_map(|run| Some((*run.first()?, run.len())));
-    let mut command = redis::cmd(name);
-    command.arg(script).arg(requests().map(|(hits, _)| hits.len()).sum::<usize>());
-    let mut key = String::new();
-    for hit in requests().flat_map(|(hits, _)| hits) {
-        key.clear();
-        hit.counter.write(prefix, window::end(now, hit.limit.per), &mut key);
-        command.arg(&key);
+async fn send(connection: &mut MultiplexedConnection, command: Cmd, asking: bool) -> RedisResult<Vec<i64>> {
+    if !asking {
+        return command.query_async(connection).await;
     }
-    for (hits, times) in requests() {
-        command.arg(hits.len()).arg(times);
-        for hit in hits {
-            let end = window::end(now, hit.limit.per);
-            let start = end - u64::from(hit.limit.per);
-            command.arg(hit.limit.limit).arg(u8::from(hit.refuses)).arg(start).arg(end);
-        }
-    }
-    command
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("ASKING").ignore().add_command(command).ignore_errors();
+    let [values]: [RedisResult<Vec<i64>>; 1] = pipeline.query_async(connection).await?;
+    values
 }
 
-/// What each counter held before each request of the batch: of requests that were counted together, each finds the one
-/// before it counted.
-fn share_out(batch: &[&[Hit]], used: &[i64]) -> Vec<i64> {
-    let mut used = used.iter().copied();
-    let mut shared = Vec::with_capacity(batch.len());
-    for run in runs(batch) {
-        let rules = run.first().map_or(0, |hits| hits.len());
-        let held: SmallVec<[i64; 2]> = used.by_ref().take(rules).collect();
-        for before in 0..run.len() as i64 {
-            shared.extend(held.iter().map(|&held| if held < 0 { held } else { held.saturating_add(before) }));
-        }
-    }
-    shared
+/// A batch in the order in which the script goes through it.
+///
+/// Requests that are alike stand side by side, and what they have in common is sent once. Those of one rule that are
+/// the same are counted at once: a counter that is in demand is written once for all of them.
+struct Plan<'a> {
+    works: &'a [&'a Work],
+    /// In seconds since the epoch.
+    now: u64,
+    order: Vec<usize>,
+    runs: Vec<Run>,
 }
 
-impl Reply {
-    /// What the counters of the next request of the batch held; `None` if it was not counted, because the
-    /// server's window is another one.
-    pub(super) fn next(&mut self, hits: &[Hit]) -> Option<SmallVec<[Found; 2]>> {
-        let used: SmallVec<[i64; 2]> = self.used.by_ref().take(hits.len()).collect();
-        let found = |(hit, used): (&Hit, &i64)| {
-            // A counter that something else wrote may hold more than any limit.
-            let used = u32::try_from(u64::try_from(*used).ok()?).unwrap_or(u32::MAX);
-            Some(Found { used, window_end: window::end(self.asked_at, hit.limit.per) })
+/// Requests that are counted at once: where they stand in the order.
+#[derive(Clone, Copy)]
+struct Run {
+    start: usize,
+    length: usize,
+}
+
+impl<'a> Plan<'a> {
+    fn new(works: &'a [&'a Work], now: u64) -> Self {
+        let mut order: Vec<usize> = (0..works.len()).collect();
+        // Stable: of requests that are the same, the first to come is the first to be counted.
+        order.sort_by(|&one, &other| {
+            let (one, other) = (works[one], works[other]);
+            one.compare_kind(other).then_with(|| one.hash().cmp(&other.hash()))
+        });
+        let mut start = 0;
+        let runs = order.chunk_by(|&one, &next| works[one].is_counted_with(works[next]));
+        let runs = runs.map(|run| {
+            start += run.len();
+            Run { start: start - run.len(), length: run.len() }
+        });
+        let runs = runs.collect();
+        Self { works, now, order, runs }
+    }
+
+    fn work(&self, run: Run) -> &'a Work {
+        self.works[self.order[run.start]]
+    }
+
+    /// Runs side by side that the script treats alike.
+    fn groups(&self) -> impl Iterator<Item = &[Run]> {
+        let alike = |one: &Run, next: &Run| {
+            one.length == next.length && self.work(*one).compare_kind(self.work(*next)) == Ordering::Equal
         };
-        if used.len() < hits.len() {
-            return None;
+        self.runs.chunk_by(alike)
+    }
+
+    fn command(&self, name: &str, script: &str, names: &Names) -> Cmd {
+        let mut command = redis::cmd(name);
+        command.arg(script).arg(self.runs.iter().map(|run| self.work(*run).keys()).sum::<usize>());
+        let mut key = String::with_capacity(128);
+        for run in &self.runs {
+            match self.work(*run) {
+                Work::GiveBack(refund) => {
+                    names.write(&refund.counter, refund.window_end, &mut key);
+                    command.arg(&key);
+                }
+                Work::Count(hits, _) => {
+                    for hit in hits {
+                        names.write(&hit.counter, window::end(self.now, hit.limit.per), &mut key);
+                        command.arg(&key);
+                    }
+                }
+            }
         }
-        hits.iter().zip(&used).map(found).collect()
+        for group in self.groups() {
+            let run = group[0];
+            match self.work(run) {
+                Work::GiveBack(refund) => command.arg(0).arg(group.len()).arg(refund.tokens),
+                Work::Count(hits, asks) => {
+                    command.arg(hits.len()).arg(group.len());
+                    match (&hits[..], &asks[..]) {
+                        ([hit], [ask]) => self.one_rule(&mut command, hit, *ask, run.length),
+                        _ => self.several_rules(&mut command, hits, asks),
+                    }
+                }
+            };
+        }
+        command
+    }
+
+    fn one_rule<'c>(&self, command: &'c mut Cmd, hit: &Hit, ask: Ask, times: usize) -> &'c mut Cmd {
+        // Of a lot, as many as there are; else a request gets what it costs, or nothing.
+        let unit = 1;
+        command.arg(times * ask.lot as usize).arg(unit).arg(hit.limit.limit);
+        command.arg(window::end(self.now, hit.limit.per)).arg(hit.limit.per)
+    }
+
+    fn several_rules<'c>(&self, command: &'c mut Cmd, hits: &[Hit], asks: &[Ask]) -> &'c mut Cmd {
+        for (hit, ask) in hits.iter().zip(asks) {
+            command.arg(hit.limit.limit).arg(window::end(self.now, hit.limit.per)).arg(hit.limit.per);
+            command.arg(1).arg(ask.lot).arg(u8::from(hit.refuses));
+        }
+        command
+    }
+
+    /// Shares the reply out among the requests; `None`, if it is too short.
+    fn read(&self, values: &[i64]) -> Option<Reply> {
+        let [seconds, micros, used @ ..] = values else { return None };
+        let time = Duration::from_secs(seconds.unsigned_abs()) + Duration::from_micros(micros.unsigned_abs());
+        let mut used = used.iter().copied();
+        let mut found = vec![None; self.works.len()];
+        for run in &self.runs {
+            let held: SmallVec<[i64; 2]> = used.by_ref().take(self.work(*run).keys()).collect();
+            if held.len() < self.work(*run).keys() {
+                return None;
+            }
+            let Work::Count(hits, asks) = self.work(*run) else {
+                self.members(*run).for_each(|index| found[index] = Some(SmallVec::new()));
+                continue;
+            };
+            let holds = |(hit, held): (&Hit, &i64)| {
+                // A counter that something else wrote may hold more than any limit.
+                let used = u32::try_from(u64::try_from(*held).ok()?).unwrap_or(u32::MAX);
+                Some(Found { used, window_end: window::end(self.now, hit.limit.per) })
+            };
+            let mut before: Option<SmallVec<[Found; 1]>> = hits.iter().zip(&held).map(holds).collect();
+            for index in self.members(*run) {
+                found[index].clone_from(&before);
+                // Of requests that were counted at once, each finds what the one before it has left.
+                if let (Some([before]), [hit], [ask]) = (before.as_deref_mut(), &hits[..], &asks[..]) {
+                    before.used += ask.lot.min(hit.limit.limit.saturating_sub(before.used));
+                }
+            }
+        }
+        Some(Reply { time, found })
+    }
+
+    fn members(&self, run: Run) -> impl Iterator<Item = usize> {
+        self.order[run.start..run.start + run.length].iter().copied()
+    }
+}
+
+impl Work {
+    /// The order of kinds of requests: what is given back can be had by those after it, and who takes a lot shares it
+    /// with those after it.
+    fn compare_kind(&self, other: &Self) -> Ordering {
+        let rule = |(hit, ask): (&Hit, &Ask)| (Reverse(ask.lot), hit.limit.limit, hit.limit.per, hit.refuses);
+        match (self, other) {
+            (Self::GiveBack(one), Self::GiveBack(other)) => one.tokens.cmp(&other.tokens),
+            (Self::GiveBack(_), Self::Count(..)) => Ordering::Less,
+            (Self::Count(..), Self::GiveBack(_)) => Ordering::Greater,
+            (Self::Count(hits, asks), Self::Count(others, others_asks)) => hits
+                .len()
+                .cmp(&others.len())
+                .then_with(|| hits.iter().zip(asks).map(rule).cmp(others.iter().zip(others_asks).map(rule))),
+        }
+    }
+
+    fn hash(&self) -> u64 {
+        match self {
+            Self::GiveBack(_) => 0,
+            Self::Count(_, asks) => asks.first().map_or(0, |ask| ask.hash),
+        }
+    }
+
+    fn keys(&self) -> usize {
+        match self {
+            Self::GiveBack(_) => 1,
+            Self::Count(hits, _) => hits.len(),
+        }
+    }
+
+    fn is_counted_with(&self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Count(hits, asks), Self::Count(others, others_asks)) => {
+                hits.len() == 1 && asks == others_asks && hits == others
+            }
+            _ => false,
+        }
     }
 }

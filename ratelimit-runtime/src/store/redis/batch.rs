@@ -1,0 +1,171 @@
+//! Checks that go to the server together, and what becomes of them when it has answered.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use smallvec::{SmallVec, smallvec};
+use tokio::{sync::oneshot, time::Instant};
+
+use super::{
+    cluster::Redirect,
+    known::{Known, Learned},
+    script::Reply,
+};
+use crate::{
+    key::Counter,
+    store::{Hits, Outcomes, decide},
+};
+
+/// How often a batch is sent again: because the server's clock has passed the end of a window meanwhile, or because
+/// the connection turned out to be closed.
+const RETRIES: u8 = 3;
+
+/// One request on its way to the store. It is answered by its sender: to drop it is to say that the store failed.
+pub(super) struct Check {
+    pub(super) work: Work,
+    /// Of its counters in a cluster; elsewhere all have the same.
+    pub(super) slot: u16,
+    /// How it is to be sent, in a cluster whose slots are being moved.
+    pub(super) passage: Passage,
+    pub(super) reply: oneshot::Sender<Answer>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Work {
+    /// Counts the hits, all or none of them.
+    Count(Hits, Asks),
+    /// Takes back what was counted and not used.
+    GiveBack(Refund),
+}
+
+/// What goes with each hit, in their order.
+pub(super) type Asks = SmallVec<[Ask; 1]>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    /// Of the counter, by the worker's secret.
+    pub(super) hash: u64,
+    /// How many tokens to take, if there are as many: one, or more, to be spent later.
+    pub(super) lot: u32,
+}
+
+/// Tokens of a counter that were taken and not used.
+#[derive(Clone, Debug)]
+pub(super) struct Refund {
+    pub(super) counter: Counter,
+    pub(super) window_end: u64,
+    pub(super) tokens: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Passage {
+    #[default]
+    Usual,
+    /// By itself: its counters may be on two nodes, and that must not stop others.
+    Alone,
+    /// By itself, to the node that its slot is being moved to.
+    Asking,
+}
+
+#[derive(Debug)]
+pub(super) enum Answer {
+    Decided(Outcomes),
+    /// Another node has the counters.
+    Elsewhere(Redirect),
+}
+
+/// Checks that are sent together, and answered by `due`.
+pub(super) struct Batch {
+    pub(super) checks: Vec<Check>,
+    /// When it was sent last.
+    pub(super) sent: Instant,
+    pub(super) due: Instant,
+    retries: u8,
+}
+
+impl Check {
+    /// Whose client has gone is not counted.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.reply.is_closed() || matches!(self.work, Work::GiveBack(_))
+    }
+
+    fn goes_with(&self, other: &Self) -> bool {
+        self.slot == other.slot && [self.passage, other.passage] == [Passage::Usual; 2]
+    }
+}
+
+impl Batch {
+    fn new(check: Check, due: Instant) -> Self {
+        Self { checks: vec![check], sent: Instant::now(), due, retries: RETRIES }
+    }
+
+    /// As many batches as it takes for each to be of one slot: outside a cluster, one.
+    pub(super) fn split(mut checks: Vec<Check>, due: Instant) -> SmallVec<[Self; 1]> {
+        if checks.is_empty() {
+            return SmallVec::new();
+        }
+        if checks.windows(2).all(|pair| pair[0].goes_with(&pair[1])) {
+            return smallvec![Self { checks, sent: Instant::now(), due, retries: RETRIES }];
+        }
+        checks.sort_by_key(|check| check.slot);
+        let mut batches = SmallVec::<[Self; 1]>::new();
+        for check in checks {
+            match batches.last_mut() {
+                Some(last) if last.checks[0].goes_with(&check) => last.checks.push(check),
+                _ => batches.push(Self::new(check, due)),
+            }
+        }
+        batches
+    }
+
+    /// How it is to be sent: where it is not the usual, it is of one check.
+    pub(super) fn passage(&self) -> Passage {
+        self.checks.first().map_or(Passage::Usual, |check| check.passage)
+    }
+
+    /// Answers the checks that the server has decided; the others are to be sent again.
+    pub(super) fn answer(mut self, reply: Reply, known: &Mutex<Known>) -> Option<Self> {
+        // The server looked at its clock after the batch was sent, so its windows end no earlier.
+        let (time, sent) = (reply.time, self.sent.into_std());
+        let now = time.as_secs();
+        let ends = |window_end: u64| sent + Duration::from_secs(window_end).saturating_sub(time);
+        let mut known = known.lock();
+        let mut undecided = Vec::new();
+        for (check, found) in self.checks.into_iter().zip(reply.found) {
+            let Some(found) = found else {
+                undecided.push(check);
+                continue;
+            };
+            let outcomes = match &check.work {
+                Work::GiveBack(_) => Outcomes::new(),
+                Work::Count(hits, asks) => {
+                    let decision = decide(hits, &found, now);
+                    for (index, ((hit, ask), found)) in hits.iter().zip(asks).zip(&found).enumerate() {
+                        let counted = decision.counts(index);
+                        known.learn(hit, *ask, Learned { found: *found, counted, ends: ends(found.window_end) });
+                    }
+                    let may_have_tokens = !decision.admitted && hits.iter().any(|hit| hit.lease > 1);
+                    // It may have been refused because of the lot that this worker has just taken itself.
+                    let leased = may_have_tokens.then(|| known.decide(hits, asks)).flatten();
+                    leased.unwrap_or(decision.outcomes)
+                }
+            };
+            // Nobody may be waiting any more.
+            drop(check.reply.send(Answer::Decided(outcomes)));
+        }
+        self.checks = undecided;
+        if self.checks.is_empty() { None } else { self.again() }
+    }
+
+    /// Tells the checks where else to ask.
+    pub(super) fn redirect(self, redirect: &Redirect) {
+        for check in self.checks {
+            drop(check.reply.send(Answer::Elsewhere(redirect.clone())));
+        }
+    }
+
+    pub(super) fn again(mut self) -> Option<Self> {
+        self.retries = self.retries.checked_sub(1)?;
+        Some(self)
+    }
+}

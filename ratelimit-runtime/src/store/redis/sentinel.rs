@@ -1,0 +1,143 @@
+//! Redis Sentinel: which server is the primary, and when another has become it.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
+use redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult};
+use tokio::time::{sleep, timeout};
+
+use super::{cluster::at, session::connect};
+
+/// How often a process asks whether there was a failover. An old primary that was only slow, or was told to step down,
+/// takes writes for some seconds more, which are lost.
+const WATCH: Duration = Duration::from_secs(1);
+
+/// How long one sentinel may take for that.
+const ATTEMPT: Duration = Duration::from_millis(300);
+
+/// How long to wait, after the first sentinel has answered, for others that may know of a later failover.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// A service that sentinels watch over.
+pub(super) struct Sentinel {
+    sentinels: Vec<ConnectionInfo>,
+    service: String,
+    /// How to log in to the servers; the address is any.
+    server: ConnectionInfo,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    primary: Option<Primary>,
+    /// When a worker last asked on behalf of all.
+    asked: Option<Instant>,
+}
+
+#[derive(Clone)]
+struct Primary {
+    /// Of two sentinels that differ, the one with the higher number knows of a later failover.
+    epoch: u64,
+    address: ConnectionAddr,
+}
+
+impl Sentinel {
+    pub(super) fn new(sentinels: Vec<ConnectionInfo>, service: String, server: ConnectionInfo) -> Self {
+        Self { sentinels, service, server, state: Mutex::default() }
+    }
+
+    /// What to call it in the log.
+    pub(super) fn name(&self) -> String {
+        let sentinels: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.addr().to_string()).collect();
+        format!("{} (sentinels {})", self.service, sentinels.join(", "))
+    }
+
+    /// The primary, as the sentinels say that answer: one that hangs holds up nobody.
+    pub(super) async fn primary(&self) -> RedisResult<Client> {
+        let mut answers: FuturesUnordered<_> = self.sentinels.iter().map(|sentinel| self.ask(sentinel)).collect();
+        let mut failure = None;
+        let mut any = false;
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(primary) => {
+                    self.learn(primary);
+                    any = true;
+                    break;
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        let others = async {
+            while let Some(answer) = answers.next().await {
+                answer.into_iter().for_each(|primary| self.learn(primary));
+            }
+        };
+        if any {
+            // Those that have not answered by then may be down.
+            let _ = timeout(GRACE, others).await;
+        }
+        match (any, self.latest(), failure) {
+            (true, Some(address), _) => Client::open(self.server.clone().set_addr(address)),
+            (_, _, Some(error)) => Err(error),
+            _ => Err(RedisError::from((ErrorKind::EmptySentinelList, "no sentinel is named in the URL"))),
+        }
+    }
+
+    /// Waits until another server than `primary` is the primary.
+    pub(super) async fn wait_for_other_than(&self, primary: &ConnectionAddr) {
+        loop {
+            if self.latest().is_some_and(|latest| latest != *primary) {
+                return;
+            }
+            sleep(WATCH).await;
+            // If it does not answer, another is asked the next time.
+            if self.is_time_to_ask()
+                && let Some(sentinel) = fastrand::choice(&self.sentinels)
+                && let Ok(Ok(primary)) = timeout(ATTEMPT, self.ask(sentinel)).await
+            {
+                self.learn(primary);
+            }
+        }
+    }
+
+    fn latest(&self) -> Option<ConnectionAddr> {
+        self.state.lock().primary.as_ref().map(|primary| primary.address.clone())
+    }
+
+    fn learn(&self, primary: Primary) {
+        let mut state = self.state.lock();
+        if state.primary.as_ref().is_none_or(|known| known.epoch <= primary.epoch) {
+            state.primary = Some(primary);
+        }
+    }
+
+    /// One worker asks for all of the process.
+    fn is_time_to_ask(&self) -> bool {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        // Workers do not wake in the same moment, nor exactly in time.
+        let is_time = state.asked.is_none_or(|asked| now - asked >= WATCH / 2);
+        if is_time {
+            state.asked = Some(now);
+        }
+        is_time
+    }
+
+    async fn ask(&self, sentinel: &ConnectionInfo) -> RedisResult<Primary> {
+        let mut connection = connect(&Client::open(sentinel.clone())?).await?;
+        let mut command = redis::cmd("SENTINEL");
+        let fields: HashMap<String, String> =
+            command.arg("MASTER").arg(&self.service).query_async(&mut connection).await?;
+        let field = |name: &str| fields.get(name).map(String::as_str);
+        match (field("ip"), field("port").and_then(|port| port.parse().ok()), field("config-epoch")) {
+            (Some(host), Some(port), Some(epoch)) => {
+                Ok(Primary { epoch: epoch.parse().unwrap_or_default(), address: at(self.server.addr(), host, port) })
+            }
+            _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "SENTINEL MASTER names no address"))),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! An open connection to a server.
+
+use std::{
+    fmt,
+    future::{Future, pending},
+    sync::Arc,
+    time::Duration,
+};
+
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError, RedisResult, aio::MultiplexedConnection};
+use smallvec::{SmallVec, smallvec};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    Settings,
+    batch::{Ask, Batch, Passage, Work},
+    cluster::{Map, Node, Redirect, slot},
+    script::{self, Reply},
+    sentinel::Sentinel,
+};
+use crate::{
+    key::{Counter, Name, Text, Who},
+    policy::Limit,
+    store::Hit,
+};
+
+/// How long one attempt to connect may take, if the deadline of a check is not longer. An attempt and a pause
+/// together are shorter than a second, so that a store is used again within a second of its return.
+const ATTEMPT: Duration = Duration::from_millis(300);
+
+/// Where a worker's connection leads.
+pub(super) enum Place {
+    Server(Client),
+    Primary(Arc<Sentinel>),
+    Node { client: Client, node: Node, map: watch::Receiver<Map> },
+}
+
+/// An open connection, and the server's clock.
+pub(super) struct Session {
+    connection: MultiplexedConnection,
+    address: ConnectionAddr,
+    pub(super) clock: ServerClock,
+}
+
+/// A batch, and what came back.
+pub(super) type Landed = (Batch, Result<Reply, Failure>);
+
+/// Why a connection is given up.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Late(Duration),
+    /// The cluster has no slots.
+    NoSlots,
+    /// Another server is the primary now.
+    FailedOver,
+    Redis(RedisError),
+}
+
+/// Connects. Deadlines are this store's own: the client's do not cover everything.
+pub(super) async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
+
+impl Session {
+    /// Connects, and asks the server for its time. A server that had failed must also show that it counts again,
+    /// and in time: one that is full, or a replica, or too slow, would fail the next request.
+    pub(super) async fn open(settings: &Settings, place: &Place, had_failed: bool) -> Result<Self, Failure> {
+        let attempt = ATTEMPT.max(settings.deadline);
+        let connect = async {
+            let client = match place {
+                Place::Server(client) | Place::Node { client, .. } => client,
+                Place::Primary(sentinel) => &sentinel.primary().await?,
+            };
+            Ok::<_, RedisError>((connect(client).await?, client.get_connection_info().addr().clone()))
+        };
+        let (mut connection, address) = timeout(attempt, connect).await.map_err(|_| Failure::Late(attempt))??;
+        let prove = async {
+            let (seconds, micros): (u64, u32) = redis::cmd("TIME").query_async(&mut connection).await?;
+            let time = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
+            if had_failed && let Some(probe) = place.probe(settings) {
+                script::call(&mut connection, &settings.names, &[&probe], Passage::Usual, time).await?;
+            }
+            Ok(ServerClock::new(time))
+        };
+        let late = |_| Failure::Late(settings.deadline);
+        let clock = timeout(settings.deadline, prove).await.map_err(late)?.map_err(Failure::Redis)?;
+        Ok(Self { connection, address, clock })
+    }
+
+    /// The server's address.
+    pub(super) fn address(&self) -> &ConnectionAddr {
+        &self.address
+    }
+
+    /// Sends a batch.
+    pub(super) fn send(&self, settings: &Arc<Settings>, mut batch: Batch) -> impl Future<Output = Landed> + use<> {
+        batch.sent = Instant::now();
+        let (settings, mut connection, now) = (Arc::clone(settings), self.connection.clone(), self.clock.now());
+        async move {
+            let works: Vec<&Work> = batch.checks.iter().map(|check| &check.work).collect();
+            let call = script::call(&mut connection, &settings.names, &works, batch.passage(), now);
+            let result = match timeout_at(batch.due, call).await {
+                Ok(reply) => reply.map_err(Failure::Redis),
+                Err(_) => Err(Failure::Late(settings.deadline)),
+            };
+            (batch, result)
+        }
+    }
+}
+
+impl Place {
+    /// Waits until a connection to `address` is one to the wrong server, though that may not say so.
+    pub(super) async fn leave(&self, address: ConnectionAddr) {
+        match self {
+            Self::Primary(sentinel) => sentinel.wait_for_other_than(&address).await,
+            Self::Server(_) | Self::Node { .. } => pending().await,
+        }
+    }
+
+    /// A counter of the limiter's own, written to see whether the server takes writes; of a node of a cluster, in one of
+    /// its slots, and none if it has no slots. No rule has such a scope.
+    fn probe(&self, settings: &Settings) -> Option<Work> {
+        let per = 60;
+        let probe = |scope| {
+            let counter = Counter { key: Name::Static("probe"), per, ordinal: 0, scope };
+            Hit { counter, limit: Limit { limit: u32::MAX, per }, refuses: true, on_store_error: None, lease: 1 }
+        };
+        let hit = match self {
+            Self::Server(_) | Self::Primary(_) => probe(SmallVec::new()),
+            Self::Node { node, map, .. } => {
+                let map = map.borrow();
+                let mut key = String::new();
+                // Any text has some slot: with so many, hardly a node is left out.
+                let mut candidates = (0..10_000_u32)
+                    .map(|number| probe(smallvec![Who::Header("", Text::new(number.to_string().as_bytes()))]));
+                candidates.find(|hit| {
+                    settings.names.write(&hit.counter, 0, &mut key);
+                    map.primary(slot(&key)) == Some(node)
+                })?
+            }
+        };
+        Some(Work::Count(smallvec![hit], smallvec![Ask { hash: 0, lot: 1 }]))
+    }
+}
+
+/// The server's time, carried on by this machine's monotonic clock since the server last told it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServerClock {
+    told: Duration,
+    at: Instant,
+}
+
+impl ServerClock {
+    pub(super) fn new(told: Duration) -> Self {
+        Self { told, at: Instant::now() }
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.told + self.at.elapsed()
+    }
+}
+
+impl Failure {
+    /// Where else to ask, if the server is none to ask and has not failed.
+    pub(super) fn redirect(&self) -> Option<Redirect> {
+        match self {
+            Self::Redis(error) => Redirect::of(error),
+            Self::Late(_) | Self::NoSlots | Self::FailedOver => None,
+        }
+    }
+
+    pub(super) fn is_disconnect(&self) -> bool {
+        matches!(self, Self::Redis(error) if error.is_io_error() || error.is_connection_dropped())
+    }
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late(after) => write!(f, "no answer within {after:?}"),
+            Self::NoSlots => f.write_str("no node has slots: is this a cluster?"),
+            Self::FailedOver => f.write_str("another server is the primary now"),
+            Self::Redis(error) => error.fmt(f),
+        }
+    }
+}

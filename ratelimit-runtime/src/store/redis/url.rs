@@ -1,0 +1,153 @@
+//! The URL of a store: read when the limiter is set up, before anything is connected.
+
+use std::sync::Arc;
+
+use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+
+use super::{cluster::Cluster, sentinel::Sentinel};
+use crate::error::Error;
+
+/// How the servers of a store belong together.
+pub(super) enum Deployment {
+    Server(Box<Client>),
+    Sentinel(Arc<Sentinel>),
+    Cluster(Arc<Cluster>),
+}
+
+/// Reads a URL, and says where it leads, without credentials.
+pub(super) fn open(url: &str) -> Result<(Deployment, String), Error> {
+    let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
+    match scheme.split_once('+') {
+        Some((tls @ ("redis" | "rediss" | "valkey" | "valkeys"), "cluster")) => {
+            let parts = Parts::of(rest);
+            if !parts.path.is_empty() || !parts.query.is_empty() {
+                let reason = "a cluster has one database and no options; write nothing behind the servers".to_owned();
+                return Err(Error::Url { part: "path or query", reason });
+            }
+            let seeds = parts.servers(tls, 6379, "")?;
+            let addresses: Vec<_> = seeds.iter().map(|seed| seed.addr().to_string()).collect();
+            let name = format!("cluster of {}", addresses.join(", "));
+            Ok((Deployment::Cluster(Arc::new(Cluster { seeds })), name))
+        }
+        Some((tls @ ("redis" | "rediss" | "valkey" | "valkeys"), "sentinel")) => {
+            let sentinel = sentinel(tls, &Parts::of(rest))?;
+            let name = sentinel.name();
+            Ok((Deployment::Sentinel(Arc::new(sentinel)), name))
+        }
+        _ => {
+            let info = server(url)?;
+            let name = info.addr().to_string();
+            Ok((Deployment::Server(Box::new(client(info)?)), name))
+        }
+    }
+}
+
+/// A URL that may name several servers, which a URL proper may not.
+struct Parts<'a> {
+    /// `user:password@`, or nothing.
+    login: &'a str,
+    servers: &'a str,
+    path: &'a str,
+    /// `?…`, or nothing.
+    query: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(rest: &'a str) -> Self {
+        let (rest, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (login, servers) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        Self { login, servers, path, query }
+    }
+
+    /// Each server, as if it stood in a URL by itself, with the database.
+    fn servers(&self, scheme: &str, port: u16, database: &str) -> Result<Vec<ConnectionInfo>, Error> {
+        let login = self.login;
+        let url = |host: &str| match host.ends_with(']') || !host.contains(':') {
+            true if host.is_empty() => format!("{scheme}://"),
+            true => format!("{scheme}://{login}{host}:{port}/{database}"),
+            false => format!("{scheme}://{login}{host}/{database}"),
+        };
+        self.servers.split(',').map(|host| server(&url(host))).collect()
+    }
+}
+
+/// The service, its servers and its sentinels, each with a login of their own.
+fn sentinel(scheme: &str, parts: &Parts<'_>) -> Result<Sentinel, Error> {
+    let (service, database) = parts.path.trim_end_matches('/').split_once('/').unwrap_or((parts.path, ""));
+    let service = service.trim_end_matches('/');
+    if service.is_empty() {
+        let reason = format!("names no service; write {scheme}+sentinel://host:port,host:port/service");
+        return Err(Error::Url { part: "path", reason });
+    }
+    let query = url::form_urlencoded::parse(parts.query.trim_start_matches('?').as_bytes());
+    let (mut user, mut password) = (None, None);
+    for (name, value) in query {
+        match &*name {
+            "sentinel_user" => user = Some(value),
+            "sentinel_password" => password = Some(value),
+            _ => {
+                let name = name.escape_debug();
+                let reason = format!("`{name}` is neither `sentinel_user` nor `sentinel_password`");
+                return Err(Error::Url { part: "query", reason });
+            }
+        }
+    }
+    let servers = parts.servers(scheme, 26379, database)?;
+    let sentinels = servers.iter().map(|server| {
+        let mut login = RedisConnectionInfo::default();
+        login = user.iter().fold(login, |login, user| login.set_username(user));
+        login = password.iter().fold(login, |login, password| login.set_password(password));
+        server.clone().set_redis_settings(login)
+    });
+    let sentinels = sentinels.collect();
+    let server = servers.into_iter().next();
+    let server = server.ok_or_else(|| Error::Url { part: "host", reason: "is missing".to_owned() })?;
+    Ok(Sentinel::new(sentinels, service.to_owned(), server))
+}
+
+fn client(info: ConnectionInfo) -> Result<Client, Error> {
+    Client::open(info).map_err(|reason| Error::Url { part: "path or query", reason: reason.to_string() })
+}
+
+/// Reads the URL of one server.
+fn server(url: &str) -> Result<ConnectionInfo, Error> {
+    let error = |part, reason: String| Err(Error::Url { part, reason });
+    let parsed = match url::Url::parse(url) {
+        Ok(parsed) => parsed,
+        Err(reason @ url::ParseError::InvalidPort) => return error("port", reason.to_string()),
+        Err(
+            reason @ (url::ParseError::EmptyHost
+            | url::ParseError::IdnaError
+            | url::ParseError::InvalidIpv4Address
+            | url::ParseError::InvalidIpv6Address
+            | url::ParseError::InvalidDomainCharacter),
+        ) => return error("host", reason.to_string()),
+        Err(reason) => return error("syntax", format!("{reason}; write redis://host:port/database")),
+    };
+    let over_tcp = !parsed.scheme().ends_with("unix");
+    if over_tcp && parsed.host_str().is_none_or(str::is_empty) {
+        return error("host", format!("is missing; write {}://127.0.0.1/", parsed.scheme()));
+    }
+    let database = parsed.path().trim_matches('/');
+    if over_tcp && !database.is_empty() && database.parse::<u32>().is_err() {
+        return error("database", format!("`{}` is not a number", database.escape_debug()));
+    }
+    if matches!(parsed.scheme(), "rediss" | "valkeys") {
+        #[cfg(not(feature = "rustls"))]
+        return error("scheme", "TLS is the cargo feature `rustls` of ratelimit-runtime; switch it on".into());
+        #[cfg(feature = "rustls")]
+        provide_cryptography();
+    }
+    parsed.into_connection_info().or_else(|reason| error("path or query", reason.to_string()))
+}
+
+/// An application that uses rustls itself has chosen a provider of cryptography for the process; another has none, and
+/// rustls does not go without.
+#[cfg(feature = "rustls")]
+fn provide_cryptography() {
+    if rustls::crypto::CryptoProvider::get_default().is_none() {
+        // Refused only if another thread has chosen one meanwhile.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    }
+}

@@ -1,0 +1,317 @@
+//! A worker's end of its connections: whom to ask, and what need not be asked.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use parking_lot::Mutex;
+use smallvec::{SmallVec, smallvec};
+use tokio::{
+    runtime::{self, Handle},
+    sync::{
+        Notify,
+        mpsc::{UnboundedSender, unbounded_channel},
+        oneshot, watch,
+    },
+};
+
+use super::{
+    Settings, StoreFailed,
+    batch::{Answer, Asks, Check, Passage, Refund, Work},
+    cluster::{Cluster, Map, Mapper, Node, Redirect, slot},
+    known::Known,
+    link::Link,
+    session::Place,
+    url::Deployment,
+};
+use crate::{
+    key::Counter,
+    store::{Hits, Outcomes},
+};
+
+/// The connections of a limiter on one thread. A thread may run one runtime after another, or one within another: tasks
+/// are of one of them.
+pub(super) struct Worker {
+    store: u64,
+    runtime: Handle,
+    settings: Arc<Settings>,
+    limiter: watch::Receiver<()>,
+    known: Arc<Mutex<Known>>,
+    routes: Routes,
+}
+
+enum Routes {
+    /// All counters are on one server.
+    One(Wire),
+    Cluster(Nodes),
+}
+
+struct Nodes {
+    cluster: Arc<Cluster>,
+    map: watch::Receiver<Map>,
+    stale: Arc<Notify>,
+    /// Set while no node tells which has which slot.
+    down: Arc<AtomicBool>,
+    wires: HashMap<Node, Wire>,
+}
+
+/// The way to the task that owns a connection.
+struct Wire {
+    checks: UnboundedSender<Check>,
+    /// Set while its server fails: no check is sent then.
+    down: Arc<AtomicBool>,
+}
+
+/// What a worker does with a request.
+pub(super) enum Begun {
+    /// Redis need not be asked.
+    Decided(Outcomes),
+    Asked(oneshot::Receiver<Answer>),
+    /// Redis is to be asked in each of these slots.
+    InSlots(SmallVec<[Part; 1]>),
+}
+
+/// The hits of a request whose counters are in one slot.
+pub(super) struct Part {
+    pub(super) slot: u16,
+    /// Which of the request's hits.
+    pub(super) hits: SmallVec<[usize; 1]>,
+    pub(super) work: Work,
+}
+
+/// How a check gets to its counters, where the map is not enough.
+#[derive(Default)]
+pub(super) struct Way {
+    node: Option<Node>,
+    passage: Passage,
+    blocked: bool,
+}
+
+impl Way {
+    pub(super) fn follow(&mut self, redirect: Redirect) {
+        *self = match redirect {
+            Redirect::Moved(node) => Self { node: Some(node), ..Self::default() },
+            Redirect::Ask(node) => Self { node: Some(node), passage: Passage::Asking, blocked: false },
+            Redirect::TryAgain => {
+                let passage = if self.passage == Passage::Asking { Passage::Asking } else { Passage::Alone };
+                Self { node: self.node.take(), passage, blocked: true }
+            }
+        };
+    }
+
+    /// Whether it cannot be gone before some time has passed.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+}
+
+impl Worker {
+    /// Starts the tasks that own this thread's connections.
+    pub(super) fn start(store: u64, settings: Arc<Settings>, limiter: watch::Receiver<()>, runtime: Handle) -> Self {
+        let known = Arc::new(Mutex::new(Known::new()));
+        let start = |place| Wire::start(place, Notify::new().into(), &settings, &known, &limiter, &runtime);
+        let routes = match &settings.deployment {
+            Deployment::Server(client) => Routes::One(start(Place::Server((**client).clone()))),
+            Deployment::Sentinel(sentinel) => Routes::One(start(Place::Primary(Arc::clone(sentinel)))),
+            Deployment::Cluster(cluster) => Routes::Cluster(Nodes::start(cluster, &settings, &limiter, &runtime)),
+        };
+        Self { store, runtime, settings, limiter, known, routes }
+    }
+
+    pub(super) fn is_of(&self, store: u64, runtime: runtime::Id) -> bool {
+        self.store == store && self.runtime.id() == runtime
+    }
+
+    /// Whether its tasks have ended, because their limiter or their runtime has.
+    pub(super) fn is_closed(&self) -> bool {
+        match &self.routes {
+            Routes::One(wire) => wire.checks.is_closed(),
+            Routes::Cluster(nodes) => nodes.map.has_changed().is_err(),
+        }
+    }
+
+    /// Decides a request, if it can; else asks, or says whom to ask.
+    pub(super) fn begin(&mut self, hits: &Hits) -> Result<Begun, StoreFailed> {
+        if let Routes::One(wire) = &self.routes
+            && wire.is_down()
+        {
+            return Err(StoreFailed);
+        }
+        let mut known = self.known.lock();
+        let mut asks = known.asks(hits);
+        if let Some(outcomes) = known.decide(hits, &asks) {
+            return Ok(Begun::Decided(outcomes));
+        }
+        known.choose_lots(hits, &mut asks, self.settings.deadline);
+        let refunds = known.refunds();
+        drop(known);
+        for refund in refunds {
+            // If it is lost, so is a part of the limit, until the window ends.
+            drop(self.give_back(refund));
+        }
+        match &self.routes {
+            Routes::One(wire) => wire.send(Work::Count(hits.clone(), asks), 0, Passage::Usual).map(Begun::Asked),
+            Routes::Cluster(_) => Ok(Begun::InSlots(self.parts(hits, &asks))),
+        }
+    }
+
+    fn give_back(&mut self, refund: Refund) -> Result<Option<oneshot::Receiver<Answer>>, StoreFailed> {
+        let slot = self.slot(&refund.counter);
+        self.send(slot, &Way::default(), Work::GiveBack(refund))
+    }
+
+    /// Sends a check to the node that has the slot, or to the one that it was sent on to; `None` if it is not yet known
+    /// which that is.
+    pub(super) fn send(
+        &mut self,
+        slot: u16,
+        way: &Way,
+        work: Work,
+    ) -> Result<Option<oneshot::Receiver<Answer>>, StoreFailed> {
+        let wire = match &mut self.routes {
+            Routes::One(wire) => wire,
+            Routes::Cluster(nodes) => {
+                nodes.retire();
+                let node = match &way.node {
+                    Some(node) => Some(node.clone()),
+                    None => nodes.primary(slot)?,
+                };
+                let Some(node) = node else { return Ok(None) };
+                if !nodes.wires.contains_key(&node) {
+                    let client = nodes.cluster.client(&node).map_err(|_| StoreFailed)?;
+                    let place = Place::Node { client, node: node.clone(), map: nodes.map.clone() };
+                    let stale = Arc::clone(&nodes.stale);
+                    let wire = Wire::start(place, stale, &self.settings, &self.known, &self.limiter, &self.runtime);
+                    nodes.wires.insert(node.clone(), wire);
+                }
+                &nodes.wires[&node]
+            }
+        };
+        wire.send(work, slot, way.passage).map(Some)
+    }
+
+    /// The map of the cluster, to wait for.
+    pub(super) fn map(&self) -> Option<watch::Receiver<Map>> {
+        match &self.routes {
+            Routes::One(_) => None,
+            Routes::Cluster(nodes) => Some(nodes.map.clone()),
+        }
+    }
+
+    /// The hits by their slots.
+    fn parts(&self, hits: &Hits, asks: &Asks) -> SmallVec<[Part; 1]> {
+        let mut parts = SmallVec::<[Part; 1]>::new();
+        for (index, (hit, ask)) in hits.iter().zip(asks).enumerate() {
+            let slot = self.slot(&hit.counter);
+            match parts.iter_mut().find(|part| part.slot == slot) {
+                Some(Part { hits, work: Work::Count(same, asks), .. }) => {
+                    hits.push(index);
+                    same.push(hit.clone());
+                    asks.push(*ask);
+                }
+                _ => parts.push(Part {
+                    slot,
+                    hits: smallvec![index],
+                    work: Work::Count(smallvec![hit.clone()], smallvec![*ask]),
+                }),
+            }
+        }
+        parts
+    }
+
+    fn slot(&self, counter: &Counter) -> u16 {
+        match &self.routes {
+            Routes::One(_) => 0,
+            Routes::Cluster(_) => {
+                let mut key = String::with_capacity(128);
+                // The window's end is behind the braces.
+                self.settings.names.write(counter, 0, &mut key);
+                slot(&key)
+            }
+        }
+    }
+}
+
+impl Nodes {
+    fn start(
+        cluster: &Arc<Cluster>,
+        settings: &Arc<Settings>,
+        limiter: &watch::Receiver<()>,
+        runtime: &Handle,
+    ) -> Self {
+        let (sender, map) = watch::channel(Map::default());
+        let (stale, down) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let mapper = Mapper {
+            cluster: Arc::clone(cluster),
+            settings: Arc::clone(settings),
+            map: sender,
+            stale: Arc::clone(&stale),
+            down: Arc::clone(&down),
+        };
+        runtime.spawn(mapper.run(limiter.clone()));
+        Self { cluster: Arc::clone(cluster), map, stale, down, wires: HashMap::new() }
+    }
+
+    /// The node that has a slot; `None` if it is not known yet.
+    fn primary(&self, slot: u16) -> Result<Option<Node>, StoreFailed> {
+        let map = self.map.borrow();
+        match map.primary(slot) {
+            Some(node) => Ok(Some(node.clone())),
+            None if map.is_known() => {
+                self.stale.notify_one();
+                Err(StoreFailed)
+            }
+            None if self.down.load(Relaxed) => Err(StoreFailed),
+            None => Ok(None),
+        }
+    }
+
+    /// Ends the connections to nodes that have no slots any more.
+    fn retire(&mut self) {
+        if self.map.has_changed().unwrap_or(false) {
+            let map = self.map.borrow_and_update();
+            self.wires.retain(|node, _| map.has_primary(node));
+        }
+    }
+}
+
+impl Wire {
+    fn start(
+        place: Place,
+        stale: Arc<Notify>,
+        settings: &Arc<Settings>,
+        known: &Arc<Mutex<Known>>,
+        limiter: &watch::Receiver<()>,
+        runtime: &Handle,
+    ) -> Self {
+        let (sender, checks) = unbounded_channel();
+        let down = Arc::new(AtomicBool::new(false));
+        let link = Link {
+            settings: Arc::clone(settings),
+            place: Arc::new(place),
+            checks,
+            down: Arc::clone(&down),
+            known: Arc::clone(known),
+            stale,
+        };
+        runtime.spawn(link.run(limiter.clone()));
+        Self { checks: sender, down }
+    }
+
+    fn is_down(&self) -> bool {
+        self.down.load(Relaxed)
+    }
+
+    fn send(&self, work: Work, slot: u16, passage: Passage) -> Result<oneshot::Receiver<Answer>, StoreFailed> {
+        if self.is_down() {
+            return Err(StoreFailed);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.checks.send(Check { work, slot, passage, reply }).map_err(|_| StoreFailed)?;
+        Ok(answer)
+    }
+}
