@@ -12,6 +12,10 @@ pub mod http;
 pub mod process;
 pub mod proxy;
 #[cfg(feature = "redis")]
+pub mod redis_cluster;
+#[cfg(feature = "redis")]
+pub mod redis_sentinel;
+#[cfg(feature = "redis")]
 pub mod redis_server;
 pub mod wait;
 

@@ -6,77 +6,101 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use redis::FromRedisValue;
+use redis::{FromRedisValue, RedisResult};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::http::Server;
 use crate::wait;
 
-/// What the server shows over TLS: signed by itself, for 127.0.0.1, until the year 2126. The key opens nothing else.
+/// What a server shows over TLS: signed by itself, for 127.0.0.1, until the year 2126. The key opens nothing else.
 pub const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/certificate.pem");
 const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/key.pem");
+
+/// The user in whose name tests and servers speak to servers: it needs no password and may do everything, whatever
+/// becomes of the other users.
+pub(crate) const OPERATOR: &str = "operator";
+
+/// The bus of a cluster listens so far above its port.
+const BUS: u16 = 10_000;
 
 /// A redis-server of its own, empty, in a temporary folder; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct RedisServer {
     process: Child,
-    place: Place,
+    running: bool,
+    mode: Mode,
+    listener: Listener,
     folder: TempDir,
-    /// Over TLS, besides.
-    tls_port: Option<u16>,
 }
 
-#[derive(Debug, Clone)]
-enum Place {
-    Port(u16),
-    Socket(PathBuf),
+/// How applications reach a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// A Unix socket.
+    Socket,
+    /// A port of 127.0.0.1.
+    Tcp,
+    /// A port of 127.0.0.1, over TLS; other servers are spoken to over TLS, too.
+    Tls,
+}
+
+/// What a redis-server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Store,
+    Sentinel,
+}
+
+/// Every server listens on a socket in its folder besides, for the tests' own commands.
+#[derive(Debug, Clone, Copy)]
+enum Listener {
+    Socket,
+    Tcp(u16),
+    Tls(u16),
 }
 
 impl RedisServer {
     /// Starts one on a free port of 127.0.0.1.
     pub fn on_port() -> Self {
-        // Between the look and the start somebody else may take the port; then the next one is tried.
-        let (server, _) = wait::until_some("a port that nobody takes", || {
-            let folder = TempDir::new().expect("a temporary folder");
-            let place = Place::Port(free_port());
-            let mut process = spawn(&place, None, &folder);
-            let ready = wait_until_ready(&mut process, &place, &folder);
-            ready.then_some(Self { process, place, folder, tls_port: None })
-        });
-        server
+        Self::start(Transport::Tcp, Mode::Store, &[])
     }
 
     /// Starts one on a Unix socket.
     pub fn on_socket() -> Self {
-        Self::on_socket_and(None)
+        Self::start(Transport::Socket, Mode::Store, &[])
     }
 
-    /// Starts one on a Unix socket, and on a free port of 127.0.0.1 over TLS.
+    /// Starts one on a free port of 127.0.0.1 over TLS.
     pub fn with_tls() -> Self {
-        Self::on_socket_and(Some(free_port()))
+        Self::start(Transport::Tls, Mode::Store, &[])
     }
 
-    fn on_socket_and(tls_port: Option<u16>) -> Self {
-        let folder = TempDir::new().expect("a temporary folder");
-        let place = Place::Socket(folder.path().join("redis.sock"));
-        let process = spawn(&place, tls_port, &folder);
-        let mut server = Self { process, place, folder, tls_port };
-        server.wait();
-        server
+    /// Starts one with further lines of configuration.
+    pub(crate) fn start(transport: Transport, mode: Mode, configuration: &[String]) -> Self {
+        // Between the look and the start somebody else may take the port; then the next one is tried.
+        wait::until_some("a port that nobody takes", || {
+            let listener = match transport {
+                Transport::Socket => Listener::Socket,
+                Transport::Tcp => Listener::Tcp(free_port()),
+                Transport::Tls => Listener::Tls(free_port()),
+            };
+            let folder = TempDir::new().expect("a temporary folder");
+            configure(&folder, listener, configuration);
+            let process = spawn(&folder, mode);
+            let mut server = Self { process, running: true, mode, listener, folder };
+            server.wait_until_ready().then_some(server)
+        })
+        .0
     }
 
     /// The URL for a limiter.
     pub fn url(&self) -> String {
-        self.place.url("redis+unix")
-    }
-
-    /// The URL for a limiter that calls over TLS.
-    ///
-    /// # Panics
-    /// When the server does not listen for that.
-    pub fn tls_url(&self) -> String {
-        format!("rediss://127.0.0.1:{}/", self.tls_port.expect("a server with TLS"))
+        match self.listener {
+            Listener::Socket => format!("redis+unix://{}", self.socket().display()),
+            Listener::Tcp(port) => format!("redis://127.0.0.1:{port}/"),
+            Listener::Tls(port) => format!("rediss://127.0.0.1:{port}/"),
+        }
     }
 
     /// The address, for a proxy.
@@ -84,14 +108,28 @@ impl RedisServer {
     /// # Panics
     /// When the server listens on a Unix socket.
     pub fn address(&self) -> SocketAddr {
-        match &self.place {
-            Place::Port(port) => SocketAddr::from(([127, 0, 0, 1], *port)),
-            Place::Socket(path) => panic!("{path:?} is no TCP address"),
+        SocketAddr::from(([127, 0, 0, 1], self.port()))
+    }
+
+    /// The port.
+    ///
+    /// # Panics
+    /// When the server listens on a Unix socket.
+    pub fn port(&self) -> u16 {
+        match self.listener {
+            Listener::Tcp(port) | Listener::Tls(port) => port,
+            Listener::Socket => panic!("{:?} is no TCP address", self.socket()),
         }
+    }
+
+    /// Whether it has been started and not been killed since.
+    pub fn is_running(&self) -> bool {
+        self.running
     }
 
     /// SIGKILL.
     pub fn kill(&mut self) {
+        self.running = false;
         // An error means that it has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -110,13 +148,29 @@ impl RedisServer {
     /// Kills the server if it runs, and starts an empty one at the same address.
     pub fn restart(&mut self) {
         self.kill();
-        self.process = spawn(&self.place, self.tls_port, &self.folder);
-        self.wait();
+        self.process = spawn(&self.folder, self.mode);
+        self.running = true;
+        assert!(self.wait_until_ready(), "redis-server ended: {}", self.log());
     }
 
     /// The answer to a command.
     pub fn ask<T: FromRedisValue>(&self, command: &[&str]) -> T {
-        self.place.ask(command).unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        self.try_ask(command).unwrap_or_else(|error| panic!("{command:?}: {error}; {}", self.log()))
+    }
+
+    /// As [`RedisServer::ask`], for a command that may fail.
+    pub fn try_ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
+        let url = format!("unix://{}?user={OPERATOR}&pass=none", self.socket().display());
+        let mut connection = redis::Client::open(url)?.get_connection_with_timeout(wait::PATIENCE)?;
+        connection.set_read_timeout(Some(wait::PATIENCE))?;
+        redis::cmd(command[0]).arg(&command[1..]).query(&mut connection)
+    }
+
+    /// A line of `INFO`, or of another answer of its form.
+    pub fn info(&self, command: &[&str], name: &str) -> Option<String> {
+        let answer: String = self.ask(command);
+        let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        Some(value.trim().to_owned())
     }
 
     /// All keys, sorted.
@@ -136,6 +190,13 @@ impl RedisServer {
         self.ask(&["EVAL", SCRIPT, "0"])
     }
 
+    /// How many applications are connected: the operator is none.
+    pub fn clients(&self) -> usize {
+        let list: String = self.ask(&["CLIENT", "LIST", "TYPE", "normal"]);
+        let operator = format!("user={OPERATOR}");
+        list.lines().filter(|line| !line.split(' ').any(|field| field == operator)).count()
+    }
+
     /// Asserts that `servers` share one limit: of requests to each in turn, exactly `limit` pass.
     ///
     /// These servers have the deadline that users have. On a busy machine a check may miss it, and then the server counts by
@@ -149,14 +210,32 @@ impl RedisServer {
         assert!(servers.iter().all(|server| server.get(path).status == 429));
     }
 
+    /// Whether the link to the server of which this is a replica is up.
+    pub(crate) fn is_linked(&self) -> bool {
+        self.info(&["INFO", "replication"], "master_link_status").as_deref() == Some("up")
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.process);
         kill_process(pid, signal).expect("the server is there to be signalled");
     }
 
-    fn wait(&mut self) {
-        let ready = wait_until_ready(&mut self.process, &self.place, &self.folder);
-        assert!(ready, "redis-server ended: {}", log_of(&self.folder));
+    fn socket(&self) -> PathBuf {
+        socket_in(&self.folder)
+    }
+
+    /// `false` when the process has ended.
+    fn wait_until_ready(&mut self) -> bool {
+        let what = format!("redis-server answers; its log is in {:?}", self.folder.path());
+        let attempt = || match self.process.try_wait().expect("the state of a child") {
+            Some(_) => Some(false),
+            None => self.try_ask::<()>(&["PING"]).is_ok().then_some(true),
+        };
+        wait::until_some(&what, attempt).0
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 
@@ -166,33 +245,42 @@ impl Drop for RedisServer {
     }
 }
 
-impl Place {
-    fn url(&self, unix: &str) -> String {
-        match self {
-            Self::Port(port) => format!("redis://127.0.0.1:{port}/"),
-            Self::Socket(path) => format!("{unix}://{}", path.display()),
-        }
-    }
-
-    fn ask<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
-        let mut connection = redis::Client::open(self.url("unix"))?.get_connection_with_timeout(wait::PATIENCE)?;
-        connection.set_read_timeout(Some(wait::PATIENCE))?;
-        redis::cmd(command[0]).arg(&command[1..]).query(&mut connection)
-    }
+fn socket_in(folder: &TempDir) -> PathBuf {
+    folder.path().join("redis.sock")
 }
 
-/// No file is ever written: a server that starts again starts empty.
-fn spawn(place: &Place, tls_port: Option<u16>, folder: &TempDir) -> Child {
+/// Nothing counted is ever written to a file: a server that starts again starts empty.
+fn configure(folder: &TempDir, listener: Listener, further: &[String]) {
+    let mut lines = vec![
+        format!("dir {}", folder.path().display()),
+        "save \"\"".to_owned(),
+        "bind 127.0.0.1".to_owned(),
+        format!("unixsocket {}", socket_in(folder).display()),
+        format!("user {OPERATOR} on nopass ~* &* +@all"),
+    ];
+    match listener {
+        Listener::Socket => lines.push("port 0".to_owned()),
+        Listener::Tcp(port) => lines.push(format!("port {port}")),
+        Listener::Tls(port) => lines.extend([
+            "port 0".to_owned(),
+            format!("tls-port {port}"),
+            format!("tls-cert-file {CERTIFICATE}"),
+            format!("tls-key-file {KEY}"),
+            format!("tls-ca-cert-file {CERTIFICATE}"),
+            "tls-auth-clients no".to_owned(),
+            "tls-replication yes".to_owned(),
+        ]),
+    }
+    lines.extend_from_slice(further);
+    std::fs::write(folder.path().join("redis.conf"), lines.join("\n") + "\n").expect("a configuration file");
+}
+
+fn spawn(folder: &TempDir, mode: Mode) -> Child {
     let log = File::options().create(true).append(true).open(folder.path().join("log")).expect("a log file");
     let mut command = Command::new("redis-server");
-    command.args(["--save", "", "--appendonly", "no", "--daemonize", "no"]).arg("--dir").arg(folder.path());
-    match place {
-        Place::Port(port) => command.args(["--bind", "127.0.0.1", "--port", &port.to_string()]),
-        Place::Socket(path) => command.args(["--port", "0", "--unixsocket"]).arg(path),
-    };
-    if let Some(port) = tls_port {
-        command.args(["--bind", "127.0.0.1", "--tls-port", &port.to_string(), "--tls-auth-clients", "no"]);
-        command.args(["--tls-cert-file", CERTIFICATE, "--tls-key-file", KEY, "--tls-ca-cert-file", CERTIFICATE]);
+    command.arg(folder.path().join("redis.conf"));
+    if mode == Mode::Sentinel {
+        command.arg("--sentinel");
     }
     command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
     command.spawn().unwrap_or_else(|error| {
@@ -200,34 +288,15 @@ fn spawn(place: &Place, tls_port: Option<u16>, folder: &TempDir) -> Child {
     })
 }
 
-/// Waits until exactly this process answers at its place; `false` when it has ended.
-fn wait_until_ready(process: &mut Child, place: &Place, folder: &TempDir) -> bool {
-    let pid = format!("process_id:{}\r", process.id());
-    let attempt = || {
-        if process.try_wait().expect("the state of a child").is_some() {
-            return Some(false);
-        }
-        let server: String = place.ask(&["INFO", "server"]).ok()?;
-        server.contains(&pid).then_some(true)
-    };
-    let what = format!("redis-server at {place:?} answers; its log is in {:?}", folder.path());
-    wait::until_some(&what, attempt).0
-}
-
-fn log_of(folder: &TempDir) -> String {
-    std::fs::read_to_string(folder.path().join("log")).unwrap_or_default()
-}
-
 /// A free port below those that the system gives away by itself: while a server is down, no connection of another test can
-/// be given its port.
+/// be given its port. The port of a cluster's bus is free, too, and never that of another server.
 fn free_port() -> u16 {
     const FIRST: u16 = 10_000;
-    const COUNT: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap_or_default();
+    let start = u16::try_from(std::process::id() % u32::from(BUS)).unwrap_or_default();
     loop {
-        let port = FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        let port = FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % BUS;
+        if [port, port + BUS].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
             return port;
         }
     }

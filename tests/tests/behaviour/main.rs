@@ -5,6 +5,8 @@
 
 mod attribute;
 mod client_ip;
+#[cfg(feature = "redis")]
+mod fixtures;
 mod headers;
 mod over_limit;
 mod rejection;

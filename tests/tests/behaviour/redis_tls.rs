@@ -9,7 +9,7 @@ use ratelimit_tests::redis_server::{CERTIFICATE, RedisServer};
 /// The `app`, in a system that trusts the certificates of this file.
 fn app(redis: &RedisServer, trusted: &str) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
-    command.env("APP_STORE", redis.tls_url()).env("APP_ON_STORE_ERROR", "deny").env("APP_DEADLINE_MS", "20000");
+    command.env("APP_STORE", redis.url()).env("APP_ON_STORE_ERROR", "deny").env("APP_DEADLINE_MS", "20000");
     Process::start(command.env("SSL_CERT_FILE", trusted))
 }
 

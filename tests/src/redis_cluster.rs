@@ -1,0 +1,273 @@
+//! A real Redis Cluster that a test starts, hurts and ends: three primaries, and a replica of each.
+
+use std::ops::RangeInclusive;
+
+use crate::redis_server::{Mode, OPERATOR, RedisServer, Transport};
+use crate::wait;
+
+/// How long a node is silent before the others take it for dead, in milliseconds.
+const NODE_TIMEOUT: u32 = 1000;
+
+const PRIMARIES: usize = 3;
+const NODES: usize = 2 * PRIMARIES;
+const SLOTS: usize = 16_384;
+
+/// Six nodes, named by their index; the first three are the primaries in the beginning. All end when this is dropped.
+#[derive(Debug)]
+pub struct RedisCluster {
+    nodes: Vec<RedisServer>,
+    transport: Transport,
+}
+
+/// A slot on its way from one primary to another.
+#[derive(Debug)]
+pub struct SlotMove<'a> {
+    cluster: &'a RedisCluster,
+    slot: String,
+    from: usize,
+    to: usize,
+}
+
+/// A line of `CLUSTER NODES`: what a node knows of one of them.
+struct Known {
+    port: u16,
+    slots: Vec<RangeInclusive<u16>>,
+}
+
+impl RedisCluster {
+    /// Starts one that needs no password.
+    pub fn start() -> Self {
+        Self::with(Transport::Tcp, &[])
+    }
+
+    /// Starts one with further lines of configuration in each node, such as `requirepass` and `user`.
+    pub fn with(transport: Transport, access: &[&str]) -> Self {
+        let mut configuration = vec![
+            "cluster-enabled yes".to_owned(),
+            "cluster-announce-ip 127.0.0.1".to_owned(),
+            format!("cluster-node-timeout {NODE_TIMEOUT}"),
+            // A replica that was out of touch for a moment is still better than none.
+            "cluster-replica-validity-factor 0".to_owned(),
+            "repl-diskless-sync-delay 0".to_owned(),
+            format!("masteruser {OPERATOR}"),
+            "masterauth none".to_owned(),
+        ];
+        if transport == Transport::Tls {
+            configuration.push("tls-cluster yes".to_owned());
+        }
+        configuration.extend(access.iter().map(|line| (*line).to_owned()));
+        let nodes = (0..NODES).map(|_| RedisServer::start(transport, Mode::Store, &configuration)).collect();
+        let cluster = Self { nodes, transport };
+        cluster.form();
+        cluster
+    }
+
+    /// Introduces the nodes to each other and gives them their parts.
+    fn form(&self) {
+        for (index, node) in self.nodes.iter().enumerate() {
+            node.ask::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
+            self.nodes[0].ask::<()>(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()]);
+        }
+        for (index, primary) in self.nodes[..PRIMARIES].iter().enumerate() {
+            let share = index * SLOTS / PRIMARIES..(index + 1) * SLOTS / PRIMARIES;
+            let slots: Vec<String> = share.map(|slot| slot.to_string()).collect();
+            let mut command = vec!["CLUSTER", "ADDSLOTS"];
+            command.extend(slots.iter().map(String::as_str));
+            primary.ask::<()>(&command);
+        }
+        for (replica, primary) in self.nodes[PRIMARIES..].iter().zip(&self.nodes) {
+            let id: String = primary.ask(&["CLUSTER", "MYID"]);
+            let replicate = ["CLUSTER", "REPLICATE", &id];
+            wait::until("the replica knows its primary", || replica.try_ask::<()>(&replicate).is_ok());
+        }
+        self.wait_until_healthy();
+        wait::until("all know all replicas", || {
+            self.nodes.iter().all(|node| node.ask::<String>(&["CLUSTER", "NODES"]).matches("slave ").count() == 3)
+        });
+    }
+
+    /// Waits until every running node says that the cluster works and knows all others, and every replica has its data.
+    pub fn wait_until_healthy(&self) {
+        wait::until("the cluster works", || {
+            self.running().all(|(_, node)| {
+                let is = |name, value| node.info(&["CLUSTER", "INFO"], name).as_deref() == Some(value);
+                is("cluster_state", "ok") && is("cluster_known_nodes", "6")
+            })
+        });
+        wait::until("the replicas are linked", || {
+            self.running().all(|(index, node)| self.is_primary(index) || node.is_linked())
+        });
+    }
+
+    /// The URL for a limiter: all nodes, replicas among them.
+    pub fn url(&self) -> String {
+        self.url_as("")
+    }
+
+    /// The URL for a limiter with credentials, such as `user:password@`.
+    pub fn url_as(&self, credentials: &str) -> String {
+        self.url_of(credentials, &(0..NODES).collect::<Vec<_>>())
+    }
+
+    /// A URL that names these nodes and no others.
+    pub fn url_of(&self, credentials: &str, nodes: &[usize]) -> String {
+        let scheme = if self.transport == Transport::Tls { "rediss+cluster" } else { "redis+cluster" };
+        let addresses: Vec<String> = nodes.iter().map(|node| self.nodes[*node].address().to_string()).collect();
+        format!("{scheme}://{credentials}{}", addresses.join(","))
+    }
+
+    /// A node, for what is not here.
+    pub fn node(&self, index: usize) -> &RedisServer {
+        &self.nodes[index]
+    }
+
+    /// The slot of a key.
+    pub fn slot(&self, key: &str) -> u16 {
+        self.any().ask(&["CLUSTER", "KEYSLOT", key])
+    }
+
+    /// The primary that serves a slot, if all running nodes agree on one that runs.
+    pub fn primary_of(&self, slot: u16) -> Option<usize> {
+        let views: Vec<_> = self.running().map(|(_, node)| owner(node, slot)).collect();
+        let port = views[0].as_ref()?.port;
+        let agreed = views.iter().all(|known| known.as_ref().is_some_and(|known| known.port == port));
+        let (index, _) = self.running().find(|(_, node)| node.port() == port)?;
+        (agreed && self.is_primary(index)).then_some(index)
+    }
+
+    /// A primary other than this one.
+    pub fn another_primary(&self, than: usize) -> usize {
+        let mut others = self.running().map(|(index, _)| index).filter(|index| *index != than);
+        others.find(|index| self.is_primary(*index)).expect("three primaries")
+    }
+
+    /// SIGKILL to a node.
+    pub fn kill(&mut self, index: usize) {
+        self.nodes[index].kill();
+    }
+
+    /// Starts a node again, empty; it is a replica if another has been promoted meanwhile.
+    pub fn restart(&mut self, index: usize) {
+        self.nodes[index].restart();
+    }
+
+    /// Waits until a replica serves this slot in place of a primary that was killed.
+    pub fn wait_for_promotion(&self, slot: u16) -> usize {
+        let (index, _) = wait::until_some("a replica is promoted", || self.primary_of(slot));
+        wait::until("the cluster works again", || {
+            let state = |node: &RedisServer| node.info(&["CLUSTER", "INFO"], "cluster_state");
+            self.running().all(|(_, node)| state(node).as_deref() == Some("ok"))
+        });
+        index
+    }
+
+    /// Makes ready to move a slot; from now on, what the old primary does not have is at the new one.
+    pub fn begin_move(&self, slot: u16, to: usize) -> SlotMove<'_> {
+        let from = self.primary_of(slot).expect("a primary of the slot");
+        let step = SlotMove { cluster: self, slot: slot.to_string(), from, to };
+        step.set_slot(to, &["IMPORTING", &self.id(from)]);
+        step.set_slot(from, &["MIGRATING", &self.id(to)]);
+        step
+    }
+
+    /// All keys of all primaries, sorted.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.primaries().flat_map(RedisServer::keys).collect();
+        keys.sort();
+        keys
+    }
+
+    /// The keys that would never leave, wherever they are.
+    pub fn keys_without_expiry(&self) -> Vec<String> {
+        self.primaries().flat_map(RedisServer::keys_without_expiry).collect()
+    }
+
+    /// What a counter holds, at whatever primary it is.
+    pub fn get(&self, key: &str) -> Option<u64> {
+        self.primaries().find_map(|node| node.try_ask::<Option<u64>>(&["GET", key]).ok().flatten())
+    }
+
+    /// How many keys each primary holds.
+    pub fn spread(&self) -> Vec<usize> {
+        self.primaries().map(|node| node.ask(&["DBSIZE"])).collect()
+    }
+
+    /// How many applications are connected, over all nodes.
+    pub fn clients(&self) -> usize {
+        self.running().map(|(_, node)| node.clients()).sum()
+    }
+
+    fn id(&self, index: usize) -> String {
+        self.nodes[index].ask(&["CLUSTER", "MYID"])
+    }
+
+    fn running(&self) -> impl Iterator<Item = (usize, &RedisServer)> {
+        self.nodes.iter().enumerate().filter(|(_, node)| node.is_running())
+    }
+
+    fn any(&self) -> &RedisServer {
+        self.running().next().expect("a node that runs").1
+    }
+
+    fn primaries(&self) -> impl Iterator<Item = &RedisServer> {
+        self.running().filter(|(index, _)| self.is_primary(*index)).map(|(_, node)| node)
+    }
+
+    fn is_primary(&self, index: usize) -> bool {
+        self.nodes[index].info(&["INFO", "replication"], "role").as_deref() == Some("master")
+    }
+}
+
+impl SlotMove<'_> {
+    /// Moves the keys that the old primary has at this moment.
+    pub fn move_keys(&self) {
+        let (from, to) = (&self.cluster.nodes[self.from], &self.cluster.nodes[self.to]);
+        let keys: Vec<String> = from.ask(&["CLUSTER", "GETKEYSINSLOT", &self.slot, "1000"]);
+        if keys.is_empty() {
+            return;
+        }
+        let port = to.port().to_string();
+        let mut command = vec!["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "AUTH2", OPERATOR, "none", "KEYS"];
+        command.extend(keys.iter().map(String::as_str));
+        from.ask::<()>(&command);
+    }
+
+    /// Gives the slot to the new primary.
+    pub fn finish(self) {
+        let owner = self.cluster.id(self.to);
+        let others = self.cluster.running().map(|(index, _)| index).filter(|index| self.cluster.is_primary(*index));
+        // The new one first: the old one's answer from now on points there.
+        let rest: Vec<usize> = others.filter(|index| ![self.to, self.from].contains(index)).collect();
+        for index in [self.to, self.from].into_iter().chain(rest) {
+            self.set_slot(index, &["NODE", &owner]);
+        }
+    }
+
+    fn set_slot(&self, index: usize, state: &[&str]) {
+        let mut command = vec!["CLUSTER", "SETSLOT", &self.slot];
+        command.extend(state);
+        self.cluster.nodes[index].ask::<()>(&command);
+    }
+}
+
+/// Which primary serves a slot, as this node sees it.
+fn owner(node: &RedisServer, slot: u16) -> Option<Known> {
+    let nodes: String = node.ask(&["CLUSTER", "NODES"]);
+    nodes.lines().filter_map(Known::read).find(|known| known.slots.iter().any(|range| range.contains(&slot)))
+}
+
+impl Known {
+    /// `ID IP:PORT@BUS FLAGS PRIMARY PING PONG EPOCH LINK SLOTS…`, with the slots as `1` or `1-3` or `[1->-ID]`.
+    fn read(line: &str) -> Option<Self> {
+        let fields: Vec<&str> = line.split(' ').collect();
+        if fields.get(2)?.contains("fail") {
+            return None;
+        }
+        let port = fields[1].split([':', '@']).nth(1)?.parse().ok()?;
+        let slots = fields.iter().skip(8).filter_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            Some(first.parse().ok()?..=last.parse().ok()?)
+        });
+        Some(Self { port, slots: slots.collect() })
+    }
+}
