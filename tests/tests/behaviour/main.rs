@@ -18,6 +18,10 @@ mod state;
 mod stores;
 
 #[cfg(feature = "redis")]
+mod redis_cluster;
+#[cfg(feature = "redis")]
+mod redis_sentinel;
+#[cfg(feature = "redis")]
 mod redis_store;
 #[cfg(feature = "rustls")]
 mod redis_tls;
@@ -38,4 +42,28 @@ fn in_memory() -> (RateLimiter, Clock) {
 /// The end of the window of so many seconds in which `time` lies.
 fn window_end(time: u64, per: u64) -> u64 {
     (time / per) * per + per
+}
+
+/// What the user of a limiter must be allowed to do in Redis, besides reading and writing the keys of its prefix.
+#[cfg(feature = "redis")]
+const APP_PRIVILEGES: &str = "+eval +evalsha +time +get +set +incrby +decrby +expireat";
+
+/// In a cluster, besides.
+#[cfg(feature = "redis")]
+const CLUSTER_PRIVILEGES: &str = "+cluster|slots +asking";
+
+/// Behind Sentinel, besides.
+#[cfg(feature = "redis")]
+const PRIMARY_PRIVILEGES: &str = "+role";
+
+/// What the user whom the sentinels know must be allowed to do there.
+#[cfg(feature = "redis")]
+const SENTINEL_PRIVILEGES: &str = "+sentinel|master";
+
+/// Asserts that the log says what is wrong with a password, and not the password.
+#[cfg(feature = "redis")]
+fn assert_names_the_password(app: &ratelimit_tests::process::Process, password: &str) {
+    let output = app.output().join("\n");
+    let says = ["wrongpass", "password", "authentication"].iter().any(|word| output.to_lowercase().contains(word));
+    assert!(says && !output.contains(password), "{output}");
 }

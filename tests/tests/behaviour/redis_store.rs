@@ -242,6 +242,42 @@ fn a_database_and_a_password_of_the_url_are_used() {
 }
 
 #[test]
+fn a_user_needs_no_more_than_these_privileges() {
+    let redis = RedisServer::on_port();
+    let privileges = format!("ACL SETUSER app on >secret ~rate-limit/* -@all {}", crate::APP_PRIVILEGES);
+    redis.ask::<()>(&privileges.split(' ').collect::<Vec<_>>());
+    redis.ask::<()>(&["ACL", "SETUSER", "default", "off"]);
+    let url = format!("redis://app:secret@{}/", redis.address());
+    let server = serve(patient().on_store_error(OnStoreError::Deny), &url);
+    for path in ["/one-rule", "/two-long-rules"] {
+        assert_eq!(server.statuses(path, 6), [200, 200, 200, 200, 200, 429], "{path}");
+    }
+    // Something else has overwritten a counter.
+    for key in redis.keys() {
+        redis.ask::<()>(&["SET", &key, "garbage"]);
+    }
+    let server = serve(patient().on_store_error(OnStoreError::Deny), &url);
+    for path in ["/one-rule", "/two-long-rules"] {
+        assert_eq!(server.statuses(path, 6), [200, 200, 200, 200, 200, 429], "{path}");
+    }
+}
+
+#[test]
+fn a_wrong_password_is_named_in_the_log() {
+    let redis = RedisServer::on_port();
+    redis.ask::<()>(&["CONFIG", "SET", "requirepass", "secret"]);
+    for (credentials, named) in [(":opensesame@", "opensesame"), ("app:opensesame@", "opensesame"), ("", "secret")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+        let url = format!("redis://{credentials}{}/", redis.address());
+        let mut app = Process::start(command.env("APP_STORE", url).env("APP_ON_STORE_ERROR", "deny"));
+        assert_eq!(app.get("/quote").status, 503);
+        app.kill();
+        assert_eq!(app.lines_with(&["ERROR", "store", "fails"]), 1, "{:#?}", app.output());
+        crate::assert_names_the_password(&app, named);
+    }
+}
+
+#[test]
 fn a_store_that_is_not_up_yet_does_not_stop_the_application() {
     let mut redis = RedisServer::on_port();
     redis.kill();
@@ -267,17 +303,12 @@ fn the_limiter_survives_the_servers_that_used_it() {
 #[test]
 fn the_connections_end_with_the_limiter() {
     let redis = RedisServer::on_socket();
-    let clients = || {
-        let list: String = redis.ask(&["CLIENT", "LIST"]);
-        // One of them asks for the list.
-        list.lines().count() - 1
-    };
     {
         let server = serve(patient(), &redis.url());
         server.get("/ip");
-        assert_eq!(clients(), 1);
+        assert_eq!(redis.clients(), 1);
     }
-    wait::until("nobody is connected", || clients() == 0);
+    wait::until("nobody is connected", || redis.clients() == 0);
 }
 
 #[test]

@@ -128,10 +128,46 @@ fn a_redis_url_that_makes_no_sense_names_the_part_and_keeps_the_password() {
         ("redis://:secret@127.0.0.1/first", "database"),
         ("redis://:secret@127.0.0.1/-1", "database"),
         ("redis://:secret@127.0.0.1/1/2", "database"),
+        ("redis+cluster://", "host"),
+        ("redis+cluster://:secret@127.0.0.1:7000,", "host"),
+        ("redis+cluster://:secret@127.0.0.1:7000,127.0.0.1:port", "port"),
+        ("redis+cluster://:secret@127.0.0.1:7000,127.0.0.1:70000", "port"),
+        ("redis+cluster://:secret@127.0.0.1:7000/1", "database"),
+        ("redis+sentinel://", "host"),
+        ("redis+sentinel:///main", "host"),
+        ("redis+sentinel://:secret@127.0.0.1:26379,127.0.0.1:port/main", "port"),
+        ("redis+sentinel://:secret@127.0.0.1:26379", "service name"),
+        ("redis+sentinel://:secret@127.0.0.1:26379/", "service name"),
+        ("redis+sentinel://:secret@127.0.0.1:26379/main/first", "database"),
+        ("redis+sentinel://:secret@127.0.0.1:26379/main/1/2", "database"),
+        ("redis+sentinel://:secret@127.0.0.1:26379/main?sentinel_passwort=secret", "query"),
     ] {
         let error = RateLimiter::connect(url).expect_err(url);
         assert_eq!(part_of(&error), part, "{url}: {error}");
         assert!(!error.to_string().contains("secret"), "{error}");
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_url_of_several_servers_that_makes_no_sense_says_how_to_write_it() {
+    for (url, form) in [
+        ("redis+cluster://", "redis+cluster://"),
+        ("redis+sentinel://127.0.0.1:26379", "redis+sentinel://"),
+        ("redis+clusters://127.0.0.1:7000", "redis+cluster://"),
+        ("redis+sentinels://127.0.0.1:26379", "redis+sentinel://"),
+    ] {
+        let error = RateLimiter::connect(url).expect_err(url).to_string();
+        assert!(error.contains(form), "{url}: {error}");
+    }
+}
+
+#[cfg(all(feature = "redis", not(feature = "rustls")))]
+#[test]
+fn without_the_rustls_feature_a_url_over_tls_says_which_feature_is_missing() {
+    for url in ["rediss://127.0.0.1/", "rediss+cluster://127.0.0.1/", "rediss+sentinel://127.0.0.1/main"] {
+        let error = RateLimiter::connect(url).expect_err(url).to_string();
+        assert!(error.contains("rustls"), "{url}: {error}");
     }
 }
 
@@ -157,6 +193,14 @@ fn every_documented_form_of_a_redis_url_is_taken_without_a_server() {
         "redis+unix:///run/redis.sock",
         "redis+unix:///run/redis.sock?db=3&user=user&pass=secret",
         "unix:///run/redis.sock",
+        "redis+cluster://127.0.0.1:7000",
+        "redis+cluster://127.0.0.1",
+        "redis+cluster://127.0.0.1:7000,[::1]:7001,localhost:7002/",
+        "redis+cluster://user:secret@127.0.0.1:7000,127.0.0.1:7001",
+        "redis+sentinel://127.0.0.1:26379/main",
+        "redis+sentinel://127.0.0.1,[::1]:26380,localhost:26381/main/3",
+        "redis+sentinel://user:secret@127.0.0.1:26379/main?sentinel_user=watcher&sentinel_password=secret",
+        "redis+sentinel://:secret@127.0.0.1:26379/main/3?sentinel_password=secret",
     ] {
         let limiter = RateLimiter::connect(url).unwrap_or_else(|error| panic!("{url}: {error}"));
         assert!(!format!("{limiter:?}").contains("secret"), "{limiter:?}");
