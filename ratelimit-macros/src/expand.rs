@@ -138,27 +138,32 @@ fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> Tok
         quote!(.on_store_error(#private::OnStoreError::#answer))
     });
     let lease = args.lease.as_ref().map(|lease| checked("lease", lease));
+    let new = respan(quote!(#private::Rule::new), place_of(&args.lease));
     let limit = new_limit(limit, per, private);
     quote! {
-        #private::Rule::new(#limit).scope(&[#(#scopes),*]) #key #over_limit #headers #on_store_error #lease
+        #new(#limit).scope(&[#(#scopes),*]) #key #over_limit #headers #on_store_error #lease
     }
 }
 
-/// A call that asserts the range of a number, at the place of a `const`: there the compiler reports one out of range.
+/// A call that asserts the range of a number, at its place. The compiler reports one out of range from the first token
+/// of the whole expression to the last of this call, so the first is to be at that place too.
 fn checked(method: &str, value: &Number) -> TokenStream {
     let method = Ident::new(method, Span::call_site().located_at(value.span()));
     let value = number(value);
     quote_spanned!(method.span()=> .#method(#value))
 }
 
-/// The limit, at the place of the first `const` in it: there the compiler reports a value out of range.
+/// Where the compiler is to report one of these that is out of range: at the first `const`, or else the first of all.
+fn place_of<'a>(numbers: impl IntoIterator<Item = &'a Number>) -> Span {
+    let first = numbers.into_iter().min_by_key(|number| !number.is_const());
+    first.map_or_else(Span::call_site, |number| Span::call_site().located_at(number.span()))
+}
+
+/// The limit, which asserts its own range.
 fn new_limit(limit: &Number, per: &Number, private: &TokenStream) -> TokenStream {
-    let place = match (limit, per) {
-        (Number::Const(path), _) | (_, Number::Const(path)) => path.span(),
-        _ => Span::call_site(),
-    };
+    let place = place_of([limit, per].into_iter().filter(|number| number.is_const()));
     let (limit, per) = (number(limit), number(per));
-    let new = respan(quote!(#private::Limit::new), Span::call_site().located_at(place));
+    let new = respan(quote!(#private::Limit::new), place);
     quote_spanned!(place=> #new(#limit, #per))
 }
 

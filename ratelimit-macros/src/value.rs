@@ -82,6 +82,10 @@ impl Number {
         Err(Error::new_spanned(value, message))
     }
 
+    pub(crate) fn is_const(&self) -> bool {
+        matches!(self, Self::Const(_))
+    }
+
     pub(crate) fn span(&self) -> Span {
         match self {
             Self::Literal(_, span) => *span,
