@@ -1,21 +1,18 @@
 //! What a handler under the attribute does: check, then extract, then the handler.
 
-use actix_web::{
-    Error, FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder,
-    http::{StatusCode, header},
-    web::Payload,
-};
-use smallvec::SmallVec;
-
 use crate::{
     headers,
-    key::{Counter, Name},
     limiter::RateLimiter,
-    policy::{Key, OverLimit, Policy, Rule},
+    policy::{OverLimit, OverLimitFn, Policy, Prepared, Rule},
     problem, reject,
     scope::Asker,
-    state::{RateLimitState, RuleState},
+    state::{RateLimitState, Rules},
     store::{Hit, Hits},
+};
+use actix_web::{
+    FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder,
+    http::{StatusCode, header},
+    web::Payload,
 };
 
 /// Called by the attribute's output: `handler`, limited by `policy`.
@@ -43,69 +40,62 @@ where
 }
 
 /// The answer to a request that may not go on; `None` for one that may.
+///
+/// What only some handlers need is awaited in a box, or it would make the futures of all of them large.
 async fn refuse(policy: &'static Policy, handler: &'static str, request: &HttpRequest) -> Option<HttpResponse> {
     let limiter = match RateLimiter::of(request) {
         Ok(limiter) => limiter,
         // Logged when the URL was read.
         Err(_) => return Some(problem::misconfigured()),
     };
-    let mut hits = Hits::new();
-    let mut rules = SmallVec::<[usize; 1]>::new();
     let mut asker = Asker::new(&limiter.clients, request);
-    for (index, rule) in policy.rules().iter().enumerate() {
-        match counter(rule, policy, handler, &mut asker).await {
-            Ok(Some(mut counter)) => {
-                while hits.iter().any(|hit| hit.counter == counter) {
-                    counter.ordinal += 1;
-                }
-                let Rule { limit, on_store_error, .. } = *rule;
-                hits.push(Hit { counter, limit, refuses: rule.refuses(), lease: rule.lease, on_store_error });
-                rules.push(index);
-            }
-            Ok(None) => {}
-            Err(error) => return Some(HttpResponse::from_error(error)),
-        }
+    let rules = policy.prepared(handler);
+    if rules.iter().any(|rule| rule.asks)
+        && let Err(error) = Box::pin(asker.ask(rules)).await
+    {
+        return Some(HttpResponse::from_error(error));
     }
+    let (hits, rules) = hits(&asker, rules);
     let checked = match limiter.check(&hits).await {
         Ok(checked) => checked,
         Err(_) => return Some(reject::unavailable()),
     };
-    let found = rules.into_iter().zip(checked);
-    let found = found.filter_map(|(index, outcome)| outcome.map(|outcome| RuleState::new(policy, index, outcome)));
-    let state = RateLimitState::new(policy, found.collect());
-    headers::publish(&state);
-    request.extensions_mut().insert(state.clone());
-    let refusing = state.refused_by()?;
-    Some(over_limit(refusing, &state, request).await)
+    let state = keep(RateLimitState::new(policy, rules, &checked), request)?;
+    match state.refused_by()?.rule().over_limit {
+        OverLimit::Function(function) => Some(Box::pin(respond(function, state, request)).await),
+        OverLimit::Reject | OverLimit::Allow => Some(reject::too_many_requests(&state)),
+    }
 }
 
-/// The counter of a rule; `None` where a function exempts the request from it.
-async fn counter(
-    rule: &'static Rule,
-    policy: &'static Policy,
-    handler: &'static str,
-    asker: &mut Asker<'_>,
-) -> Result<Option<Counter>, Error> {
-    let Some(scope) = asker.who(rule.scope).await? else { return Ok(None) };
-    let key = match rule.key {
-        Key::Handler => Name::Static(policy.handler(handler)),
-        Key::Named(name) => Name::Static(name),
-        Key::Function(path, function) => match asker.ask(path, function).await? {
-            (_, Some(text)) => Name::Given(text),
-            (_, None) => return Ok(None),
-        },
-    };
-    Ok(Some(Counter { key, per: rule.limit.per, ordinal: 0, scope }))
+/// The rules that count the request, and what each has to count.
+fn hits(asker: &Asker<'_>, rules: &'static [Prepared]) -> (Hits, Rules) {
+    let mut hits = Hits::new();
+    let mut counting = Rules::new();
+    for rule in rules {
+        let Some(mut counter) = asker.counter(rule) else { continue };
+        while hits.iter().any(|hit| hit.counter == counter) {
+            counter.ordinal += 1;
+        }
+        let Rule { limit, on_store_error, .. } = *rule.rule;
+        hits.push(Hit { counter, limit, refuses: rule.rule.refuses(), lease: rule.rule.lease, on_store_error });
+        counting.push(rule);
+    }
+    (hits, counting)
 }
 
-/// The answer of the rule that refuses: the 429, or what its function says. A 429 says when to try again.
-async fn over_limit(refusing: &RuleState, state: &RateLimitState, request: &HttpRequest) -> HttpResponse {
-    let OverLimit::Function(function) = refusing.rule().over_limit else {
-        return reject::too_many_requests(state);
-    };
-    let mut response = function(request, state).get().await.unwrap_or_else(HttpResponse::from_error);
+/// Keeps the state for the handler and the middlewares, and gives it back if it refuses the request.
+fn keep(state: RateLimitState, request: &HttpRequest) -> Option<RateLimitState> {
+    headers::publish(request);
+    let refuses = state.refused_by().is_some().then(|| state.clone());
+    request.extensions_mut().insert(state);
+    refuses
+}
+
+/// What the function of a rule says to a request over the limit. A 429 says when to try again.
+async fn respond(function: OverLimitFn, state: RateLimitState, request: &HttpRequest) -> HttpResponse {
+    let mut response = function(request, &state).get().await.unwrap_or_else(HttpResponse::from_error);
     if response.status() == StatusCode::TOO_MANY_REQUESTS && !response.headers().contains_key(header::RETRY_AFTER) {
-        response.headers_mut().insert(header::RETRY_AFTER, refusing.retry_after().into());
+        response.headers_mut().insert(header::RETRY_AFTER, state.retry_after().into());
     }
     response
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage,
+    Error, HttpMessage, HttpRequest,
     dev::{Service, ServiceRequest, ServiceResponse, Transform},
     http::header::{HeaderMap, HeaderName, HeaderValue},
 };
@@ -60,9 +60,9 @@ impl RateLimitHeaders {
 
     fn write(self, state: &RateLimitState, headers: &mut HeaderMap) {
         if let Some(rule) = state.tightest_with_x_headers() {
-            set(headers, LIMIT, || rule.limit().into());
-            set(headers, REMAINING, || rule.remaining().into());
-            set(headers, RESET, || rule.reset().into());
+            set(headers, LIMIT, || HeaderValue::from_static(rule.limit_text()));
+            set(headers, REMAINING, || number(rule.remaining().into()));
+            set(headers, RESET, || number(rule.reset()));
         }
         if self.ietf && state.is_counted() {
             let policies = state.rules().map(|rule| format!("\"{}\";q={};w={}", rule.name(), rule.limit(), rule.per()));
@@ -81,6 +81,12 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: impl FnOnce() -> Header
     }
 }
 
+/// Its own conversion from numbers would make room for the longest one, and then make it smaller.
+pub(crate) fn number(number: u64) -> HeaderValue {
+    // Digits are fit for a header.
+    HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or(HeaderValue::from_static("0"))
+}
+
 /// A list of structured fields (RFC 9651).
 fn set_list(headers: &mut HeaderMap, name: HeaderName, items: impl Iterator<Item = String>) {
     // The names in it are printable ASCII; nothing else could fail.
@@ -90,9 +96,9 @@ fn set_list(headers: &mut HeaderMap, name: HeaderName, items: impl Iterator<Item
 }
 
 thread_local! {
-    /// The state of the request that is being polled by a middleware of this kind, once it is known. An inner
-    /// middleware may drop the request with its extensions and return an error in its place; this is how the state
-    /// is known all the same.
+    /// The request that is being polled by a middleware of this kind, once its check has put a state into its
+    /// extensions. An inner middleware may drop the request and return an error in its place; this is how the state is
+    /// known all the same.
     static PUBLISHED: RefCell<Published> = const { RefCell::new(Published::Unwanted) };
 }
 
@@ -102,14 +108,14 @@ enum Published {
     #[default]
     Unwanted,
     Wanted,
-    Found(RateLimitState),
+    Found(HttpRequest),
 }
 
-/// Tells the middleware that polls this request what its check found.
-pub(crate) fn publish(state: &RateLimitState) {
+/// Tells the middleware that polls this request that its extensions have a state.
+pub(crate) fn publish(request: &HttpRequest) {
     PUBLISHED.with_borrow_mut(|published| {
         if !matches!(published, Published::Unwanted) {
-            *published = Published::Found(state.clone());
+            *published = Published::Found(request.clone());
         }
     });
 }
@@ -147,7 +153,7 @@ where
     actix_web::dev::forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        RateLimitHeadersFuture { answer: self.service.call(request), headers: self.headers, state: None }
+        RateLimitHeadersFuture { answer: self.service.call(request), headers: self.headers, request: None }
     }
 }
 
@@ -158,7 +164,7 @@ pin_project! {
         #[pin]
         answer: F,
         headers: RateLimitHeaders,
-        state: Option<RateLimitState>,
+        request: Option<HttpRequest>,
     }
 }
 
@@ -172,20 +178,22 @@ where
         let this = self.project();
         let outer = PUBLISHED.replace(Published::Wanted);
         let answer = this.answer.poll(context);
-        if let Published::Found(state) = PUBLISHED.replace(outer) {
-            *this.state = Some(state);
+        if let Published::Found(request) = PUBLISHED.replace(outer) {
+            *this.request = Some(request);
         }
         let mut answer = ready!(answer);
         let headers = *this.headers;
+        let checked = this.request.take();
         match &mut answer {
             Ok(response) => {
-                let state = response.request().extensions().get::<RateLimitState>().cloned();
-                if let Some(state) = state {
-                    headers.write(&state, response.headers_mut());
+                let request = response.request().clone();
+                if let Some(state) = request.extensions().get::<RateLimitState>() {
+                    headers.write(state, response.headers_mut());
                 }
             }
             Err(error) => {
-                if let Some(state) = this.state.take() {
+                let state = checked.and_then(|request| request.extensions().get::<RateLimitState>().cloned());
+                if let Some(state) = state {
                     error.add_response_mapper(move |mut response| {
                         headers.write(&state, response.headers_mut());
                         response

@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     error::Error,
     scope::Clients,
-    store::{Checked, Denied, Hits, memory::MemoryStore},
+    store::{Checked, Denied, Hits, Outcome, memory::MemoryStore},
 };
 #[cfg(feature = "redis")]
 use crate::{fallback::Fallback, store::redis::RedisStore};
@@ -100,7 +100,7 @@ impl Limiter {
             return Ok(Checked::new());
         }
         match &self.store {
-            Store::Memory(store) => Ok(store.hit(self.clock.now(), hits).into_iter().map(Some).collect()),
+            Store::Memory(store) => Ok(all(&store.hit(self.clock.now(), hits))),
             #[cfg(feature = "redis")]
             Store::Redis(store, fallback) => {
                 let checked = store.hit(hits).await;
@@ -108,12 +108,21 @@ impl Limiter {
                 match checked {
                     Ok(outcomes) => {
                         fallback.keep(now, hits, &outcomes);
-                        Ok(outcomes.into_iter().map(Some).collect())
+                        Ok(all(&outcomes))
                     }
                     Err(_) => fallback.hit(now, hits),
                 }
             }
         }
+    }
+}
+
+/// The outcomes of hits that were all counted.
+fn all(outcomes: &[Outcome]) -> Checked {
+    match *outcomes {
+        // As most handlers have it, and cheaper than to gather.
+        [outcome] => Checked::from_buf([Some(outcome)]),
+        _ => outcomes.iter().copied().map(Some).collect(),
     }
 }
 

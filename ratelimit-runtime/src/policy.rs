@@ -1,6 +1,9 @@
 //! What an attribute says, as plain static data. No I/O, no clock.
 
-use std::sync::OnceLock;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::OnceLock,
+};
 
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -76,8 +79,11 @@ pub(crate) enum Key {
 pub(crate) enum OverLimit {
     Reject,
     Allow,
-    Function(fn(&HttpRequest, &RateLimitState) -> Answer<HttpResponse>),
+    Function(OverLimitFn),
 }
+
+/// A function of users that answers a request over the limit.
+pub(crate) type OverLimitFn = fn(&HttpRequest, &RateLimitState) -> Answer<HttpResponse>;
 
 /// One limit of a handler, and whom it counts.
 pub struct Rule {
@@ -165,6 +171,26 @@ impl Rule {
         !matches!(self.over_limit, OverLimit::Allow)
     }
 
+    /// A hash of what the program says of the rule's counters. Clients have no part in it, so it needs no secret.
+    fn family(&self, key: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.limit.per.hash(&mut hasher);
+        // A key that a function gives is another for each request.
+        (!matches!(self.key, Key::Function(..))).then_some(key).hash(&mut hasher);
+        for part in self.scope {
+            std::mem::discriminant(part).hash(&mut hasher);
+            if let Scope::Header(name) = part {
+                name.hash(&mut hasher);
+            }
+        }
+        hasher.finish()
+    }
+
+    fn asks(&self) -> bool {
+        let is_function = |part: &Scope| matches!(part, Scope::User | Scope::Function(..));
+        matches!(self.key, Key::Function(..)) || self.scope.iter().any(is_function)
+    }
+
     /// What clients know the rule by: its scope and its rate, such as `ip:300/300s`.
     fn name(&self) -> String {
         let scopes: Vec<&str> = self.scope.iter().map(|scope| scope.name()).collect();
@@ -178,36 +204,63 @@ impl Rule {
 pub struct Policy {
     rules: &'static [Rule],
     handler: OnceLock<String>,
-    names: OnceLock<Vec<String>>,
+    prepared: OnceLock<Vec<Prepared>>,
+}
+
+/// A rule with what is worked out of it once, at the handler's first request.
+pub(crate) struct Prepared {
+    pub(crate) rule: &'static Rule,
+    /// The handler's path, or the name that it was given in its place; of no meaning where a function gives the key.
+    pub(crate) key: &'static str,
+    /// What all counters of the rule have in common, as a hash.
+    pub(crate) family: u64,
+    /// Whether functions of users have to be asked whom it counts.
+    pub(crate) asks: bool,
+    /// What clients know the rule by.
+    pub(crate) name: String,
+    /// The limit as text, for headers.
+    pub(crate) limit: String,
 }
 
 #[allow(missing_docs, reason = "called by the attribute's output only")]
 impl Policy {
     #[must_use]
     pub const fn new(rules: &'static [Rule]) -> Self {
-        Self { rules, handler: OnceLock::new(), names: OnceLock::new() }
+        Self { rules, handler: OnceLock::new(), prepared: OnceLock::new() }
     }
 
-    pub(crate) const fn rules(&self) -> &'static [Rule] {
-        self.rules
+    /// The rules, ready for requests to the handler of this type name.
+    pub(crate) fn prepared(&'static self, handler: &'static str) -> &'static [Prepared] {
+        self.prepared.get_or_init(|| self.prepare(handler))
     }
 
-    /// What clients know each rule by; where two would have the same name, the second has its number behind it.
-    pub(crate) fn names(&'static self) -> &'static [String] {
-        self.names.get_or_init(|| {
-            let mut names: Vec<String> = Vec::new();
-            for rule in self.rules {
-                let name = rule.name();
-                let again = names.contains(&name);
-                names.push(if again { format!("{name};{}", names.len() + 1) } else { name });
+    /// How many requests a window of the first rule admits.
+    pub(crate) fn first_limit(&self) -> u32 {
+        self.rules.first().map_or(0, |rule| rule.limit.limit)
+    }
+
+    fn prepare(&'static self, handler: &'static str) -> Vec<Prepared> {
+        let mut prepared: Vec<Prepared> = Vec::with_capacity(self.rules.len());
+        for rule in self.rules {
+            let key = match rule.key {
+                Key::Handler => self.handler.get_or_init(|| handler_path(handler)),
+                Key::Named(name) | Key::Function(name, _) => name,
+            };
+            // Where two would have the same name, the second has its number behind it.
+            let mut name = rule.name();
+            if prepared.iter().any(|other| other.name == name) {
+                name = format!("{name};{}", prepared.len() + 1);
             }
-            names
-        })
-    }
-
-    /// The handler's path, the default key: worked out once from the type name of its function.
-    pub(crate) fn handler(&'static self, type_name: &'static str) -> &'static str {
-        self.handler.get_or_init(|| handler_path(type_name))
+            prepared.push(Prepared {
+                rule,
+                key,
+                family: rule.family(key),
+                asks: rule.asks(),
+                name,
+                limit: rule.limit.limit.to_string(),
+            });
+        }
+        prepared
     }
 }
 

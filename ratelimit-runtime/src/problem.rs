@@ -2,11 +2,15 @@
 
 use actix_web::{
     HttpResponse,
+    body::BoxBody,
     http::{
         StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
     },
+    web::Bytes,
 };
+
+use crate::headers::number;
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -14,16 +18,17 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// `500 Internal Server Error`: the developer has something to set up, and reads in the log what it is.
 pub(crate) fn misconfigured() -> HttpResponse {
     let body = r#"{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"The rate limit is not set up. The log of the server says what is missing."}"#;
-    problem(StatusCode::INTERNAL_SERVER_ERROR, None, body.to_owned())
+    problem(StatusCode::INTERNAL_SERVER_ERROR, None, body)
 }
 
-pub(crate) fn problem(status: StatusCode, retry_after: Option<u32>, body: String) -> HttpResponse {
-    let mut response = HttpResponse::new(status).set_body(body).map_into_boxed_body();
+/// `body` is quickest as text that nobody has to own, or in a String that it fills.
+pub(crate) fn problem(status: StatusCode, retry_after: Option<u32>, body: impl Into<Bytes>) -> HttpResponse {
+    let mut response = HttpResponse::with_body(status, BoxBody::new(body.into()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, PROBLEM);
     headers.insert(CACHE_CONTROL, NO_STORE);
     if let Some(seconds) = retry_after {
-        headers.insert(RETRY_AFTER, seconds.into());
+        headers.insert(RETRY_AFTER, number(seconds.into()));
     }
     response
 }

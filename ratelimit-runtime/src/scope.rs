@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 use crate::{
     client_ip::ClientIp,
     function::{Answer, ScopeFunction},
-    key::{Address, Text, Who},
+    key::{Address, Counter, Name, Text, Who},
+    policy::{Key, Prepared},
 };
 
 /// One part of a rule's scope, as the attribute writes it.
@@ -57,71 +58,109 @@ impl Clients {
     }
 }
 
-/// A request on its way through the rules of its handler: each function is asked once, however many rules name it.
+/// A request on its way through the rules of its handler. First the functions of users are asked, which may have to be
+/// waited for; with their answers at hand, the counters are named.
 pub(crate) struct Asker<'a> {
     clients: &'a Clients,
     request: &'a HttpRequest,
-    answers: SmallVec<[(&'static str, Given); 1]>,
+    /// What each function said, by its path: it is asked once, however many rules name it.
+    answers: Vec<(&'static str, Given)>,
 }
 
 /// What a function said: its type name, and the value, if the request is to be counted.
-pub(crate) type Given = (&'static str, Option<Text>);
+type Given = (&'static str, Option<Text>);
 
 /// Stands for the user function among the paths of others. No path looks like this.
 const USER: &str = "\"user\"";
 
 impl<'a> Asker<'a> {
     pub(crate) fn new(clients: &'a Clients, request: &'a HttpRequest) -> Self {
-        Self { clients, request, answers: SmallVec::new() }
+        Self { clients, request, answers: Vec::new() }
     }
 
-    /// Whom the request counts for under `scope`; `None` where a function exempts it.
-    pub(crate) async fn who(&mut self, scope: &'static [Scope]) -> Result<Option<SmallVec<[Who; 1]>>, Error> {
-        let mut parts = SmallVec::new();
-        for part in scope {
-            parts.push(match *part {
-                Scope::Global => Who::Global,
-                Scope::Ip => Who::Ip(self.ip()),
-                Scope::User => match self.user().await? {
-                    Some(user) => Who::User(user),
-                    None => Who::NoUser(self.ip()),
-                },
-                // A request without the header counts for its address, not for one counter that anybody could use up.
-                Scope::Header(name) => match self.request.headers().get(name) {
-                    Some(value) => Who::Header(name, Text::new(value.as_bytes())),
-                    None => Who::NoHeader(name, self.ip()),
-                },
-                Scope::Function(path, function) => match self.ask(path, function).await? {
-                    (function, Some(text)) => Who::Function(function, text),
-                    (_, None) => return Ok(None),
-                },
-            });
+    /// Asks the functions that `rules` name: of each rule up to the one that exempts the request from it.
+    pub(crate) async fn ask(&mut self, rules: &'static [Prepared]) -> Result<(), Error> {
+        'rules: for rule in rules {
+            for part in rule.rule.scope {
+                match *part {
+                    Scope::Global | Scope::Ip | Scope::Header(_) => {}
+                    Scope::User => self.ask_user().await?,
+                    Scope::Function(path, function) => {
+                        self.ask_function(path, function).await?;
+                        if self.given(path).is_none() {
+                            continue 'rules;
+                        }
+                    }
+                }
+            }
+            if let Key::Function(path, function) = rule.rule.key {
+                self.ask_function(path, function).await?;
+            }
         }
-        Ok(Some(parts))
+        Ok(())
     }
 
-    /// What the function written as `path` says: within one handler, a path is one function.
-    pub(crate) async fn ask(
+    /// Within one handler, a path is one function.
+    async fn ask_function(
         &mut self,
         path: &'static str,
         function: impl Fn(&HttpRequest) -> Answer<Option<Text>>,
-    ) -> Result<Given, Error> {
-        if let Some((_, given)) = self.answers.iter().find(|(known, _)| *known == path) {
-            return Ok(given.clone());
+    ) -> Result<(), Error> {
+        if !self.answers.iter().any(|(known, _)| *known == path) {
+            let answer = function(self.request);
+            let given = (answer.function, answer.get().await?);
+            self.answers.push((path, given));
         }
-        let answer = function(self.request);
-        let given = (answer.function, answer.get().await?);
-        self.answers.push((path, given.clone()));
-        Ok(given)
+        Ok(())
     }
 
-    async fn user(&mut self) -> Result<Option<Text>, Error> {
+    async fn ask_user(&mut self) -> Result<(), Error> {
         let clients = self.clients;
         let Some(function) = &clients.user else {
             clients.reported.call_once(|| log::error!("{NoUserFunction}"));
             return Err(NoUserFunction.into());
         };
-        Ok(self.ask(USER, function).await?.1)
+        self.ask_function(USER, function).await
+    }
+
+    /// What the function written as `path` has said, with its type name; `None` where it exempts the request.
+    fn given(&self, path: &str) -> Option<(&'static str, Text)> {
+        let (_, (function, text)) = self.answers.iter().find(|(known, _)| *known == path)?;
+        Some((*function, text.clone()?))
+    }
+
+    /// The counter of a rule whose functions were asked; `None` where one of them exempts the request.
+    pub(crate) fn counter(&self, rule: &Prepared) -> Option<Counter> {
+        let key = match rule.rule.key {
+            Key::Handler | Key::Named(_) => Name::Static(rule.key),
+            Key::Function(path, _) => Name::Given(self.given(path)?.1),
+        };
+        let mut scope = SmallVec::new();
+        for part in rule.rule.scope {
+            scope.push(self.who(part)?);
+        }
+        Some(Counter { family: rule.family, key, per: rule.rule.limit.per, ordinal: 0, scope })
+    }
+
+    /// Whom the request counts for under one part of a scope.
+    fn who(&self, part: &Scope) -> Option<Who> {
+        Some(match *part {
+            Scope::Global => Who::Global,
+            Scope::Ip => Who::Ip(self.ip()),
+            Scope::User => match self.given(USER) {
+                Some((_, user)) => Who::User(user),
+                None => Who::NoUser(self.ip()),
+            },
+            // A request without the header counts for its address, not for one counter that anybody could use up.
+            Scope::Header(name) => match self.request.headers().get(name) {
+                Some(value) => Who::Header(name, Text::new(value.as_bytes())),
+                None => Who::NoHeader(name, self.ip()),
+            },
+            Scope::Function(path, _) => {
+                let (function, text) = self.given(path)?;
+                Who::Function(function, text)
+            }
+        })
     }
 
     fn ip(&self) -> Address {

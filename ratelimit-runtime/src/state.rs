@@ -10,7 +10,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use smallvec::SmallVec;
 
 use crate::{
-    policy::{Policy, Rule},
+    policy::{Policy, Prepared, Rule},
     store::Outcome,
 };
 
@@ -41,6 +41,9 @@ pub struct RateLimitState {
     tightest: usize,
 }
 
+/// The rules of a handler that count a request.
+pub(crate) type Rules = SmallVec<[&'static Prepared; 1]>;
+
 /// What the check found for one rule of a handler.
 ///
 /// ```
@@ -53,15 +56,24 @@ pub struct RateLimitState {
 /// ```
 #[derive(Clone, Copy)]
 pub struct RuleState {
-    policy: &'static Policy,
-    index: usize,
+    prepared: &'static Prepared,
     outcome: Outcome,
 }
 
 impl RateLimitState {
-    pub(crate) fn new(policy: &'static Policy, rules: SmallVec<[RuleState; 1]>) -> Self {
-        let tightest = tightest(rules.iter().enumerate());
-        Self { policy, rules, tightest }
+    /// What was `checked` of `rules`.
+    pub(crate) fn new(policy: &'static Policy, rules: Rules, checked: &[Option<Outcome>]) -> Self {
+        let mut states = SmallVec::new();
+        for (prepared, outcome) in rules.into_iter().zip(checked) {
+            if let Some(outcome) = *outcome {
+                states.push(RuleState { prepared, outcome });
+            }
+        }
+        let tightest = match &states[..] {
+            [] | [_] => 0,
+            states => tightest(states.iter().enumerate()),
+        };
+        Self { policy, rules: states, tightest }
     }
 
     /// The limit of the tightest rule: how many requests a window admits.
@@ -69,7 +81,7 @@ impl RateLimitState {
     pub fn limit(&self) -> u32 {
         match self.tight() {
             Some(rule) => rule.limit(),
-            None => self.policy.rules().first().map_or(0, |rule| rule.limit.limit),
+            None => self.policy.first_limit(),
         }
     }
 
@@ -146,14 +158,10 @@ fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
 }
 
 impl RuleState {
-    pub(crate) fn new(policy: &'static Policy, index: usize, outcome: Outcome) -> Self {
-        Self { policy, index, outcome }
-    }
-
     /// What clients know the rule by: its scope and its rate, such as `ip:300/300s`.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        self.policy.names().get(self.index).map_or("", String::as_str)
+        &self.prepared.name
     }
 
     /// How many requests a window admits.
@@ -197,7 +205,12 @@ impl RuleState {
     }
 
     pub(crate) fn rule(&self) -> &'static Rule {
-        &self.policy.rules()[self.index]
+        self.prepared.rule
+    }
+
+    /// The limit as text.
+    pub(crate) fn limit_text(&self) -> &'static str {
+        &self.prepared.limit
     }
 }
 

@@ -72,14 +72,25 @@ impl Decision {
 /// The one decision, for every store: a request is admitted if it fits every rule that may refuse it, and only
 /// then does it count, in the rules that it fits.
 pub(crate) fn decide(hits: &[Hit], found: &[Found], now: u64) -> Decision {
-    let admitted = hits.iter().zip(found).all(|(hit, found)| !hit.refuses || hit.fits(found));
+    let admitted = hits.iter().zip(found).all(|(hit, found)| hit.admits(found));
     let outcomes = hits.iter().zip(found).map(|(hit, found)| hit.outcome(found, admitted, now)).collect();
     Decision { admitted, outcomes }
+}
+
+/// The same decision about a request with one hit, and whether the store has to count it.
+pub(crate) fn decide_one(hit: &Hit, found: &Found, now: u64) -> (Outcome, bool) {
+    let admitted = hit.admits(found);
+    (hit.outcome(found, admitted, now), admitted && hit.fits(found))
 }
 
 impl Hit {
     fn fits(&self, found: &Found) -> bool {
         window::fits(found.used, self.limit.limit)
+    }
+
+    /// Whether the rule lets the request through.
+    fn admits(&self, found: &Found) -> bool {
+        !self.refuses || self.fits(found)
     }
 
     fn outcome(&self, found: &Found, admitted: bool, now: u64) -> Outcome {

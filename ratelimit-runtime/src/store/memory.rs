@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 
 use crate::{
     key::Counter,
-    store::{Found, Hit, Outcomes, decide},
+    store::{Found, Hit, Outcome, Outcomes, decide, decide_one},
     window,
 };
 
@@ -75,21 +75,21 @@ impl MemoryStore {
     pub(crate) fn hit(&self, now: Duration, hits: &[Hit]) -> Outcomes {
         let now = now.as_secs();
         match hits {
-            [hit] => self.hit_one(now, hit),
+            [hit] => Outcomes::from_buf([self.hit_one(now, hit)]),
             _ => self.hit_all(now, hits),
         }
     }
 
     /// One rule, as most handlers have: one lock, and nothing to gather.
-    fn hit_one(&self, now: u64, hit: &Hit) -> Outcomes {
+    fn hit_one(&self, now: u64, hit: &Hit) -> Outcome {
         let place = self.place(&hit.counter);
         let _locked = self.locks[place.set].lock();
         let look = self.look(place, hit.limit.per, now);
-        let decision = decide(std::slice::from_ref(hit), &[look.found], now);
-        if decision.counts(0) {
+        let (outcome, counts) = decide_one(hit, &look.found, now);
+        if counts {
             self.count(look, place.hash);
         }
-        decision.outcomes
+        outcome
     }
 
     /// Raises a counter to `used` in the window that ends at `window_end`, if it holds less.
@@ -191,6 +191,7 @@ mod tests {
 
     fn hit(key: &str, limit: u32, per: u32) -> Hit {
         let counter = Counter {
+            family: 0,
             key: Name::Given(Text::new(key.as_bytes())),
             per,
             ordinal: 0,

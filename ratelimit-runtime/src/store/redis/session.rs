@@ -126,7 +126,7 @@ impl Place {
     fn probe(&self, settings: &Settings) -> Option<Work> {
         let per = 60;
         let probe = |scope| {
-            let counter = Counter { key: Name::Static("probe"), per, ordinal: 0, scope };
+            let counter = Counter { family: 0, key: Name::Static("probe"), per, ordinal: 0, scope };
             Hit { counter, limit: Limit { limit: u32::MAX, per }, refuses: true, on_store_error: None, lease: 1 }
         };
         let hit = match self {
