@@ -20,11 +20,16 @@ pub(super) fn open(url: &str) -> Result<(Deployment, String), Error> {
     match scheme.split_once('+') {
         Some((tls @ ("redis" | "rediss" | "valkey" | "valkeys"), "cluster")) => {
             let parts = Parts::of(rest);
-            if !parts.path.is_empty() || !parts.query.is_empty() {
-                let reason = "a cluster has one database and no options; write nothing behind the servers".to_owned();
-                return Err(Error::Url { part: "path or query", reason });
+            if !matches!(parts.path, "" | "0") {
+                return Err(error(
+                    "database",
+                    "a cluster has one, which has no number: write nothing behind the servers",
+                ));
             }
-            let seeds = parts.servers(tls, 6379, "")?;
+            if !parts.query.is_empty() {
+                return Err(error("query", "a cluster has no options: write nothing behind the servers"));
+            }
+            let seeds = parts.servers(tls, "cluster", 6379, "")?;
             let addresses: Vec<_> = seeds.iter().map(|seed| seed.addr().to_string()).collect();
             let name = format!("cluster of {}", addresses.join(", "));
             Ok((Deployment::Cluster(Arc::new(Cluster { seeds })), name))
@@ -61,13 +66,15 @@ impl<'a> Parts<'a> {
     }
 
     /// Each server, as if it stood in a URL by itself, with the database.
-    fn servers(&self, scheme: &str, port: u16, database: &str) -> Result<Vec<ConnectionInfo>, Error> {
+    fn servers(&self, scheme: &str, kind: &str, port: u16, database: &str) -> Result<Vec<ConnectionInfo>, Error> {
         let login = self.login;
         let url = |host: &str| match host.ends_with(']') || !host.contains(':') {
-            true if host.is_empty() => format!("{scheme}://"),
             true => format!("{scheme}://{login}{host}:{port}/{database}"),
             false => format!("{scheme}://{login}{host}/{database}"),
         };
+        if self.servers.split(',').any(str::is_empty) {
+            return Err(error("host", format!("is missing; write {scheme}+{kind}://host:port,host:port")));
+        }
         self.servers.split(',').map(|host| server(&url(host))).collect()
     }
 }
@@ -76,9 +83,10 @@ impl<'a> Parts<'a> {
 fn sentinel(scheme: &str, parts: &Parts<'_>) -> Result<Sentinel, Error> {
     let (service, database) = parts.path.trim_end_matches('/').split_once('/').unwrap_or((parts.path, ""));
     let service = service.trim_end_matches('/');
+    let servers = parts.servers(scheme, "sentinel", 26379, database)?;
     if service.is_empty() {
-        let reason = format!("names no service; write {scheme}+sentinel://host:port,host:port/service");
-        return Err(Error::Url { part: "path", reason });
+        let form = format!("{scheme}+sentinel://host:port,host:port/service");
+        return Err(error("service name", format!("is missing; write {form}")));
     }
     let query = url::form_urlencoded::parse(parts.query.trim_start_matches('?').as_bytes());
     let (mut user, mut password) = (None, None);
@@ -89,11 +97,10 @@ fn sentinel(scheme: &str, parts: &Parts<'_>) -> Result<Sentinel, Error> {
             _ => {
                 let name = name.escape_debug();
                 let reason = format!("`{name}` is neither `sentinel_user` nor `sentinel_password`");
-                return Err(Error::Url { part: "query", reason });
+                return Err(error("query", reason));
             }
         }
     }
-    let servers = parts.servers(scheme, 26379, database)?;
     let sentinels = servers.iter().map(|server| {
         let mut login = RedisConnectionInfo::default();
         login = user.iter().fold(login, |login, user| login.set_username(user));
@@ -102,8 +109,12 @@ fn sentinel(scheme: &str, parts: &Parts<'_>) -> Result<Sentinel, Error> {
     });
     let sentinels = sentinels.collect();
     let server = servers.into_iter().next();
-    let server = server.ok_or_else(|| Error::Url { part: "host", reason: "is missing".to_owned() })?;
+    let server = server.ok_or_else(|| error("host", "is missing"))?;
     Ok(Sentinel::new(sentinels, service.to_owned(), server))
+}
+
+fn error(part: &'static str, reason: impl Into<String>) -> Error {
+    Error::Url { part, reason: reason.into() }
 }
 
 fn client(info: ConnectionInfo) -> Result<Client, Error> {
@@ -112,7 +123,7 @@ fn client(info: ConnectionInfo) -> Result<Client, Error> {
 
 /// Reads the URL of one server.
 fn server(url: &str) -> Result<ConnectionInfo, Error> {
-    let error = |part, reason: String| Err(Error::Url { part, reason });
+    let error = |part, reason: String| Err(error(part, reason));
     let parsed = match url::Url::parse(url) {
         Ok(parsed) => parsed,
         Err(reason @ url::ParseError::InvalidPort) => return error("port", reason.to_string()),
