@@ -25,7 +25,7 @@ as_root() {
 
 # The package may start a server of its own. The tests do not use it: each starts one on a port or socket of its choice.
 install() {
-    has apt-get || fail "please install $*: the tests start a real redis-server (6.2 or later), and cargo needs a linker"
+    has apt-get || fail "please install $*: the tests start a real redis-server (6.2 or later), set clocks (libfaketime), and cargo needs a linker"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get update
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
 }
@@ -34,6 +34,7 @@ has cargo || fail 'please install Rust: https://rustup.rs/'
 
 missing=()
 has redis-server || missing+=(redis-server)
+has faketime || missing+=(faketime)
 has cc || missing+=(build-essential)
 if [ "${#missing[@]}" -gt 0 ]; then
     install "${missing[@]}"

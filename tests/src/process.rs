@@ -50,6 +50,13 @@ impl Process {
         self.output().iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
     }
 
+    /// What the kernel counts for the process, such as `Threads` or `VmRSS` (in KiB); `None` where it does not tell.
+    pub fn usage(&self, field: &str) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        value.split_whitespace().next()?.parse().ok()
+    }
+
     /// SIGKILL: the process gets no chance to do anything more. Whatever it has written is in the output afterwards.
     pub fn kill(&mut self) {
         // An error means that it has ended already.

@@ -192,9 +192,9 @@ impl RedisCluster {
         self.primaries().map(|node| node.ask(&["DBSIZE"])).collect()
     }
 
-    /// How many applications are connected, over all nodes.
-    pub fn clients(&self) -> usize {
-        self.running().map(|(_, node)| node.clients()).sum()
+    /// How many applications are connected to the node that has the most of them.
+    pub fn most_clients(&self) -> usize {
+        self.running().map(|(_, node)| node.clients()).max().unwrap_or_default()
     }
 
     fn id(&self, index: usize) -> String {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use redis::{FromRedisValue, RedisResult};
+use redis::{Client, Connection, FromRedisValue, RedisResult};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -160,10 +160,14 @@ impl RedisServer {
 
     /// As [`RedisServer::ask`], for a command that may fail.
     pub fn try_ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
-        let url = format!("unix://{}?user={OPERATOR}&pass=none", self.socket().display());
-        let mut connection = redis::Client::open(url)?.get_connection_with_timeout(wait::PATIENCE)?;
-        connection.set_read_timeout(Some(wait::PATIENCE))?;
-        redis::cmd(command[0]).arg(&command[1..]).query(&mut connection)
+        redis::cmd(command[0]).arg(&command[1..]).query(&mut self.operator()?)
+    }
+
+    /// Sends a command and does not wait for its end.
+    pub fn tell(&self, command: &[&str]) {
+        let mut connection = self.operator().expect("the server takes commands");
+        let packed = redis::cmd(command[0]).arg(&command[1..]).get_packed_command();
+        connection.send_packed_command(&packed).expect("the server takes a command");
     }
 
     /// A line of `INFO`, or of another answer of its form.
@@ -213,6 +217,13 @@ impl RedisServer {
     /// Whether the link to the server of which this is a replica is up.
     pub(crate) fn is_linked(&self) -> bool {
         self.info(&["INFO", "replication"], "master_link_status").as_deref() == Some("up")
+    }
+
+    fn operator(&self) -> RedisResult<Connection> {
+        let url = format!("unix://{}?user={OPERATOR}&pass=none", self.socket().display());
+        let connection = Client::open(url)?.get_connection_with_timeout(wait::PATIENCE)?;
+        connection.set_read_timeout(Some(wait::PATIENCE))?;
+        Ok(connection)
     }
 
     fn signal(&self, signal: Signal) {

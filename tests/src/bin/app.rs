@@ -54,6 +54,22 @@ async fn work() -> impl Responder {
     "work"
 }
 
+/// Never over the limit, with two counters that belong together.
+#[get("/pair")]
+#[ratelimit(limit = 1_000_000_000, per = FOREVER, scope = "global")]
+#[ratelimit(limit = 1_000_000_000, per = 2_000_000_000, scope = "global")]
+async fn pair() -> impl Responder {
+    "counted twice"
+}
+
+/// Two counters that have nothing to do with each other.
+#[get("/cross")]
+#[ratelimit(limit = 50, per = FOREVER, scope = "header:x-a")]
+#[ratelimit(limit = 20, per = FOREVER, scope = "header:x-b")]
+async fn cross() -> impl Responder {
+    "where two ways meet"
+}
+
 /// Counts users, and nobody says who they are.
 #[get("/user")]
 #[ratelimit(limit = 3, per = FOREVER, scope = "user")]
@@ -63,6 +79,7 @@ async fn user() -> impl Responder {
 
 fn routes(config: &mut ServiceConfig) {
     config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
+    config.service(pair).service(cross);
 }
 
 fn main() -> std::io::Result<()> {

@@ -10,25 +10,29 @@ use std::time::{Duration, SystemTime};
 use ratelimit_tests::http::{Connection, Reply, Server, request};
 use ratelimit_tests::process::Process;
 #[cfg(feature = "redis")]
+use ratelimit_tests::redis_cluster::RedisCluster;
+#[cfg(feature = "redis")]
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait;
 
-use crate::{alone, app};
+use crate::{EDGE, alone, app};
 
 const PROCESSES: usize = 8;
 const CONNECTIONS: usize = 80;
 const REQUESTS: usize = 10_000;
 
-/// The limits of the `app`.
+/// The limit of `/burst` in the `app`.
 const BURST: usize = 1000;
-const EDGE: usize = 150;
 
 /// A deadline that nothing reaches, and no way around the store: a late answer is late, and none is lost.
 #[cfg(feature = "redis")]
-fn processes(redis: &RedisServer) -> Vec<Process> {
-    let url = redis.url();
-    let settings = [("APP_STORE", url.as_str()), ("APP_ON_STORE_ERROR", "deny"), ("APP_DEADLINE_MS", "20000")];
-    (0..PROCESSES).map(|_| app(&settings)).collect()
+pub(crate) fn patient(url: &str) -> [(&str, &str); 3] {
+    [("APP_STORE", url), ("APP_ON_STORE_ERROR", "deny"), ("APP_DEADLINE_MS", "20000")]
+}
+
+#[cfg(feature = "redis")]
+fn processes(url: &str) -> Vec<Process> {
+    (0..PROCESSES).map(|_| app(&patient(url))).collect()
 }
 
 /// One process that counts in memory, on as many threads.
@@ -72,9 +76,73 @@ fn expected() -> BTreeMap<u16, usize> {
 fn eight_processes_admit_exactly_the_limit_of_ten_thousand_requests() {
     let _alone = alone();
     let redis = RedisServer::on_port();
-    assert_eq!(race(&processes(&redis)), expected());
+    assert_eq!(race(&processes(&redis.url())), expected());
     let counters: Vec<usize> = redis.keys().iter().map(|key| redis.ask(&["GET", key])).collect();
     assert_eq!(counters, [BURST]);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn eight_processes_admit_exactly_the_limit_in_a_cluster() {
+    let _alone = alone();
+    let cluster = RedisCluster::start();
+    assert_eq!(race(&processes(&cluster.url())), expected());
+    let counters: Vec<_> = cluster.keys().iter().filter_map(|key| cluster.get(key)).collect();
+    assert_eq!(counters, [BURST as u64]);
+}
+
+/// How many requests passed for each value of a header.
+#[cfg(feature = "redis")]
+type Passed = BTreeMap<String, usize>;
+
+/// Asks for all pairs of two headers, in an order of its own, so often that both of `/cross` reach their limits.
+#[cfg(feature = "redis")]
+fn cross(mut connection: Connection, client: usize, passed: &Mutex<Passed>) {
+    for request in 0..200 {
+        let (a, b) = (format!("x-a:{}", (request * 7 + client) % 4), format!("x-b:{}", (request * 5 + client) % 14));
+        let reply = connection.ask("GET", "/cross", &[("X-A", &a[4..]), ("X-B", &b[4..])]);
+        assert!([200, 429].contains(&reply.status), "{reply:?}");
+        if reply.status == 200 {
+            for value in [a, b] {
+                *passed.lock().unwrap().entry(value).or_default() += 1;
+            }
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn rules_in_different_slots_never_admit_too_many_and_give_back_what_they_do_not_use() {
+    const LIMITS: [(&str, usize); 2] = [("x-a", 50), ("x-b", 20)];
+    let _alone = alone();
+    let cluster = RedisCluster::start();
+    let processes = processes(&cluster.url());
+    let passed = Mutex::<Passed>::default();
+    thread::scope(|scope| {
+        for client in 0..2 * PROCESSES {
+            let connection = processes[client % PROCESSES].open();
+            let passed = &passed;
+            scope.spawn(move || cross(connection, client, passed));
+        }
+    });
+    let held = || -> Passed {
+        let named = |key: &String| {
+            let value = key.split_once("{header:")?.1.split_once('}')?.0.to_owned();
+            Some((value, usize::try_from(cluster.get(key)?).expect("a count")))
+        };
+        cluster.keys().iter().filter_map(named).filter(|(_, count)| *count > 0).collect()
+    };
+    wait::until("Redis holds what has passed", || held() == *passed.lock().unwrap());
+    // Now that nobody else takes and gives back, whatever is left is to be had.
+    cross(processes[0].open(), 0, &passed);
+    let passed = passed.into_inner().unwrap();
+    wait::until("Redis holds what has passed", || held() == passed);
+    for (header, limit) in LIMITS {
+        let of_header = || passed.iter().filter(|(value, _)| value.starts_with(header));
+        assert!(of_header().all(|(_, count)| *count <= limit), "{passed:?}");
+    }
+    assert!((0..4).all(|a| passed[&format!("x-a:{a}")] == 50), "{passed:?}");
+    assert_eq!(cluster.keys_without_expiry(), [""; 0]);
 }
 
 #[test]
@@ -84,10 +152,10 @@ fn eight_threads_admit_exactly_the_limit_of_ten_thousand_requests() {
 }
 
 /// How many passed and how many were refused in a window.
-type Windows = BTreeMap<u64, [usize; 2]>;
+pub(crate) type Windows = BTreeMap<u64, [usize; 2]>;
 
 /// Asks without a pause until some windows have begun and ended.
-fn across_edges(processes: &[Process]) -> Windows {
+pub(crate) fn across_edges(processes: &[Process]) -> Windows {
     const CLIENTS: usize = 16;
     let windows = Arc::new(Mutex::new(Windows::new()));
     let over = Arc::new(AtomicBool::new(false));
@@ -133,7 +201,7 @@ fn seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
 
-fn assert_exact(windows: &Windows) {
+pub(crate) fn assert_exact(windows: &Windows) {
     assert!(windows.values().filter(|[_, refused]| *refused > 0).count() > 1, "too few requests: {windows:?}");
     for (window, [passed, refused]) in windows {
         let exact = if *refused > 0 { *passed == EDGE } else { *passed <= EDGE };
@@ -146,7 +214,7 @@ fn assert_exact(windows: &Windows) {
 fn no_window_admits_more_than_its_limit_through_eight_processes() {
     let _alone = alone();
     let redis = RedisServer::on_port();
-    assert_exact(&across_edges(&processes(&redis)));
+    assert_exact(&across_edges(&processes(&redis.url())));
 }
 
 #[test]

@@ -6,11 +6,17 @@
 mod exactness;
 
 #[cfg(feature = "redis")]
+mod clock;
+#[cfg(feature = "redis")]
+mod cluster_failures;
+#[cfg(feature = "redis")]
 mod crash;
 #[cfg(feature = "redis")]
 mod outage;
 #[cfg(feature = "redis")]
 mod redis_failures;
+#[cfg(feature = "redis")]
+mod sentinel_failures;
 #[cfg(feature = "redis")]
 mod store_errors;
 
@@ -18,6 +24,13 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ratelimit_tests::process::Process;
+
+/// The limit of `/edge` in the `app`.
+const EDGE: usize = 150;
+
+/// The worker threads of an `app` that a store of this file has to serve.
+#[cfg(feature = "redis")]
+const WORKERS: usize = 2;
 
 /// Held by each test here: they load the machine and read the clock, and must not do both to each other.
 fn alone() -> MutexGuard<'static, ()> {
@@ -27,6 +40,11 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// Starts the `app` with these settings.
 fn app(settings: &[(&str, &str)]) -> Process {
+    Process::start(&mut app_command(settings))
+}
+
+fn app_command(settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
-    Process::start(command.env_remove("RATELIMIT_URL").envs(settings.iter().copied()))
+    command.env_remove("RATELIMIT_URL").envs(settings.iter().copied());
+    command
 }

@@ -1,5 +1,6 @@
-//! An application under load, in front of a Redis that can be hurt, and what its clients saw.
+//! An application under load, in front of a store that can be hurt, and what its clients saw.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -8,10 +9,12 @@ use std::time::{Duration, Instant};
 use ratelimit_tests::http::{Connection, Reply, Server};
 use ratelimit_tests::process::Process;
 use ratelimit_tests::proxy::Proxy;
+use ratelimit_tests::redis_cluster::RedisCluster;
+use ratelimit_tests::redis_sentinel::RedisSentinel;
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait;
 
-use crate::app;
+use crate::{EDGE, WORKERS, app};
 
 /// The deadline of a check: longer than the default, so that a busy machine is not taken for a second outage.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(400);
@@ -19,20 +22,51 @@ pub(crate) const DEADLINE: Duration = Duration::from_millis(400);
 /// How much later than it should something may happen because the machine has other things to do.
 pub(crate) const NOISE: Duration = Duration::from_millis(400);
 
-const CLIENTS: usize = 4;
+/// What the clients of the load ask for: one that counts, one that counts twice, and one with many short windows.
+const PATHS: [&str; 4] = ["/work", "/work", "/pair", "/edge"];
 
-/// Everything that takes part.
-pub(crate) struct Stage {
-    // Ends first.
-    load: Load,
+/// How much memory an application may take that it did not take when the load began, in KiB.
+const GROWTH: u64 = 32 * 1024;
+
+/// A store that can be hurt.
+pub(crate) trait Store {
+    /// The URL for the application.
+    fn url(&self) -> String;
+
+    /// What the counter of a path that is never over the limit holds.
+    fn count(&self, path: &str) -> Option<u64>;
+
+    /// The keys that would never leave.
+    fn keys_without_expiry(&self) -> Vec<String>;
+
+    /// How many connections applications have to each server that they need.
+    fn clients(&self) -> usize;
+}
+
+/// One server, and the proxy through which the application reaches it.
+pub(crate) struct Proxied {
     pub(crate) redis: RedisServer,
     pub(crate) proxy: Proxy,
+}
+
+/// One server where the application is the user `app` with the password `secret`.
+pub(crate) struct Authenticated(pub(crate) RedisServer);
+
+/// Everything that takes part.
+pub(crate) struct Stage<S> {
+    // Ends first.
+    load: Load,
+    pub(crate) store: S,
     pub(crate) app: Process,
     on_store_error: &'static str,
+    loses_data: bool,
+    /// The memory and the threads of the application when the load began.
+    began_with: [Option<u64>; 2],
 }
 
 /// An answer, and how long it took.
 struct Seen {
+    path: &'static str,
     reply: Reply,
     took: Duration,
 }
@@ -44,28 +78,42 @@ struct Load {
     clients: Vec<JoinHandle<()>>,
 }
 
-impl Stage {
-    /// A healthy application under load that counts in Redis.
+impl Stage<Proxied> {
+    /// A healthy application under load that counts in one Redis.
     pub(crate) fn set(on_store_error: &'static str) -> Self {
         let redis = RedisServer::on_port();
         let proxy = Proxy::to(redis.address());
+        Self::before(Proxied { redis, proxy }, on_store_error)
+    }
+}
+
+impl<S: Store> Stage<S> {
+    /// A healthy application under load that counts in this store.
+    pub(crate) fn before(store: S, on_store_error: &'static str) -> Self {
         let settings = [
-            ("APP_STORE", &*proxy.url()),
+            ("APP_STORE", &*store.url()),
             ("APP_ON_STORE_ERROR", on_store_error),
             ("APP_DEADLINE_MS", &DEADLINE.as_millis().to_string()),
+            ("APP_WORKERS", &WORKERS.to_string()),
         ];
         let app = app(&settings);
         let load = Load::on(&app);
-        let stage = Self { load, redis, proxy, app, on_store_error };
+        let mut stage = Self { load, store, app, on_store_error, loses_data: false, began_with: [None; 2] };
         stage.answer_more("the application is at work");
-        wait::until("the application counts in Redis", || stage.count().is_some());
+        wait::until("the application counts in the store", || stage.count().is_some());
+        stage.began_with = stage.usage();
         stage
+    }
+
+    /// The store does not keep its data: how many requests a window admits is not looked at.
+    pub(crate) fn losing_data(mut self) -> Self {
+        self.loses_data = true;
+        self
     }
 
     /// What the counter of the load holds.
     pub(crate) fn count(&self) -> Option<u64> {
-        let key = self.redis.keys().into_iter().find(|key| key.contains("work"))?;
-        self.redis.ask(&["GET", &key])
+        self.store.count("work")
     }
 
     /// Waits until many more requests have been answered.
@@ -83,9 +131,9 @@ impl Stage {
     /// Asserts that the store, which is back from now on, is used again within a second.
     pub(crate) fn recover(&self) {
         let before = self.count();
-        let took = wait::until("Redis is used again", || self.count() > before);
-        assert!(took < Duration::from_secs(1) + NOISE, "Redis is back for {took:?} before it is used");
-        wait::until("the recovery is logged", || self.recoveries_logged() > 0);
+        let took = wait::until("the store is used again", || self.count() > before);
+        assert!(took < Duration::from_secs(1) + NOISE, "the store is back for {took:?} before it is used");
+        wait::until("every failure is over", || self.failures_logged() == self.recoveries_logged());
         self.answer_more("requests are answered after the outage");
     }
 
@@ -97,44 +145,156 @@ impl Stage {
         self.app.lines_with(&["store", "is back after"])
     }
 
-    /// Ends the load and asserts what every client may expect, whatever happened to the store.
+    /// Ends the load and asserts what every client may expect, whatever happened to the store, and that nothing of it is
+    /// left behind.
     pub(crate) fn clear(mut self) {
+        wait::until("each worker has one connection", || self.store.clients() <= WORKERS);
         let seen = self.load.stop();
-        let worst = seen.iter().map(|seen| seen.took).max().unwrap_or_default();
-        assert!(worst < DEADLINE + NOISE, "a request took {worst:?} with a deadline of {DEADLINE:?}");
-        for Seen { reply, .. } in &seen {
-            match (reply.status, self.on_store_error) {
-                (200, _) => {}
-                (503, "deny") => {
-                    assert!(reply.number("retry-after") >= 1, "{reply:?}");
-                    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
-                }
-                _ => panic!("with on_store_error = {:?}: {reply:?}", self.on_store_error),
-            }
+        let worst = seen.iter().max_by_key(|seen| seen.took).expect("a request");
+        assert!(
+            worst.took < DEADLINE + NOISE,
+            "{} took {:?} with a deadline of {DEADLINE:?}: {:?}",
+            worst.path,
+            worst.took,
+            worst.reply
+        );
+        for seen in &seen {
+            self.assert_by_the_rules(seen);
         }
-        let refused = seen.iter().any(|seen| seen.reply.status == 503);
-        assert_eq!(refused, self.on_store_error == "deny" && self.failures_logged() > 0);
-        assert_eq!(self.redis.keys_without_expiry(), [""; 0]);
+        let denied = seen.iter().any(|seen| seen.reply.status == 503);
+        assert_eq!(denied, self.on_store_error == "deny" && self.failures_logged() > 0);
+        self.assert_no_window_admits_too_many(&seen);
+        assert_eq!(self.store.keys_without_expiry(), [""; 0]);
+        let ([memory, threads], [began_with, began_as]) = (self.usage(), self.began_with);
+        assert!(memory <= began_with.map(|began_with| began_with + GROWTH), "from {began_with:?} to {memory:?} KiB");
+        assert_eq!(threads, began_as, "threads");
     }
+
+    fn assert_by_the_rules(&self, Seen { path, reply, .. }: &Seen) {
+        match (reply.status, self.on_store_error) {
+            (200, _) => {}
+            (429, _) if *path == "/edge" => {}
+            (503, "deny") => {
+                assert!(reply.number("retry-after") >= 1, "{reply:?}");
+                assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+            }
+            _ => panic!("{path} with on_store_error = {:?}: {reply:?}", self.on_store_error),
+        }
+    }
+
+    /// What the store has confirmed is never more than the limit; what the process has counted by itself, neither.
+    fn assert_no_window_admits_too_many(&self, seen: &[Seen]) {
+        let times = match self.on_store_error {
+            "deny" => 1,
+            "local" => 2,
+            _ => return,
+        };
+        let mut windows = BTreeMap::<u64, usize>::new();
+        for Seen { reply, .. } in seen.iter().filter(|seen| seen.path == "/edge" && seen.reply.status == 200) {
+            *windows.entry(reply.number("x-ratelimit-reset")).or_default() += 1;
+        }
+        let most = windows.values().max().copied().unwrap_or_default();
+        assert!(self.loses_data || most <= times * EDGE, "{most} passed in a window: {windows:?}");
+    }
+
+    fn usage(&self) -> [Option<u64>; 2] {
+        ["VmRSS", "Threads"].map(|field| self.app.usage(field))
+    }
+}
+
+impl Store for Proxied {
+    fn url(&self) -> String {
+        self.proxy.url()
+    }
+
+    fn count(&self, path: &str) -> Option<u64> {
+        count(&self.redis.keys(), path, |key| self.redis.ask(&["GET", key]))
+    }
+
+    fn keys_without_expiry(&self) -> Vec<String> {
+        self.redis.keys_without_expiry()
+    }
+
+    fn clients(&self) -> usize {
+        self.redis.clients()
+    }
+}
+
+impl Store for Authenticated {
+    fn url(&self) -> String {
+        format!("redis://app:secret@{}/", self.0.address())
+    }
+
+    fn count(&self, path: &str) -> Option<u64> {
+        count(&self.0.keys(), path, |key| self.0.ask(&["GET", key]))
+    }
+
+    fn keys_without_expiry(&self) -> Vec<String> {
+        self.0.keys_without_expiry()
+    }
+
+    fn clients(&self) -> usize {
+        self.0.clients()
+    }
+}
+
+impl Store for RedisCluster {
+    fn url(&self) -> String {
+        RedisCluster::url(self)
+    }
+
+    fn count(&self, path: &str) -> Option<u64> {
+        count(&self.keys(), path, |key| self.get(key))
+    }
+
+    fn keys_without_expiry(&self) -> Vec<String> {
+        RedisCluster::keys_without_expiry(self)
+    }
+
+    fn clients(&self) -> usize {
+        self.most_clients()
+    }
+}
+
+impl Store for RedisSentinel {
+    fn url(&self) -> String {
+        RedisSentinel::url(self)
+    }
+
+    fn count(&self, path: &str) -> Option<u64> {
+        let redis = self.server(self.primary()?);
+        count(&redis.keys(), path, |key| redis.ask(&["GET", key]))
+    }
+
+    fn keys_without_expiry(&self) -> Vec<String> {
+        self.current().keys_without_expiry()
+    }
+
+    fn clients(&self) -> usize {
+        RedisSentinel::clients(self)
+    }
+}
+
+fn count(keys: &[String], path: &str, get: impl Fn(&str) -> Option<u64>) -> Option<u64> {
+    get(keys.iter().find(|key| key.contains(path))?)
 }
 
 impl Load {
     fn on(app: &Process) -> Self {
         let (seen, over) = (Arc::<Mutex<Vec<Seen>>>::default(), Arc::<AtomicBool>::default());
         let address = app.address();
-        let clients = (0..CLIENTS).map(|_| {
+        let clients = PATHS.map(|path| {
             let (seen, over) = (Arc::clone(&seen), Arc::clone(&over));
             thread::spawn(move || {
                 let mut connection = Connection::open(address);
                 while !over.load(SeqCst) {
                     let start = Instant::now();
-                    let reply = connection.get("/work");
-                    seen.lock().unwrap().push(Seen { reply, took: start.elapsed() });
+                    let reply = connection.get(path);
+                    seen.lock().unwrap().push(Seen { path, reply, took: start.elapsed() });
                 }
             })
         });
-        let clients = clients.collect();
-        Self { seen, over, clients }
+        Self { seen, over, clients: clients.into() }
     }
 
     fn answers(&self) -> usize {

@@ -1,96 +1,186 @@
-//! Redis killed, stopped, restarted empty, flushed, slow and full, under load: what clients see is what
-//! `on_store_error` says, in time, and the store is used again as soon as it is back.
+//! Redis killed, stopped, restarted empty, flushed, slow, full, read-only, busy and locked, under load: what clients see is
+//! what `on_store_error` says, in time, and the store is used again as soon as it is back.
 
 use std::time::Duration;
 
+use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::wait;
+
 use crate::alone;
-use crate::outage::{DEADLINE, Stage};
+use crate::outage::{Authenticated, DEADLINE, Proxied, Stage};
+
+/// Something that makes the store fail until it is undone.
+struct Fault {
+    hurt: fn(&mut Proxied),
+    heal: fn(&mut Proxied),
+    /// What the log line says is wrong, in lower case.
+    named: &'static str,
+    loses_data: bool,
+}
 
 /// Lets the store fail and come back, and asserts what clients and the log say.
-fn outage(on_store_error: &'static str, hurt: fn(&mut Stage), heal: fn(&mut Stage)) {
+fn outage(on_store_error: &'static str, fault: &Fault) {
     let _alone = alone();
     let mut stage = Stage::set(on_store_error);
-    hurt(&mut stage);
+    if fault.loses_data {
+        stage = stage.losing_data();
+    }
+    (fault.hurt)(&mut stage.store);
     stage.suffer();
-    heal(&mut stage);
+    (fault.heal)(&mut stage.store);
     stage.recover();
     assert_eq!((stage.failures_logged(), stage.recoveries_logged()), (1, 1), "{:#?}", stage.app.output());
+    let output = stage.app.output();
+    let failure = output.iter().find(|line| line.contains("ERROR")).expect("the log line of the failure");
+    assert!(failure.to_lowercase().contains(fault.named), "{failure}");
     stage.clear();
 }
 
 macro_rules! outages {
-    ($($name:ident: $on_store_error:literal, $hurt:expr, $heal:expr;)*) => { $(
+    ($($name:ident: $on_store_error:literal, $fault:expr;)*) => { $(
         #[test]
         fn $name() {
-            outage($on_store_error, $hurt, $heal);
+            outage($on_store_error, &$fault);
         }
     )* };
 }
 
 outages! {
-    a_killed_store_is_replaced_by_memory: "local", kill, restart;
-    a_killed_store_lets_everybody_pass: "allow", kill, restart;
-    a_killed_store_is_a_503: "deny", kill, restart;
-    a_stopped_store_is_replaced_by_memory: "local", pause, resume;
-    a_stopped_store_lets_everybody_pass: "allow", pause, resume;
-    a_stopped_store_is_a_503: "deny", pause, resume;
-    a_slow_store_is_replaced_by_memory: "local", slow_down, speed_up;
-    a_slow_store_lets_everybody_pass: "allow", slow_down, speed_up;
-    a_slow_store_is_a_503: "deny", slow_down, speed_up;
-    a_full_store_is_replaced_by_memory: "local", fill_up, make_room;
-    a_full_store_is_a_503: "deny", fill_up, make_room;
+    a_killed_store_is_replaced_by_memory: "local", KILLED;
+    a_killed_store_lets_everybody_pass: "allow", KILLED;
+    a_killed_store_is_a_503: "deny", KILLED;
+    a_stopped_store_is_replaced_by_memory: "local", STOPPED;
+    a_stopped_store_lets_everybody_pass: "allow", STOPPED;
+    a_stopped_store_is_a_503: "deny", STOPPED;
+    a_slow_store_is_replaced_by_memory: "local", SLOW;
+    a_slow_store_lets_everybody_pass: "allow", SLOW;
+    a_slow_store_is_a_503: "deny", SLOW;
+    a_full_store_is_replaced_by_memory: "local", FULL;
+    a_full_store_is_a_503: "deny", FULL;
+    a_read_only_store_is_replaced_by_memory: "local", READ_ONLY;
+    a_read_only_store_is_a_503: "deny", READ_ONLY;
+    a_busy_store_is_a_503: "deny", BUSY;
+    a_store_whose_password_has_changed_is_replaced_by_memory: "local", LOCKED;
+    a_store_whose_password_has_changed_is_a_503: "deny", LOCKED;
+    a_store_that_has_taken_its_permissions_away_is_a_503: "deny", FORBIDDEN;
 }
 
-fn kill(stage: &mut Stage) {
-    stage.redis.kill();
-}
+const KILLED: Fault =
+    Fault { hurt: |store| store.redis.kill(), heal: |store| store.redis.restart(), named: "", loses_data: true };
 
-fn restart(stage: &mut Stage) {
-    stage.redis.restart();
-}
+const STOPPED: Fault = Fault {
+    hurt: |store| store.redis.pause(),
+    heal: |store| store.redis.resume(),
+    named: "no answer within",
+    loses_data: false,
+};
 
-fn pause(stage: &mut Stage) {
-    stage.redis.pause();
-}
-
-fn resume(stage: &mut Stage) {
-    stage.redis.resume();
-}
-
-fn slow_down(stage: &mut Stage) {
-    stage.proxy.delay_replies(DEADLINE * 3);
-}
-
-fn speed_up(stage: &mut Stage) {
-    stage.proxy.heal();
-}
+const SLOW: Fault = Fault {
+    hurt: |store| store.proxy.delay_replies(DEADLINE * 3),
+    heal: |store| store.proxy.heal(),
+    named: "no answer within",
+    loses_data: false,
+};
 
 /// A server that answers and takes no writes.
-fn fill_up(stage: &mut Stage) {
-    stage.redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+const FULL: Fault = Fault {
+    hurt: |store| store.redis.ask(&["CONFIG", "SET", "maxmemory", "1"]),
+    heal: |store| store.redis.ask(&["CONFIG", "SET", "maxmemory", "0"]),
+    named: "oom",
+    loses_data: false,
+};
+
+/// A replica of a primary that nobody reaches keeps its data, and takes no writes.
+const READ_ONLY: Fault = Fault {
+    hurt: |store| store.redis.ask(&["REPLICAOF", "127.0.0.1", "1"]),
+    heal: |store| store.redis.ask(&["REPLICAOF", "NO", "ONE"]),
+    named: "readonly",
+    loses_data: false,
+};
+
+/// Somebody else's script does not end.
+const BUSY: Fault = Fault {
+    hurt: |store| {
+        store.redis.ask::<()>(&["CONFIG", "SET", "lua-time-limit", "10"]);
+        store.redis.tell(&["EVAL", "while true do end", "0"]);
+    },
+    heal: |store| {
+        store.redis.ask::<()>(&["SCRIPT", "KILL"]);
+        wait::until("the script has ended", || store.redis.try_ask::<()>(&["PING"]).is_ok());
+    },
+    named: "busy",
+    loses_data: false,
+};
+
+const LOCKED: Fault = Fault {
+    hurt: |store| {
+        store.redis.ask::<()>(&["CONFIG", "SET", "requirepass", "changed"]);
+        store.redis.ask::<()>(&["CLIENT", "KILL", "TYPE", "normal"]);
+    },
+    heal: |store| store.redis.ask(&["CONFIG", "SET", "requirepass", ""]),
+    named: "noauth",
+    loses_data: false,
+};
+
+const FORBIDDEN: Fault = Fault {
+    hurt: |store| store.redis.ask(&["ACL", "SETUSER", "default", "-@all"]),
+    heal: |store| store.redis.ask(&["ACL", "SETUSER", "default", "+@all"]),
+    named: "noperm",
+    loses_data: false,
+};
+
+#[test]
+fn a_password_that_has_expired_and_is_renewed_is_used_again() {
+    let _alone = alone();
+    let redis = RedisServer::on_port();
+    redis.ask::<()>(&["ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all"]);
+    let stage = Stage::before(Authenticated(redis), "deny");
+    stage.store.0.ask::<()>(&["ACL", "SETUSER", "app", "resetpass", ">another"]);
+    stage.store.0.ask::<()>(&["CLIENT", "KILL", "USER", "app"]);
+    stage.suffer();
+    stage.store.0.ask::<()>(&["ACL", "SETUSER", "app", ">secret"]);
+    stage.recover();
+    let output = stage.app.output();
+    assert!(
+        output.iter().any(|line| line.contains("ERROR") && line.to_lowercase().contains("password")),
+        "{output:#?}"
+    );
+    assert!(!output.iter().any(|line| line.contains("secret")), "{output:#?}");
+    stage.clear();
 }
 
-fn make_room(stage: &mut Stage) {
-    stage.redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+#[test]
+fn a_store_that_is_stopped_for_five_seconds_is_asked_now_and_then() {
+    let _alone = alone();
+    let stage = Stage::set("deny");
+    let before = stage.store.proxy.accepted();
+    stage.store.redis.pause();
+    std::thread::sleep(Duration::from_secs(5));
+    let attempts = stage.store.proxy.accepted() - before;
+    stage.answer_more("requests are answered during the outage");
+    stage.store.redis.resume();
+    stage.recover();
+    assert!((1..=30).contains(&attempts), "two workers tried {attempts} times in five seconds");
+    assert_eq!((stage.failures_logged(), stage.recoveries_logged()), (1, 1), "{:#?}", stage.app.output());
+    stage.clear();
 }
 
 /// What passes so quickly that it need not be noticed, and if it is, not for long.
-fn incident(on_store_error: &'static str, happens: fn(&mut Stage)) {
-    let _alone = alone();
-    let mut stage = Stage::set(on_store_error);
+fn incident(mut stage: Stage<Proxied>, happens: fn(&mut Proxied)) {
     for _ in 0..5 {
-        happens(&mut stage);
+        happens(&mut stage.store);
         stage.answer_more("requests are answered all the while");
     }
     let before = stage.count();
-    ratelimit_tests::wait::until("Redis is used", || stage.count() > before);
-    ratelimit_tests::wait::until("every failure is over", || stage.failures_logged() == stage.recoveries_logged());
+    wait::until("Redis is used", || stage.count() > before);
+    wait::until("every failure is over", || stage.failures_logged() == stage.recoveries_logged());
     stage.clear();
 }
 
 #[test]
 fn a_store_that_restarts_empty_at_once_costs_nobody_an_answer() {
-    incident("local", |stage| stage.redis.restart());
+    let _alone = alone();
+    incident(Stage::set("local").losing_data(), |store| store.redis.restart());
 }
 
 #[test]
@@ -98,7 +188,7 @@ fn a_script_flush_under_load_costs_nobody_an_answer() {
     let _alone = alone();
     let stage = Stage::set("deny");
     for _ in 0..20 {
-        stage.redis.ask::<()>(&["SCRIPT", "FLUSH"]);
+        stage.store.redis.ask::<()>(&["SCRIPT", "FLUSH"]);
         stage.answer_more("requests are answered all the while");
     }
     assert_eq!(stage.failures_logged(), 0, "{:#?}", stage.app.output());
@@ -107,20 +197,29 @@ fn a_script_flush_under_load_costs_nobody_an_answer() {
 
 #[test]
 fn a_counter_that_vanishes_under_load_costs_nobody_an_answer() {
-    incident("deny", |stage| stage.redis.ask::<()>(&["FLUSHALL"]));
+    let _alone = alone();
+    incident(Stage::set("deny").losing_data(), |store| store.redis.ask(&["FLUSHALL"]));
 }
 
 #[test]
 fn dropped_connections_cost_nobody_an_answer() {
-    incident("local", |stage| stage.proxy.drop_connections());
+    let _alone = alone();
+    incident(Stage::set("local"), |store| store.proxy.drop_connections());
+}
+
+#[test]
+fn connections_that_redis_ends_cost_nobody_an_answer() {
+    let _alone = alone();
+    incident(Stage::set("deny"), |store| store.redis.ask(&["CLIENT", "KILL", "TYPE", "normal"]));
 }
 
 #[test]
 fn a_connection_cut_within_a_reply_costs_nobody_an_answer() {
-    incident("local", |stage| {
-        stage.proxy.cut_after_reply_bytes(101);
-        ratelimit_tests::wait::until("the connection is cut", || stage.proxy.has_cut());
-        stage.proxy.heal();
+    let _alone = alone();
+    incident(Stage::set("local"), |store| {
+        store.proxy.cut_after_reply_bytes(101);
+        wait::until("the connection is cut", || store.proxy.has_cut());
+        store.proxy.heal();
     });
 }
 
@@ -128,7 +227,7 @@ fn a_connection_cut_within_a_reply_costs_nobody_an_answer() {
 fn a_store_that_is_slow_within_the_deadline_is_used() {
     let _alone = alone();
     let stage = Stage::set("deny");
-    stage.proxy.delay_replies(Duration::from_millis(5));
+    stage.store.proxy.delay_replies(Duration::from_millis(5));
     let before = stage.count();
     stage.answer_more("requests are answered slowly");
     assert!(stage.count() > before);
@@ -139,13 +238,13 @@ fn a_store_that_is_slow_within_the_deadline_is_used() {
 #[test]
 fn every_outage_is_logged_once() {
     let _alone = alone();
-    let mut stage = Stage::set("local");
+    let mut stage = Stage::set("local").losing_data();
     for outages in 1..=3 {
-        kill(&mut stage);
-        ratelimit_tests::wait::until("the outage is logged", || stage.failures_logged() == outages);
+        stage.store.redis.kill();
+        wait::until("the outage is logged", || stage.failures_logged() == outages);
         stage.answer_more("requests are answered during the outage");
-        restart(&mut stage);
-        ratelimit_tests::wait::until("the recovery is logged", || stage.recoveries_logged() == outages);
+        stage.store.redis.restart();
+        wait::until("the recovery is logged", || stage.recoveries_logged() == outages);
         stage.answer_more("requests are answered after the outage");
         assert_eq!((stage.failures_logged(), stage.recoveries_logged()), (outages, outages));
     }

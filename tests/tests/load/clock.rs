@@ -1,0 +1,100 @@
+//! Applications whose clocks are wrong, and jump: the windows are Redis's.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use ratelimit_tests::http::Server;
+use ratelimit_tests::process::Process;
+use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::wait;
+use tempfile::TempDir;
+
+use crate::exactness::{across_edges, assert_exact, patient};
+use crate::{alone, app, app_command};
+
+/// From Debian's package `faketime`; the loader knows what `$LIB` is here.
+const LIBRARY: &str = "/usr/$LIB/faketime/libfaketime.so.1";
+
+/// The system's clock as some applications see it.
+struct SkewedClock(TempDir);
+
+impl SkewedClock {
+    fn new() -> Self {
+        let clock = Self(TempDir::new().expect("a temporary folder"));
+        clock.set("+0");
+        clock
+    }
+
+    /// Sets the clock so far off the right time, such as `-1h`.
+    fn set(&self, offset: &str) {
+        // In one step, since an application may look at any moment.
+        let next = self.0.path().join("next");
+        fs::write(&next, offset).expect("a file");
+        fs::rename(next, self.0.path().join("offset")).expect("the file is replaced");
+    }
+
+    fn app(&self, settings: &[(&str, &str)]) -> Process {
+        let mut command = app_command(settings);
+        command.env("LD_PRELOAD", LIBRARY).env("FAKETIME_TIMESTAMP_FILE", self.0.path().join("offset"));
+        // Timers go by the monotonic clock, which nobody sets.
+        Process::start(command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1"))
+    }
+}
+
+/// The hour that an application writes into its answers.
+fn hour(app: &Process) -> String {
+    // `Tue, 24 Nov 2026 00:36:12 GMT`
+    let reply = app.get("/work");
+    reply.header("date").and_then(|date| date.get(17..19)).expect("a date").to_owned()
+}
+
+#[test]
+fn applications_whose_clocks_are_an_hour_off_share_the_windows_of_redis() {
+    let _alone = alone();
+    let redis = RedisServer::on_port();
+    let url = redis.url();
+    let clocks = ["-1h", "+0", "+1h"].map(|offset| {
+        let clock = SkewedClock::new();
+        clock.set(offset);
+        clock
+    });
+    let apps = clocks.each_ref().map(|clock| clock.app(&patient(&url)));
+    wait::until("the clocks are an hour apart (the tests need libfaketime; Debian's package is faketime)", || {
+        let [behind, right, ahead] = apps.each_ref().map(hour);
+        behind != right && right != ahead && behind != ahead
+    });
+    assert_exact(&across_edges(&apps));
+    assert_eq!(redis.keys_without_expiry(), [""; 0]);
+}
+
+#[test]
+fn a_clock_that_jumps_under_load_changes_no_window() {
+    let _alone = alone();
+    let redis = RedisServer::on_port();
+    let url = redis.url();
+    let clock = SkewedClock::new();
+    let apps = [clock.app(&patient(&url)), app(&patient(&url))];
+    wait::until("the clock jumps (the tests need libfaketime; Debian's package is faketime)", || {
+        clock.set("+1h");
+        hour(&apps[0]) != hour(&apps[1])
+    });
+    let over = AtomicBool::new(false);
+    let windows = thread::scope(|scope| {
+        scope.spawn(|| {
+            for offset in ["-1h", "+0", "+1h", "+0"].into_iter().cycle() {
+                if over.load(SeqCst) {
+                    return;
+                }
+                clock.set(offset);
+                thread::sleep(Duration::from_millis(300));
+            }
+        });
+        let windows = across_edges(&apps);
+        over.store(true, SeqCst);
+        windows
+    });
+    assert_exact(&windows);
+    assert_eq!(redis.keys_without_expiry(), [""; 0]);
+}
