@@ -56,6 +56,10 @@ impl RedisSentinel {
         configuration.extend(sentinel_access.iter().map(|line| (*line).to_owned()));
         let start = |_| RedisServer::start(transport, Mode::Sentinel, &configuration);
         let sentinel = Self { sentinels: (0..SENTINELS).map(start).collect(), servers, transport };
+        for sentinel in &sentinel.sentinels {
+            // They look at the servers every ten seconds otherwise; Redis before 7.0 cannot be told.
+            let _ = sentinel.try_ask::<()>(&["SENTINEL", "DEBUG", "info-period", "500"]);
+        }
         sentinel.wait_until_healthy();
         sentinel
     }

@@ -15,6 +15,18 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
     until_some(what, || condition().then_some(())).1
 }
 
+/// As [`until`], for a test that has more to say than a name: whether `condition` held within [`PATIENCE`].
+pub fn holds(mut condition: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if condition() {
+            return true;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    false
+}
+
 /// Waits until `attempt` gives a value; returns it and how long that took.
 ///
 /// # Panics

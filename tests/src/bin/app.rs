@@ -62,6 +62,14 @@ async fn pair() -> impl Responder {
     "counted twice"
 }
 
+/// Never over the limit, with two counters that a cluster has in different slots.
+#[get("/both")]
+#[ratelimit(limit = 1_000_000_000, per = FOREVER, scope = "global")]
+#[ratelimit(limit = 1_000_000_000, per = FOREVER, scope = "ip")]
+async fn both() -> impl Responder {
+    "counted here and there"
+}
+
 /// Two counters that have nothing to do with each other.
 #[get("/cross")]
 #[ratelimit(limit = 50, per = FOREVER, scope = "header:x-a")]
@@ -79,7 +87,7 @@ async fn user() -> impl Responder {
 
 fn routes(config: &mut ServiceConfig) {
     config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
-    config.service(pair).service(cross);
+    config.service(pair).service(both).service(cross);
 }
 
 fn main() -> std::io::Result<()> {

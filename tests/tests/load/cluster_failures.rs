@@ -117,6 +117,6 @@ fn connections_that_all_nodes_end_cost_nobody_an_answer() {
         }
         stage.answer_more("requests are answered all the while");
     }
-    wait::until("every failure is over", || stage.failures_logged() == stage.recoveries_logged());
+    stage.settle();
     stage.clear();
 }

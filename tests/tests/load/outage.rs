@@ -22,8 +22,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_millis(400);
 /// How much later than it should something may happen because the machine has other things to do.
 pub(crate) const NOISE: Duration = Duration::from_millis(400);
 
-/// What the clients of the load ask for: one that counts, one that counts twice, and one with many short windows.
-const PATHS: [&str; 4] = ["/work", "/work", "/pair", "/edge"];
+/// What the clients of the load ask for: what is counted once, twice, and in two places, and what has many short windows.
+const PATHS: [&str; 4] = ["/work", "/pair", "/both", "/edge"];
 
 /// How much memory an application may take that it did not take when the load began, in KiB.
 const GROWTH: u64 = 32 * 1024;
@@ -133,8 +133,14 @@ impl<S: Store> Stage<S> {
         let before = self.count();
         let took = wait::until("the store is used again", || self.count() > before);
         assert!(took < Duration::from_secs(1) + NOISE, "the store is back for {took:?} before it is used");
-        wait::until("every failure is over", || self.failures_logged() == self.recoveries_logged());
+        self.settle();
         self.answer_more("requests are answered after the outage");
+    }
+
+    /// Waits until the log says that whatever has failed is over.
+    pub(crate) fn settle(&self) {
+        let settled = wait::holds(|| self.failures_logged() == self.recoveries_logged());
+        assert!(settled, "a failure is not over: {:#?}", self.app.output());
     }
 
     pub(crate) fn failures_logged(&self) -> usize {

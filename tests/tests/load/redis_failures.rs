@@ -173,7 +173,7 @@ fn incident(mut stage: Stage<Proxied>, happens: fn(&mut Proxied)) {
     }
     let before = stage.count();
     wait::until("Redis is used", || stage.count() > before);
-    wait::until("every failure is over", || stage.failures_logged() == stage.recoveries_logged());
+    stage.settle();
     stage.clear();
 }
 
