@@ -172,7 +172,8 @@ impl RedisServer {
 
     /// A line of `INFO`, or of another answer of its form.
     pub fn info(&self, command: &[&str], name: &str) -> Option<String> {
-        let answer: String = self.ask(command);
+        // Sentinel ends all connections of a server that it turns into a replica.
+        let answer: String = self.try_ask(command).ok()?;
         let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         Some(value.trim().to_owned())
     }

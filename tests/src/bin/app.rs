@@ -54,6 +54,20 @@ async fn work() -> impl Responder {
     "work"
 }
 
+/// As `burst`, with tokens taken in lots.
+#[get("/leased")]
+#[ratelimit(limit = 1000, per = FOREVER, scope = "global", lease = 20)]
+async fn leased() -> impl Responder {
+    "one of the thousand"
+}
+
+/// As `edge`, with tokens taken in lots.
+#[get("/leased-edge")]
+#[ratelimit(limit = 150, per = 1, scope = "global", lease = 10)]
+async fn leased_edge() -> impl Responder {
+    "one of this second's"
+}
+
 /// Never over the limit, with two counters that belong together.
 #[get("/pair")]
 #[ratelimit(limit = 1_000_000_000, per = FOREVER, scope = "global")]
@@ -87,7 +101,7 @@ async fn user() -> impl Responder {
 
 fn routes(config: &mut ServiceConfig) {
     config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
-    config.service(pair).service(both).service(cross);
+    config.service(leased).service(leased_edge).service(pair).service(both).service(cross);
 }
 
 fn main() -> std::io::Result<()> {

@@ -65,7 +65,7 @@ fn applications_whose_clocks_are_an_hour_off_share_the_windows_of_redis() {
         let [behind, right, ahead] = apps.each_ref().map(hour);
         behind != right && right != ahead && behind != ahead
     });
-    assert_exact(&across_edges(&apps));
+    assert_exact(&across_edges(&apps, "/edge"));
     assert_eq!(redis.keys_without_expiry(), [""; 0]);
 }
 
@@ -91,7 +91,7 @@ fn a_clock_that_jumps_under_load_changes_no_window() {
                 thread::sleep(Duration::from_millis(300));
             }
         });
-        let windows = across_edges(&apps);
+        let windows = across_edges(&apps, "/edge");
         over.store(true, SeqCst);
         windows
     });

@@ -19,10 +19,10 @@ use crate::{EDGE, alone, app};
 
 const PROCESSES: usize = 8;
 const CONNECTIONS: usize = 80;
-const REQUESTS: usize = 10_000;
+pub(crate) const REQUESTS: usize = 10_000;
 
-/// The limit of `/burst` in the `app`.
-const BURST: usize = 1000;
+/// The limit of `/burst` and `/leased` in the `app`.
+pub(crate) const BURST: usize = 1000;
 
 /// A deadline that nothing reaches, and no way around the store: a late answer is late, and none is lost.
 #[cfg(feature = "redis")]
@@ -45,7 +45,7 @@ fn addresses(processes: &[Process]) -> Vec<SocketAddr> {
 }
 
 /// Puts all requests on their way before it reads the first answer; returns how many answers had each status.
-fn race(processes: &[Process]) -> BTreeMap<u16, usize> {
+pub(crate) fn race(processes: &[Process], path: &'static str) -> BTreeMap<u16, usize> {
     let each = REQUESTS / CONNECTIONS;
     let start = Arc::new(Barrier::new(CONNECTIONS));
     let addresses = addresses(processes);
@@ -55,7 +55,7 @@ fn race(processes: &[Process]) -> BTreeMap<u16, usize> {
             thread::spawn(move || {
                 let mut connection = Connection::open(address);
                 start.wait();
-                connection.send(&request("GET", "/burst", &[]).repeat(each));
+                connection.send(&request("GET", path, &[]).repeat(each));
                 (0..each).map(|_| connection.reply().status).collect::<Vec<_>>()
             })
         })
@@ -76,7 +76,7 @@ fn expected() -> BTreeMap<u16, usize> {
 fn eight_processes_admit_exactly_the_limit_of_ten_thousand_requests() {
     let _alone = alone();
     let redis = RedisServer::on_port();
-    assert_eq!(race(&processes(&redis.url())), expected());
+    assert_eq!(race(&processes(&redis.url()), "/burst"), expected());
     let counters: Vec<usize> = redis.keys().iter().map(|key| redis.ask(&["GET", key])).collect();
     assert_eq!(counters, [BURST]);
 }
@@ -86,7 +86,7 @@ fn eight_processes_admit_exactly_the_limit_of_ten_thousand_requests() {
 fn eight_processes_admit_exactly_the_limit_in_a_cluster() {
     let _alone = alone();
     let cluster = RedisCluster::start();
-    assert_eq!(race(&processes(&cluster.url())), expected());
+    assert_eq!(race(&processes(&cluster.url()), "/burst"), expected());
     let counters: Vec<_> = cluster.keys().iter().filter_map(|key| cluster.get(key)).collect();
     assert_eq!(counters, [BURST as u64]);
 }
@@ -148,14 +148,14 @@ fn rules_in_different_slots_never_admit_too_many_and_give_back_what_they_do_not_
 #[test]
 fn eight_threads_admit_exactly_the_limit_of_ten_thousand_requests() {
     let _alone = alone();
-    assert_eq!(race(&in_memory()), expected());
+    assert_eq!(race(&in_memory(), "/burst"), expected());
 }
 
 /// How many passed and how many were refused in a window.
 pub(crate) type Windows = BTreeMap<u64, [usize; 2]>;
 
 /// Asks without a pause until some windows have begun and ended.
-pub(crate) fn across_edges(processes: &[Process]) -> Windows {
+pub(crate) fn across_edges(processes: &[Process], path: &'static str) -> Windows {
     const CLIENTS: usize = 16;
     let windows = Arc::new(Mutex::new(Windows::new()));
     let over = Arc::new(AtomicBool::new(false));
@@ -166,7 +166,7 @@ pub(crate) fn across_edges(processes: &[Process]) -> Windows {
             let mut connection = Connection::open(addresses[index % addresses.len()]);
             thread::spawn(move || {
                 while !over.load(SeqCst) {
-                    ask_some(&mut connection, &windows);
+                    ask_some(&mut connection, path, &windows);
                 }
             })
         })
@@ -182,10 +182,10 @@ pub(crate) fn across_edges(processes: &[Process]) -> Windows {
     windows
 }
 
-fn ask_some(connection: &mut Connection, windows: &Mutex<Windows>) {
+fn ask_some(connection: &mut Connection, path: &str, windows: &Mutex<Windows>) {
     const SOME: usize = 10;
     let before = seconds();
-    connection.send(&request("GET", "/edge", &[]).repeat(SOME));
+    connection.send(&request("GET", path, &[]).repeat(SOME));
     let replies: Vec<Reply> = (0..SOME).map(|_| connection.reply()).collect();
     let after = seconds();
     let mut windows = windows.lock().unwrap();
@@ -214,11 +214,11 @@ pub(crate) fn assert_exact(windows: &Windows) {
 fn no_window_admits_more_than_its_limit_through_eight_processes() {
     let _alone = alone();
     let redis = RedisServer::on_port();
-    assert_exact(&across_edges(&processes(&redis.url())));
+    assert_exact(&across_edges(&processes(&redis.url()), "/edge"));
 }
 
 #[test]
 fn no_window_admits_more_than_its_limit_through_eight_threads() {
     let _alone = alone();
-    assert_exact(&across_edges(&in_memory()));
+    assert_exact(&across_edges(&in_memory(), "/edge"));
 }

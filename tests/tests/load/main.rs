@@ -12,6 +12,10 @@ mod cluster_failures;
 #[cfg(feature = "redis")]
 mod crash;
 #[cfg(feature = "redis")]
+mod leases;
+#[cfg(feature = "redis")]
+mod local;
+#[cfg(feature = "redis")]
 mod outage;
 #[cfg(feature = "redis")]
 mod redis_failures;
@@ -25,7 +29,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ratelimit_tests::process::Process;
 
-/// The limit of `/edge` in the `app`.
+/// The limit of `/edge` and `/leased-edge` in the `app`.
 const EDGE: usize = 150;
 
 /// The worker threads of an `app` that a store of this file has to serve.

@@ -1,0 +1,159 @@
+//! `on_store_error = "local"`: a process counts on from what it has seen of the window when its store fails.
+
+use std::time::{Duration, SystemTime};
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Responder};
+use ratelimit_runtime::{Clock, RateLimiter, ratelimit};
+use ratelimit_tests::FOREVER;
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::Server;
+use ratelimit_tests::redis_cluster::RedisCluster;
+use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::wait;
+
+use crate::alone;
+
+#[ratelimit(limit = 10, per = FOREVER, scope = "header:x-id")]
+async fn ten() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 10, per = FOREVER, scope = "header:x-id")]
+#[ratelimit(limit = 15, per = FOREVER, scope = "global")]
+async fn two_rules() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 10, per = 3600, scope = "global")]
+async fn hourly() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 10, per = 2, scope = "global")]
+async fn short() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config.route("/ten", web::get().to(ten)).route("/two-rules", web::get().to(two_rules));
+    config.route("/hourly", web::get().to(hourly)).route("/short", web::get().to(short));
+}
+
+/// Checks that are late would be counted twice.
+fn serve(url: &str, clock: Clock) -> Served {
+    let limiter = RateLimiter::builder().deadline(Duration::from_secs(5)).clock(clock);
+    Served::limited(&limiter.connect(url).expect("a URL"), routes)
+}
+
+/// Of so many requests, each on a connection of its own and so through the workers in turn, how many pass.
+fn passed(server: &Served, path: &str, client: &str, requests: usize) -> usize {
+    (0..requests).filter(|_| server.get_with(path, &[("X-Id", client)]).status == 200).count()
+}
+
+#[test]
+fn a_client_has_left_what_it_had_left() {
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    let server = serve(&redis.url(), Clock::default());
+    for (client, used) in [("a", 7), ("b", 1), ("c", 10), ("d", 12)] {
+        assert_eq!(passed(&server, "/ten", client, used), used.min(10), "{client}");
+    }
+    redis.kill();
+    for (client, left) in [("a", 3), ("b", 9), ("c", 0), ("d", 0), ("e", 10)] {
+        assert_eq!(passed(&server, "/ten", client, 14), left, "{client}");
+    }
+}
+
+#[test]
+fn what_was_seen_of_other_processes_counts() {
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    let [here, there] = [(); 2].map(|()| serve(&redis.url(), Clock::default()));
+    assert_eq!((passed(&here, "/ten", "a", 4), passed(&there, "/ten", "a", 3)), (4, 3));
+    redis.kill();
+    // This one has been told that three are left.
+    assert_eq!(passed(&there, "/ten", "a", 14), 3);
+}
+
+#[test]
+fn each_rule_of_a_request_counts_on() {
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    let server = serve(&redis.url(), Clock::default());
+    assert_eq!((passed(&server, "/two-rules", "a", 4), passed(&server, "/two-rules", "b", 7)), (4, 7));
+    redis.kill();
+    assert_eq!(passed(&server, "/two-rules", "b", 8), 3);
+    assert_eq!(passed(&server, "/two-rules", "c", 8), 1);
+}
+
+#[test]
+fn the_counters_of_a_cluster_count_on() {
+    let _alone = alone();
+    let mut cluster = RedisCluster::start();
+    let server = serve(&cluster.url(), Clock::default());
+    for client in ["a", "b", "c"] {
+        assert_eq!(passed(&server, "/ten", client, 7), 7);
+    }
+    for node in 0..6 {
+        cluster.kill(node);
+    }
+    for client in ["a", "b", "c"] {
+        assert_eq!(passed(&server, "/ten", client, 14), 3);
+    }
+}
+
+#[test]
+fn the_window_goes_on_by_the_clock_of_the_store() {
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs();
+    let servers = [now - 5400, now + 5400].map(|time| serve(&redis.url(), Clock::manual(time)));
+    wait::until("the hour is not about to end", || redis.ask::<(u64, u64)>(&["TIME"]).0 % 3600 < 3580);
+    let (time, _) = redis.ask::<(u64, u64)>(&["TIME"]);
+    let reset = (time / 3600 + 1) * 3600;
+    for server in &servers {
+        assert_eq!(passed(server, "/hourly", "", 4), 4);
+    }
+    redis.kill();
+    for (server, remaining) in servers.iter().zip([5, 1]) {
+        assert_eq!(server.get("/hourly").x_headers(), (10, remaining, reset));
+    }
+}
+
+#[test]
+fn the_next_window_begins_with_the_whole_limit() {
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    let server = serve(&redis.url(), Clock::default());
+    passed(&server, "/short", "", 12);
+    redis.kill();
+    let mut window = server.get("/short").x_headers().2;
+    for _ in 0..2 {
+        let next = || Some(server.get("/short")).filter(|reply| reply.x_headers().2 > window);
+        let (first, _) = wait::until_some("the next window begins", next);
+        assert_eq!((first.status, first.x_headers().1, first.x_headers().2), (200, 9, window + 2));
+        assert_eq!(passed(&server, "/short", "", 12), 9);
+        window = first.x_headers().2;
+    }
+}
+
+#[test]
+fn a_store_that_comes_back_with_its_data_has_its_word_again() {
+    let _alone = alone();
+    let redis = RedisServer::on_port();
+    let limiter = RateLimiter::builder().deadline(Duration::from_millis(500));
+    let server = Served::limited(&limiter.connect(&redis.url()).expect("a URL"), routes);
+    assert_eq!(passed(&server, "/ten", "a", 7), 7);
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(passed(&server, "/ten", "a", 12), 3);
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    // What passed meanwhile was not counted there.
+    let mut more = 0;
+    wait::until("Redis has counted the rest", || {
+        more += passed(&server, "/ten", "a", 1);
+        redis.keys().iter().any(|key| key.contains("x-id:a") && redis.ask::<u64>(&["GET", key]) == 10)
+    });
+    assert!(more <= 3, "{more} more passed");
+    assert_eq!(passed(&server, "/ten", "a", 4), 0);
+}
