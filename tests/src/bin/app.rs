@@ -40,6 +40,13 @@ async fn edge() -> impl Responder {
     "one of this second's"
 }
 
+/// One counter with long windows.
+#[get("/hourly")]
+#[ratelimit(limit = 10, per = 3600, scope = "global")]
+async fn hourly() -> impl Responder {
+    "one of this hour's"
+}
+
 /// A new counter for each value of the header.
 #[get("/each")]
 #[ratelimit(limit = 10, per = FOREVER, scope = "header:x-id")]
@@ -92,6 +99,12 @@ async fn cross() -> impl Responder {
     "where two ways meet"
 }
 
+/// Not limited at all.
+#[get("/free")]
+async fn free() -> impl Responder {
+    "free"
+}
+
 /// Counts users, and nobody says who they are.
 #[get("/user")]
 #[ratelimit(limit = 3, per = FOREVER, scope = "user")]
@@ -101,7 +114,14 @@ async fn user() -> impl Responder {
 
 fn routes(config: &mut ServiceConfig) {
     config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
-    config.service(leased).service(leased_edge).service(pair).service(both).service(cross);
+    config
+        .service(free)
+        .service(hourly)
+        .service(leased)
+        .service(leased_edge)
+        .service(pair)
+        .service(both)
+        .service(cross);
 }
 
 fn main() -> std::io::Result<()> {

@@ -98,3 +98,24 @@ fn a_clock_that_jumps_under_load_changes_no_window() {
     assert_exact(&windows);
     assert_eq!(redis.keys_without_expiry(), [""; 0]);
 }
+
+#[test]
+fn an_application_whose_clock_is_wrong_stays_in_the_window_when_its_store_fails() {
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    let url = redis.url();
+    let clock = SkewedClock::new();
+    let app = clock.app(&[("APP_STORE", &url), ("APP_DEADLINE_MS", "5000")]);
+    clock.set("+1h");
+    wait::until("the hour is not about to end", || redis.ask::<(u64, u64)>(&["TIME"]).0 % 3600 < 3580);
+    let (time, _) = redis.ask::<(u64, u64)>(&["TIME"]);
+    let reset = (time / 3600 + 1) * 3600;
+    for remaining in (6..10).rev() {
+        assert_eq!(app.get("/hourly").x_headers(), (10, remaining, reset));
+    }
+    redis.kill();
+    for (offset, remaining) in [("+1h", 5), ("-1h", 4), ("+2h", 3)] {
+        clock.set(offset);
+        assert_eq!(app.get("/hourly").x_headers(), (10, remaining, reset), "the clock is {offset} off");
+    }
+}

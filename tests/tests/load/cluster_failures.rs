@@ -9,11 +9,16 @@ use ratelimit_tests::wait;
 use crate::alone;
 use crate::outage::Stage;
 
-/// The scope of everything that the load counts, as a key has it.
+/// The scope of what the load counts, as a key has it; and the other one of what it counts twice.
 const SCOPE: &str = "{global}";
+const OTHER_SCOPE: &str = "{ip:127.0.0.1}";
 
 fn primary(cluster: &RedisCluster) -> usize {
-    cluster.primary_of(cluster.slot(SCOPE)).expect("a primary of the load's counters")
+    primary_of(cluster, SCOPE)
+}
+
+fn primary_of(cluster: &RedisCluster, scope: &str) -> usize {
+    cluster.primary_of(cluster.slot(scope)).expect("a primary of the load's counters")
 }
 
 /// Replication is asynchronous: what the primary has not yet passed on when it dies is lost.
@@ -62,7 +67,8 @@ fn a_primary_that_is_gone_costs_the_counters_of_the_others_nothing() {
     let _alone = alone();
     let cluster = RedisCluster::with(Transport::Tcp, &["cluster-require-full-coverage no"]);
     let mut stage = Stage::before(cluster, "deny");
-    let bystander = stage.store.another_primary(primary(&stage.store));
+    let concerned = [SCOPE, OTHER_SCOPE].map(|scope| primary_of(&stage.store, scope));
+    let bystander = (0..3).find(|node| !concerned.contains(node)).expect("a primary that has nothing to do");
     stage.store.kill(bystander);
     stage.answer_more("requests are answered while the other primary is missed");
     stage.store.restart(bystander);

@@ -1,10 +1,10 @@
 //! `on_store_error = "local"`: a process counts on from what it has seen of the window when its store fails.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{Clock, RateLimiter, ratelimit};
+use ratelimit_runtime::{RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
@@ -25,11 +25,6 @@ async fn two_rules() -> impl Responder {
     HttpResponse::Ok()
 }
 
-#[ratelimit(limit = 10, per = 3600, scope = "global")]
-async fn hourly() -> impl Responder {
-    HttpResponse::Ok()
-}
-
 #[ratelimit(limit = 10, per = 2, scope = "global")]
 async fn short() -> impl Responder {
     HttpResponse::Ok()
@@ -37,12 +32,12 @@ async fn short() -> impl Responder {
 
 fn routes(config: &mut ServiceConfig) {
     config.route("/ten", web::get().to(ten)).route("/two-rules", web::get().to(two_rules));
-    config.route("/hourly", web::get().to(hourly)).route("/short", web::get().to(short));
+    config.route("/short", web::get().to(short));
 }
 
 /// Checks that are late would be counted twice.
-fn serve(url: &str, clock: Clock) -> Served {
-    let limiter = RateLimiter::builder().deadline(Duration::from_secs(5)).clock(clock);
+fn serve(url: &str) -> Served {
+    let limiter = RateLimiter::builder().deadline(Duration::from_secs(5));
     Served::limited(&limiter.connect(url).expect("a URL"), routes)
 }
 
@@ -55,7 +50,7 @@ fn passed(server: &Served, path: &str, client: &str, requests: usize) -> usize {
 fn a_client_has_left_what_it_had_left() {
     let _alone = alone();
     let mut redis = RedisServer::on_port();
-    let server = serve(&redis.url(), Clock::default());
+    let server = serve(&redis.url());
     for (client, used) in [("a", 7), ("b", 1), ("c", 10), ("d", 12)] {
         assert_eq!(passed(&server, "/ten", client, used), used.min(10), "{client}");
     }
@@ -69,7 +64,7 @@ fn a_client_has_left_what_it_had_left() {
 fn what_was_seen_of_other_processes_counts() {
     let _alone = alone();
     let mut redis = RedisServer::on_port();
-    let [here, there] = [(); 2].map(|()| serve(&redis.url(), Clock::default()));
+    let [here, there] = [(); 2].map(|()| serve(&redis.url()));
     assert_eq!((passed(&here, "/ten", "a", 4), passed(&there, "/ten", "a", 3)), (4, 3));
     redis.kill();
     // This one has been told that three are left.
@@ -80,7 +75,7 @@ fn what_was_seen_of_other_processes_counts() {
 fn each_rule_of_a_request_counts_on() {
     let _alone = alone();
     let mut redis = RedisServer::on_port();
-    let server = serve(&redis.url(), Clock::default());
+    let server = serve(&redis.url());
     assert_eq!((passed(&server, "/two-rules", "a", 4), passed(&server, "/two-rules", "b", 7)), (4, 7));
     redis.kill();
     assert_eq!(passed(&server, "/two-rules", "b", 8), 3);
@@ -91,7 +86,7 @@ fn each_rule_of_a_request_counts_on() {
 fn the_counters_of_a_cluster_count_on() {
     let _alone = alone();
     let mut cluster = RedisCluster::start();
-    let server = serve(&cluster.url(), Clock::default());
+    let server = serve(&cluster.url());
     for client in ["a", "b", "c"] {
         assert_eq!(passed(&server, "/ten", client, 7), 7);
     }
@@ -104,28 +99,10 @@ fn the_counters_of_a_cluster_count_on() {
 }
 
 #[test]
-fn the_window_goes_on_by_the_clock_of_the_store() {
-    let _alone = alone();
-    let mut redis = RedisServer::on_port();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs();
-    let servers = [now - 5400, now + 5400].map(|time| serve(&redis.url(), Clock::manual(time)));
-    wait::until("the hour is not about to end", || redis.ask::<(u64, u64)>(&["TIME"]).0 % 3600 < 3580);
-    let (time, _) = redis.ask::<(u64, u64)>(&["TIME"]);
-    let reset = (time / 3600 + 1) * 3600;
-    for server in &servers {
-        assert_eq!(passed(server, "/hourly", "", 4), 4);
-    }
-    redis.kill();
-    for (server, remaining) in servers.iter().zip([5, 1]) {
-        assert_eq!(server.get("/hourly").x_headers(), (10, remaining, reset));
-    }
-}
-
-#[test]
 fn the_next_window_begins_with_the_whole_limit() {
     let _alone = alone();
     let mut redis = RedisServer::on_port();
-    let server = serve(&redis.url(), Clock::default());
+    let server = serve(&redis.url());
     passed(&server, "/short", "", 12);
     redis.kill();
     let mut window = server.get("/short").x_headers().2;
