@@ -132,7 +132,7 @@ fn a_redis_url_that_makes_no_sense_names_the_part_and_keeps_the_password() {
         ("redis+cluster://:secret@127.0.0.1:7000,", "host"),
         ("redis+cluster://:secret@127.0.0.1:7000,127.0.0.1:port", "port"),
         ("redis+cluster://:secret@127.0.0.1:7000,127.0.0.1:70000", "port"),
-        ("redis+cluster://:secret@127.0.0.1:7000/1", "path or query"),
+        ("redis+cluster://:secret@127.0.0.1:7000/1", "database"),
         ("redis+sentinel://", "host"),
         ("redis+sentinel:///main", "host"),
         ("redis+sentinel://:secret@127.0.0.1:26379,127.0.0.1:port/main", "port"),
