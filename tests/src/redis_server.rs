@@ -147,10 +147,34 @@ impl RedisServer {
 
     /// Kills the server if it runs, and starts an empty one at the same address.
     pub fn restart(&mut self) {
+        self.start_again();
+        self.wait();
+    }
+
+    /// Kills the server, and starts one that takes some seconds to load what this one holds now.
+    pub fn restart_loading(&mut self) {
+        // In microseconds for each key; other commands get their turn after so many bytes.
+        let slowly = [("key-load-delay", "10000"), ("loading-process-events-interval-bytes", "1024")];
+        for (setting, value) in slowly.into_iter().chain([("rdbcompression", "no")]) {
+            self.ask::<()>(&["CONFIG", "SET", setting, value]);
+        }
+        for key in 0..300 {
+            self.ask::<()>(&["SET", &format!("ballast:{key}"), &"x".repeat(1024), "EX", "1000"]);
+        }
+        self.ask::<()>(&["SAVE"]);
+        self.ask::<()>(&["CONFIG", "REWRITE"]);
+        self.start_again();
+    }
+
+    /// Waits until a server that was started again is ready.
+    pub fn wait(&mut self) {
+        assert!(self.wait_until_ready(), "redis-server ended: {}", self.log());
+    }
+
+    fn start_again(&mut self) {
         self.kill();
         self.process = spawn(&self.folder, self.mode);
         self.running = true;
-        assert!(self.wait_until_ready(), "redis-server ended: {}", self.log());
     }
 
     /// The answer to a command.
@@ -261,7 +285,7 @@ fn socket_in(folder: &TempDir) -> PathBuf {
     folder.path().join("redis.sock")
 }
 
-/// Nothing counted is ever written to a file: a server that starts again starts empty.
+/// Nothing is written to a file unless a test asks for it: a server that starts again starts empty.
 fn configure(folder: &TempDir, listener: Listener, further: &[String]) {
     let mut lines = vec![
         format!("dir {}", folder.path().display()),

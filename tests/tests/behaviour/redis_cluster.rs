@@ -213,3 +213,20 @@ fn a_wrong_password_is_named_in_the_log() {
     app.kill();
     crate::assert_names_the_password(&app, "opensesame");
 }
+
+#[test]
+fn a_url_of_one_server_that_is_a_node_of_a_cluster_fails_and_says_why() {
+    let cluster = RedisCluster::start();
+    let primary = cluster.primary_of(cluster.slot("key")).expect("a primary");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    command.env("APP_STORE", cluster.node(primary).url()).env("APP_ON_STORE_ERROR", "deny");
+    let mut app = Process::start(&mut command);
+    // Some counters are at this node, and others are not.
+    let mut ids = (0..).map(|id: u32| id.to_string());
+    wait::until("a counter is at another node", || {
+        app.get_with("/each", &[("X-Id", &ids.next().expect("another"))]).status == 503
+    });
+    app.kill();
+    let output = app.output().join("\n").to_lowercase();
+    assert!(output.contains("moved"), "{output}");
+}

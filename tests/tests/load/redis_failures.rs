@@ -1,13 +1,15 @@
 //! Redis killed, stopped, restarted empty, flushed, slow, full, read-only, busy and locked, under load: what clients see is
 //! what `on_store_error` says, in time, and the store is used again as soon as it is back.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
+use ratelimit_tests::http::Server;
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait;
 
-use crate::alone;
-use crate::outage::{Authenticated, DEADLINE, Proxied, Stage};
+use crate::outage::{Authenticated, DEADLINE, NOISE, Proxied, Stage};
+use crate::{alone, app};
 
 /// Something that makes the store fail until it is undone.
 struct Fault {
@@ -147,6 +149,21 @@ fn a_password_that_has_expired_and_is_renewed_is_used_again() {
     );
     assert!(!output.iter().any(|line| line.contains("secret")), "{output:#?}");
     stage.clear();
+}
+
+#[test]
+fn a_store_that_loads_its_data_is_used_when_it_has() {
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    redis.restart_loading();
+    wait::until("the server listens", || TcpStream::connect(redis.address()).is_ok());
+    let deadline = DEADLINE.as_millis().to_string();
+    let app = app(&[("APP_STORE", &redis.url()), ("APP_ON_STORE_ERROR", "deny"), ("APP_DEADLINE_MS", &deadline)]);
+    assert_eq!(app.get("/work").status, 503);
+    wait::until("the log says why", || app.output().iter().any(|line| line.to_lowercase().contains("loading")));
+    redis.wait();
+    let took = wait::until("the store is used", || app.get("/work").status == 200);
+    assert!(took < Duration::from_secs(1) + NOISE, "the store is ready for {took:?} before it is used");
 }
 
 #[test]
