@@ -4,9 +4,13 @@
 // A measurement that cannot set its stage has failed, and a panic with a message is how it says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod cpu;
 pub mod handlers;
 pub mod load;
 pub mod offline;
+pub mod processes;
+pub mod redis_server;
+pub mod statistics;
 pub mod subject;
 mod subjects;
 

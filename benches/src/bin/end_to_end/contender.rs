@@ -8,15 +8,15 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use ratelimit_benches::{
+    cpu,
     load::{Keys, Verdict},
+    processes::Process,
+    redis_server::RedisServer,
     subject::Subject,
 };
 use serde::Serialize;
 
 use crate::{
-    cpu,
-    processes::Process,
-    redis_server::RedisServer,
     scenario::Scenario,
     server,
     wrk::{Seen, Wrk},

@@ -3,9 +3,8 @@
 use std::fs;
 
 use anyhow::Result;
+use ratelimit_benches::processes::version;
 use serde::Serialize;
-
-use crate::processes::version;
 
 #[derive(Serialize)]
 pub(crate) struct Machine {

@@ -3,28 +3,27 @@
 //! README.md, in this crate's folder, says what is measured and how to read it.
 
 mod contender;
-mod cpu;
 mod machine;
 mod markdown;
 mod measurement;
 mod options;
 mod plot;
-mod processes;
-mod redis_server;
 mod results;
 mod round_trip;
 mod scenario;
 mod server;
-mod statistics;
 mod summary;
 mod wrk;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use ratelimit_benches::subject::{self, Subject};
+use ratelimit_benches::{
+    redis_server::RedisServer,
+    subject::{self, Subject},
+};
 
-use crate::{machine::Machine, measurement::Measurement, options::Command, redis_server::RedisServer, wrk::Wrk};
+use crate::{machine::Machine, measurement::Measurement, options::Command, wrk::Wrk};
 
 fn main() -> ExitCode {
     match run() {

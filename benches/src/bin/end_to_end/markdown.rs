@@ -2,14 +2,16 @@
 
 use std::fmt::Write;
 
-use ratelimit_benches::subject::{Store, Subject};
+use ratelimit_benches::{
+    statistics::Spread,
+    subject::{Store, Subject},
+};
 
 use crate::{
     machine::Machine,
     measurement::Measurement,
     options::Options,
     scenario::Scenario,
-    statistics::Spread,
     summary::{self, Row},
 };
 

@@ -1,13 +1,15 @@
 //! One scenario: its subjects in turn, each run between two of the bare handler.
 
 use anyhow::{Context, Result};
-use ratelimit_benches::subject::{BARE, Store, Subject};
+use ratelimit_benches::{
+    redis_server::RedisServer,
+    subject::{BARE, Store, Subject},
+};
 use serde::Serialize;
 
 use crate::{
     contender::{Contender, Run},
     options::Options,
-    redis_server::RedisServer,
     round_trip,
     scenario::Scenario,
     wrk::Wrk,

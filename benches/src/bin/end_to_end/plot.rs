@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use ratelimit_benches::statistics::Spread;
+
 use crate::{
     measurement::Measurement,
     options::Options,
-    statistics::Spread,
     summary::{self, Row},
 };
 

@@ -7,13 +7,11 @@ use anyhow::{Context, Result, bail};
 use lexopt::prelude::{Long, ValueExt};
 use ratelimit_benches::{
     load::{Keys, Load, Verdict},
+    processes::{self, Process},
     subject::{self, Subject},
 };
 
-use crate::{
-    processes::{self, Process},
-    scenario::Scenario,
-};
+use crate::scenario::Scenario;
 
 /// The first argument of a server's process.
 pub(crate) const SERVE: &str = "serve";

@@ -1,8 +1,11 @@
 //! The runs of a scenario, subject by subject.
 
-use ratelimit_benches::subject::{BARE, SUBJECTS, Subject};
+use ratelimit_benches::{
+    statistics::Spread,
+    subject::{BARE, SUBJECTS, Subject},
+};
 
-use crate::{contender::Run, measurement::Measurement, statistics::Spread};
+use crate::{contender::Run, measurement::Measurement};
 
 /// All runs of one subject in one scenario.
 pub(crate) struct Row {

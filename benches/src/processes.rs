@@ -14,14 +14,19 @@ use anyhow::{Context, Result, bail};
 const START: Duration = Duration::from_secs(10);
 
 /// A server on a port of this machine, which ends with this value.
-pub(crate) struct Process {
+#[derive(Debug)]
+pub struct Process {
     child: Child,
-    pub(crate) port: u16,
+    /// Where it listens.
+    pub port: u16,
 }
 
 impl Process {
     /// Starts `command`, which is to listen on `port`, and waits until it does.
-    pub(crate) fn start(mut command: Command, port: u16) -> Result<Self> {
+    ///
+    /// # Errors
+    /// It does not start, or does not listen in time.
+    pub fn start(mut command: Command, port: u16) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
         // A server of ours ends when this pipe does, should this process be killed.
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
@@ -40,7 +45,9 @@ impl Process {
         Ok(process)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its number among the processes.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 }
@@ -54,13 +61,19 @@ impl Drop for Process {
 }
 
 /// A port that was free a moment ago.
-pub(crate) fn free_port() -> Result<u16> {
+///
+/// # Errors
+/// There is none.
+pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
     Ok(listener.local_addr()?.port())
 }
 
 /// What a program says about its version.
-pub(crate) fn version(program: &str, argument: &str, package: &str) -> Result<String> {
+///
+/// # Errors
+/// It is not installed, which the error says how to mend.
+pub fn version(program: &str, argument: &str, package: &str) -> Result<String> {
     match Command::new(program).arg(argument).output() {
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout);

@@ -5,13 +5,19 @@ use std::{fs, time::Duration};
 use anyhow::{Context, Result};
 
 /// What the process has used since it started, all threads together.
-pub(crate) fn of_process(pid: u32) -> Result<Duration> {
+///
+/// # Errors
+/// There is no such process.
+pub fn of_process(pid: u32) -> Result<Duration> {
     // utime and stime are the fields 14 and 15 of proc_pid_stat(5).
     fields(&pid.to_string(), 14)
 }
 
 /// What the children of this process have used that have ended and were waited for.
-pub(crate) fn of_ended_children() -> Result<Duration> {
+///
+/// # Errors
+/// This system is not Linux.
+pub fn of_ended_children() -> Result<Duration> {
     // cutime and cstime
     fields("self", 16)
 }

@@ -1,21 +1,29 @@
 //! A Redis of the measurement's own, on a port and a socket that nobody else knows.
 
-use std::process::Command;
+use std::{os::unix::net::UnixStream, process::Command, thread, time::Duration};
 
 use anyhow::{Context, Result};
-use ratelimit_benches::subject::Store;
 use redis::Client;
 use tempfile::TempDir;
 
-use crate::processes::{self, Process};
+use crate::{
+    processes::{self, Process},
+    subject::Store,
+};
 
-pub(crate) struct RedisServer {
+/// A Redis without persistence, which ends with this value.
+#[derive(Debug)]
+pub struct RedisServer {
     process: Process,
     folder: TempDir,
 }
 
 impl RedisServer {
-    pub(crate) fn start() -> Result<Self> {
+    /// Starts the installed one.
+    ///
+    /// # Errors
+    /// It is not installed, or does not start.
+    pub fn start() -> Result<Self> {
         let folder = tempfile::tempdir().context("cannot make a temporary folder for Redis")?;
         let port = processes::free_port()?;
         let mut command = Command::new("redis-server");
@@ -23,15 +31,23 @@ impl RedisServer {
             .current_dir(folder.path())
             .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--unixsocket", "redis.sock"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"]);
-        Ok(Self { process: Process::start(command, port)?, folder })
+        let process = Process::start(command, port)?;
+        // It listens on its port first.
+        while UnixStream::connect(folder.path().join("redis.sock")).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(Self { process, folder })
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its number among the processes.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
     /// The URL for subjects with this store.
-    pub(crate) fn url(&self, store: Store) -> Option<String> {
+    #[must_use]
+    pub fn url(&self, store: Store) -> Option<String> {
         match store {
             Store::Memory => None,
             Store::Unix => Some(format!("redis+unix://{}/redis.sock", self.folder.path().display())),
@@ -40,7 +56,10 @@ impl RedisServer {
     }
 
     /// Forgets all counters, so that one scenario leaves nothing to the next.
-    pub(crate) fn flush(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Redis does not do so.
+    pub fn flush(&self) -> Result<()> {
         let url = format!("redis://127.0.0.1:{}/", self.process.port);
         let mut connection = Client::open(url)?.get_connection().context("Redis does not answer")?;
         redis::cmd("FLUSHALL").exec(&mut connection).context("cannot flush Redis")

@@ -1,0 +1,183 @@
+//! What a check costs in Redis and in its client for each way to write it as commands. Without HTTP: one client thread and
+//! one connection over a Unix socket, the shapes in turn. README.md, in this crate's folder, says what came of it.
+
+mod shape;
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use futures_util::future::try_join_all;
+use lexopt::prelude::{Long, ValueExt};
+use ratelimit_benches::{cpu, redis_server::RedisServer, statistics::Spread, subject::Store};
+use redis::{AsyncConnectionConfig, Client, aio::MultiplexedConnection};
+
+use crate::shape::{Loaded, SHAPES};
+
+const USAGE: &str = "\
+usage: cargo run --release -p ratelimit-benches --bin command_shapes -- [OPTION]...
+
+  --only NAME,...   these shapes only
+  --rounds N        how often each shape runs under each load; 5 unless set
+  --checks N        how many checks a run has at least, beside lasting for 0.2 s; 300000 unless set";
+
+/// However few checks a run has, it is as long, so that the ticks in which Linux counts processor time are small beside it.
+const SHORTEST: Duration = Duration::from_millis(200);
+
+/// Batches under way at once.
+const BATCHES: usize = 4;
+
+struct Load {
+    title: &'static str,
+    keys: u32,
+    in_flight: usize,
+    /// Whether there is no counter yet for any key.
+    new: bool,
+}
+
+const LOADS: &[Load] = &[
+    Load { title: "100,000 keys, 64 checks in flight", keys: 100_000, in_flight: 64, new: false },
+    Load { title: "100,000 keys, 512 checks in flight", keys: 100_000, in_flight: 512, new: false },
+    Load { title: "one key, 64 checks in flight", keys: 1, in_flight: 64, new: false },
+    Load { title: "one key, 512 checks in flight", keys: 1, in_flight: 512, new: false },
+    Load { title: "keys that are new, 64 checks in flight", keys: 2_000_000, in_flight: 64, new: true },
+];
+
+struct Run {
+    checks_per_second: f64,
+    client_us: f64,
+    redis_us: f64,
+}
+
+fn main() -> Result<()> {
+    let (mut shapes, mut rounds, mut checks) = (SHAPES.iter().collect::<Vec<_>>(), 5, 300_000);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("only") => {
+                let names = arguments.value()?.string()?;
+                shapes.retain(|shape| names.split(',').any(|name| name == shape.name));
+            }
+            Long("rounds") => rounds = arguments.value()?.parse()?,
+            Long("checks") => checks = arguments.value()?.parse()?,
+            other => bail!("{}\n\n{USAGE}", other.unexpected()),
+        }
+    }
+    ensure!(rounds > 0 && !shapes.is_empty(), USAGE);
+
+    let redis = RedisServer::start()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let url = redis.url(Store::Unix).context("Redis has a socket")?;
+        // A timer for each command would be part of the figures.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        let connection = Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut stage = Stage { redis, connection, checks };
+        let mut loaded = Vec::new();
+        for shape in shapes {
+            loaded.push(Loaded::new(shape, &mut stage.connection).await?);
+        }
+        for load in LOADS {
+            let runs = stage.measure(load, &loaded, rounds).await.context(load.title)?;
+            print(load, &loaded, &runs)?;
+        }
+        Ok(())
+    })
+}
+
+struct Stage {
+    redis: RedisServer,
+    connection: MultiplexedConnection,
+    /// How many make up a run.
+    checks: usize,
+}
+
+impl Stage {
+    /// The runs of each shape.
+    async fn measure(&mut self, load: &Load, shapes: &[Loaded], rounds: usize) -> Result<Vec<Vec<Run>>> {
+        let keys: Vec<String> = (0..load.keys).map(shape::key).collect();
+        if !load.new {
+            self.empty().await?;
+            let mut all = redis::pipe();
+            for key in &keys {
+                all.cmd("SET").arg(key).arg(1).arg("EXAT").arg(shape::WINDOW_END).ignore();
+            }
+            all.exec_async(&mut self.connection).await?;
+        }
+        let mut runs: Vec<Vec<Run>> = shapes.iter().map(|_| Vec::new()).collect();
+        for round in 0..rounds {
+            for turn in 0..shapes.len() {
+                // Nobody comes first, or last, in every round.
+                let index = (turn + round) % shapes.len();
+                if load.new {
+                    self.empty().await?;
+                }
+                let run = self.run(load, &shapes[index], &keys).await;
+                runs[index].push(run.context(shapes[index].shape.name)?);
+            }
+        }
+        Ok(runs)
+    }
+
+    async fn empty(&mut self) -> Result<()> {
+        Ok(redis::cmd("FLUSHALL").exec_async(&mut self.connection).await?)
+    }
+
+    async fn run(&self, load: &Load, shape: &Loaded, keys: &[String]) -> Result<Run> {
+        let size = if shape.shape.batched { load.in_flight / BATCHES } else { 1 };
+        let (next, checks) = (Cell::new(0), Cell::new(0));
+        let key = || {
+            // A prime: each key once, and far from the one before it.
+            next.set((next.get() + 7919) % keys.len());
+            keys[next.get()].as_str()
+        };
+        let before = self.clocks()?;
+        let started = Instant::now();
+        let lane = |_| async {
+            let mut connection = self.connection.clone();
+            while checks.get() < self.checks || started.elapsed() < SHORTEST {
+                let batch: Vec<&str> = std::iter::repeat_with(key).take(size).collect();
+                shape.check(&batch, &mut connection).await?;
+                checks.set(checks.get() + size);
+            }
+            anyhow::Ok(())
+        };
+        try_join_all((0..load.in_flight / size).map(lane)).await?;
+        let seconds = started.elapsed().as_secs_f64();
+        let after = self.clocks()?;
+        let checks = checks.get() as f64;
+        let used = |clock: usize| (after[clock] - before[clock]).as_secs_f64() * 1e6 / checks;
+        Ok(Run { checks_per_second: checks / seconds, client_us: used(0), redis_us: used(1) })
+    }
+
+    fn clocks(&self) -> Result<[Duration; 2]> {
+        Ok([cpu::of_process(std::process::id())?, cpu::of_process(self.redis.pid())?])
+    }
+}
+
+fn print(load: &Load, shapes: &[Loaded], runs: &[Vec<Run>]) -> Result<()> {
+    println!("\n#### {}\n", load.title);
+    println!("|  | sent | thousand checks/s | client CPU, µs | Redis CPU, µs |\n| --- | --- | --- | --- | --- |");
+    for (Loaded { shape, .. }, runs) in shapes.iter().zip(runs) {
+        let spread = |number: fn(&Run) -> f64| Spread::of(runs.iter().map(number)).context("there is a round");
+        let rate = spread(|run| run.checks_per_second / 1e3)?;
+        let (client, redis) = (spread(|run| run.client_us)?, spread(|run| run.redis_us)?);
+        println!(
+            "| {} | {} | {:.0} ({:.0}–{:.0}) | {:.2} ({:.2}–{:.2}) | {:.2} ({:.2}–{:.2}) |",
+            if shape.batched { "batch" } else { "each" },
+            shape.title,
+            rate.median,
+            rate.min,
+            rate.max,
+            client.median,
+            client.min,
+            client.max,
+            redis.median,
+            redis.min,
+            redis.max,
+        );
+    }
+    Ok(())
+}
