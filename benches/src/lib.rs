@@ -12,6 +12,8 @@ pub mod processes;
 pub mod redis_server;
 pub mod statistics;
 pub mod subject;
+#[cfg(feature = "peers")]
 mod subjects;
 
+#[cfg(feature = "peers")]
 pub use subjects::{Configure, configure};

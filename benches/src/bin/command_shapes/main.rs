@@ -38,11 +38,11 @@ struct Load {
 }
 
 const LOADS: &[Load] = &[
-    Load { title: "100,000 keys, 64 checks in flight", keys: 100_000, in_flight: 64, new: false },
-    Load { title: "100,000 keys, 512 checks in flight", keys: 100_000, in_flight: 512, new: false },
-    Load { title: "one key, 64 checks in flight", keys: 1, in_flight: 64, new: false },
-    Load { title: "one key, 512 checks in flight", keys: 1, in_flight: 512, new: false },
-    Load { title: "keys that are new, 64 checks in flight", keys: 2_000_000, in_flight: 64, new: true },
+    Load { title: "100,000 keys, 64 in flight", keys: 100_000, in_flight: 64, new: false },
+    Load { title: "100,000 keys, 512 in flight", keys: 100_000, in_flight: 512, new: false },
+    Load { title: "one key, 64 in flight", keys: 1, in_flight: 64, new: false },
+    Load { title: "one key, 512 in flight", keys: 1, in_flight: 512, new: false },
+    Load { title: "new keys, 64 in flight", keys: 2_000_000, in_flight: 64, new: true },
 ];
 
 struct Run {
@@ -79,11 +79,12 @@ fn main() -> Result<()> {
         for shape in shapes {
             loaded.push(Loaded::new(shape, &mut stage.connection).await?);
         }
+        let mut columns = Vec::new();
         for load in LOADS {
-            let runs = stage.measure(load, &loaded, rounds).await.context(load.title)?;
-            print(load, &loaded, &runs)?;
+            eprintln!("{}", load.title);
+            columns.push(stage.measure(load, &loaded, rounds).await.context(load.title)?);
         }
-        Ok(())
+        print(&loaded, &columns)
     })
 }
 
@@ -157,27 +158,21 @@ impl Stage {
     }
 }
 
-fn print(load: &Load, shapes: &[Loaded], runs: &[Vec<Run>]) -> Result<()> {
-    println!("\n#### {}\n", load.title);
-    println!("|  | sent | thousand checks/s | client CPU, µs | Redis CPU, µs |\n| --- | --- | --- | --- | --- |");
-    for (Loaded { shape, .. }, runs) in shapes.iter().zip(runs) {
-        let spread = |number: fn(&Run) -> f64| Spread::of(runs.iter().map(number)).context("there is a round");
-        let rate = spread(|run| run.checks_per_second / 1e3)?;
-        let (client, redis) = (spread(|run| run.client_us)?, spread(|run| run.redis_us)?);
-        println!(
-            "| {} | {} | {:.0} ({:.0}–{:.0}) | {:.2} ({:.2}–{:.2}) | {:.2} ({:.2}–{:.2}) |",
-            if shape.batched { "batch" } else { "each" },
-            shape.title,
-            rate.median,
-            rate.min,
-            rate.max,
-            client.median,
-            client.min,
-            client.max,
-            redis.median,
-            redis.min,
-            redis.max,
-        );
+/// A line for each shape, a column for each load.
+fn print(shapes: &[Loaded], columns: &[Vec<Vec<Run>>]) -> Result<()> {
+    let titles: Vec<&str> = LOADS.iter().map(|load| load.title).collect();
+    println!("|  | sent | {} |\n| --- | --- |{}", titles.join(" | "), " --- |".repeat(titles.len()));
+    for (index, Loaded { shape, .. }) in shapes.iter().enumerate() {
+        let mut line = format!("| {} | {} |", if shape.batched { "batch" } else { "each" }, shape.title);
+        for column in columns {
+            let median = |number: fn(&Run) -> f64| {
+                Spread::of(column[index].iter().map(number)).map(|spread| spread.median).context("there is a round")
+            };
+            let rate = median(|run| run.checks_per_second)? / 1e3;
+            let (client, redis) = (median(|run| run.client_us)?, median(|run| run.redis_us)?);
+            line += &format!(" {rate:.0} k, {client:.2}, {redis:.2} |");
+        }
+        println!("{line}");
     }
     Ok(())
 }
