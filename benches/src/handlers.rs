@@ -32,6 +32,26 @@ async fn refused_by_header() -> &'static str {
     ANSWER
 }
 
+#[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "ip", lease = 100)]
+async fn leased_by_address() -> &'static str {
+    ANSWER
+}
+
+#[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "header:X-Api-Key", lease = 100)]
+async fn leased_by_header() -> &'static str {
+    ANSWER
+}
+
+/// The handler under the attribute with a lease: its tokens are taken from Redis a hundred at once. All are admitted, since
+/// a lease is no larger than its limit.
+#[must_use]
+pub fn leased(load: Load) -> Route {
+    match load.keys {
+        Keys::One => web::get().to(leased_by_address),
+        Keys::Many => web::get().to(leased_by_header),
+    }
+}
+
 /// The handler under the attribute that `load` is about.
 #[must_use]
 pub fn limited(load: Load) -> Route {

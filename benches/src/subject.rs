@@ -1,5 +1,7 @@
 //! What is measured: the table of all subjects.
 
+use crate::load::{Load, Verdict};
+
 /// Something that stands between a request and its handler.
 #[derive(Debug)]
 pub struct Subject {
@@ -29,6 +31,7 @@ pub enum Store {
 pub(crate) enum Kind {
     Bare,
     Ours,
+    Leased,
     Extensible,
     Governor,
     Limitation,
@@ -40,7 +43,13 @@ impl Subject {
     /// Whether this is the project's own.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        self.kind == Kind::Ours
+        matches!(self.kind, Kind::Ours | Kind::Leased)
+    }
+
+    /// Whether it can bear this load: with a limit of one there is nothing to lease.
+    #[must_use]
+    pub fn bears(&self, load: Load) -> bool {
+        self.kind != Kind::Leased || load.verdict == Verdict::Admitted
     }
 }
 
@@ -54,6 +63,8 @@ pub const SUBJECTS: &[Subject] = &[
     with_headers(Kind::Ours, "memory-headers", "ratelimit, memory, with headers"),
     redis(Kind::Ours, Store::Unix, "redis-unix", "ratelimit, Redis, Unix socket"),
     redis(Kind::Ours, Store::Tcp, "redis-tcp", "ratelimit, Redis, TCP"),
+    redis(Kind::Leased, Store::Unix, "leased-unix", "ratelimit, Redis, lease of 100, Unix socket"),
+    redis(Kind::Leased, Store::Tcp, "leased-tcp", "ratelimit, Redis, lease of 100, TCP"),
     memory(Kind::Governor, "governor", "actix-governor 0.10"),
     with_headers(Kind::Governor, "governor-headers", "actix-governor 0.10, with headers"),
     memory(Kind::Extensible, "extensible", "actix-extensible-rate-limit 0.4, memory"),

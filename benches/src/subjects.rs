@@ -14,6 +14,7 @@ use actix_web::web::ServiceConfig;
 use anyhow::{Context, Result};
 
 use crate::{
+    handlers,
     load::Load,
     subject::{Kind, Store, Subject},
 };
@@ -34,7 +35,8 @@ pub async fn configure(subject: &Subject, load: Load, redis: Option<&str>) -> Re
     };
     let configure = match (subject.kind, redis) {
         (Kind::Bare, _) => bare::configure(load),
-        (Kind::Ours, _) => ours::configure(load, redis, subject.headers),
+        (Kind::Ours, _) => ours::configure(load, handlers::limited, redis, subject.headers),
+        (Kind::Leased, _) => ours::configure(load, handlers::leased, redis, subject.headers),
         (Kind::Governor, _) => governor::configure(load, subject.headers),
         (Kind::Extensible, None) => Ok(extensible::in_memory(load, subject.headers)),
         (Kind::Extensible, Some(url)) => extensible::in_redis(load, url).await,

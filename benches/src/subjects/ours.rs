@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use actix_web::web;
+use actix_web::{Route, web};
 use anyhow::Result;
 use ratelimit_runtime::{OnStoreError, RateLimitHeaders, RateLimiter};
 
 use crate::{
-    Configure, handlers,
+    Configure,
     load::{Load, Verdict},
 };
 
-pub(super) fn configure(load: Load, redis: Option<&str>, headers: bool) -> Result<Configure> {
+pub(super) fn configure(
+    load: Load,
+    handler: fn(Load) -> Route,
+    redis: Option<&str>,
+    headers: bool,
+) -> Result<Configure> {
     // A request that Redis did not decide is answered as it should not be, which the measurement sees and reports.
     let on_store_error = match load.verdict {
         Verdict::Admitted => OnStoreError::Deny,
@@ -20,7 +25,7 @@ pub(super) fn configure(load: Load, redis: Option<&str>, headers: bool) -> Resul
     let limiter = RateLimiter::builder().on_store_error(on_store_error).connect(redis.unwrap_or("memory://"))?;
     Ok(Arc::new(move |app| {
         app.app_data(limiter.clone());
-        let resource = web::resource("/").route(handlers::limited(load));
+        let resource = web::resource("/").route(handler(load));
         if headers {
             app.service(resource.wrap(RateLimitHeaders::default()));
         } else {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use ratelimit_benches::{
     statistics::Spread,
-    subject::{Store, Subject},
+    subject::{SUBJECTS, Store, Subject},
 };
 
 use crate::{
@@ -30,6 +30,28 @@ pub(crate) fn document(machine: &Machine, options: &Options, measurements: &[Mea
     for (scenario, measurement) in options.scenarios.iter().zip(measurements) {
         // Writing into a String does not fail.
         let _ = write!(text, "\n### {}\n\n{}", scenario.title, table(scenario, measurement));
+    }
+    text
+}
+
+/// The medians of what most would look for first: for the project's README.
+pub(crate) fn summary(measurements: &[Measurement]) -> String {
+    let columns = ["admitted", "refused"].map(|scenario| {
+        let measured = measurements.iter().filter(|measurement| measurement.scenario == scenario);
+        measured.flat_map(summary::rows).collect::<Vec<Row>>()
+    });
+    let mut text = line(&["one key, 64 connections", "admitted", "refused"].map(str::to_owned));
+    text += &line(&["---", "---", "---"].map(str::to_owned));
+    // Of the peers over TCP there is more to read beside this crate.
+    for subject in SUBJECTS.iter().filter(|subject| subject.is_ours() || subject.store != Store::Tcp) {
+        let shares = columns.each_ref().map(|rows| {
+            rows.iter().find(|row| row.subject.name == subject.name).and_then(|row| Some(row.share_of_bare?.median))
+        });
+        if shares.iter().any(Option::is_some) {
+            let shares = shares.map(|share| share.map_or_else(|| "–".to_owned(), |share| format!("{share:.2}")));
+            let label = if subject.is_ours() { format!("**{}**", subject.label) } else { subject.label.to_owned() };
+            text += &line(&[vec![label], shares.into()].concat());
+        }
     }
     text
 }

@@ -1,4 +1,4 @@
-//! Where the results go: always into files of their own, and into README.md when asked for.
+//! Where the results go: always into files of their own, and into both README.md when asked for.
 
 use std::{
     fs,
@@ -29,10 +29,10 @@ pub(crate) fn publish(machine: &Machine, options: &Options, measurements: &[Meas
     write(&folder.join("end_to_end.json"), &(serde_json::to_string_pretty(&numbers)? + "\n"))?;
     write(&folder.join("end_to_end.svg"), &plot::svg(options, measurements))?;
     if options.write {
-        let readme = folder.join("README.md");
-        let text = fs::read_to_string(&readme).with_context(|| format!("cannot read {}", readme.display()))?;
-        let text = between(&text, &format!("{table}\n![The shares as a plot](end_to_end.svg)\n"))?;
-        write(&readme, &text)?;
+        fill(&folder.join("README.md"), &format!("{table}\n![The shares as a plot](end_to_end.svg)\n"))?;
+        let summary = markdown::summary(measurements);
+        let plot = "![The shares as a plot](benches/end_to_end.svg)";
+        fill(&folder.join("../README.md"), &format!("{summary}\n{plot}\n"))?;
     }
     Ok(())
 }
@@ -53,9 +53,10 @@ fn write(path: &Path, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// `text` with `new` between its two marks.
-fn between(text: &str, new: &str) -> Result<String> {
+/// Puts `new` between the two marks of a file.
+fn fill(path: &Path, new: &str) -> Result<()> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let marked = text.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
-    let (before, after) = marked.with_context(|| format!("README.md has no place for the table: {BEGIN} … {END}"))?;
-    Ok(format!("{before}{BEGIN}\n{new}{END}{after}"))
+    let (before, after) = marked.with_context(|| format!("{} has no place for it: {BEGIN} … {END}", path.display()))?;
+    write(path, &format!("{before}{BEGIN}\n{new}{END}{after}"))
 }

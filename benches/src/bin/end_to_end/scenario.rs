@@ -64,7 +64,8 @@ impl Scenario {
     /// pipelining saves: so pipelined requests meet the subjects in memory, with and without headers, and all other
     /// requests those without headers.
     pub(crate) fn is_for(&self, subject: &Subject) -> bool {
-        if self.pipelined > 1 { subject.store == Store::Memory } else { !subject.headers }
+        let store_and_headers = if self.pipelined > 1 { subject.store == Store::Memory } else { !subject.headers };
+        store_and_headers && subject.bears(self.load)
     }
 
     pub(crate) fn workers(&self) -> usize {
@@ -72,6 +73,11 @@ impl Scenario {
             Workers::One => 1,
             Workers::PerCore => std::thread::available_parallelism().map_or(1, usize::from),
         }
+    }
+
+    /// Whether it is of the kind that says most in the least space: a busy server with one worker.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self.workers, Workers::One) && self.connections > 1 && self.pipelined == 1
     }
 
     /// Whether the latency of a request says something about the subject, and not about the queue.
