@@ -43,6 +43,7 @@ pub mod __private {
     pub use crate::{
         function::{Answer, Extracting, Plain, respond, scope},
         guard::limited,
+        limiter::hit,
         policy::{Limit, OnStoreError, Policy, Rule},
         scope::Scope,
     };

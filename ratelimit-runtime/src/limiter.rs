@@ -1,15 +1,18 @@
 //! The limiter: a store, and what to do when it fails.
 
-use std::{env::VarError, fmt, sync::Arc};
+use std::{env::VarError, fmt, net::IpAddr, sync::Arc};
 
 use actix_web::{HttpRequest, web};
 use once_cell::sync::OnceCell;
+use smallvec::smallvec;
 
 use crate::{
     clock::Clock,
     error::Error,
+    key::{Counter, Name, Who},
+    policy::Limit,
     scope::Clients,
-    store::{Checked, Denied, Hits, Outcome, memory::MemoryStore},
+    store::{Checked, Denied, Hit, Hits, Outcome, memory::MemoryStore},
 };
 #[cfg(feature = "redis")]
 use crate::{fallback::Fallback, store::redis::RedisStore};
@@ -136,4 +139,14 @@ impl fmt::Debug for RateLimiter {
         };
         debug.finish_non_exhaustive()
     }
+}
+
+/// Whether the in-memory store admits a request of `client`: hashing the address, reading the clock and counting, with
+/// nothing around it. For measurements.
+pub fn hit(limiter: &RateLimiter, client: IpAddr, limit: Limit) -> bool {
+    let Store::Memory(store) = &limiter.0.store else { return false };
+    let scope = smallvec![Who::Ip(Some(client))];
+    let counter = Counter { family: 0, key: Name::Static("hit"), per: limit.per, ordinal: 0, scope };
+    let hit = Hit { counter, limit, refuses: true, lease: 1, on_store_error: None };
+    store.hit(limiter.0.clock.now(), &[hit]).iter().all(|outcome| !outcome.over)
 }
