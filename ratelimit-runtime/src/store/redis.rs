@@ -115,6 +115,7 @@ impl RedisStore {
         if let [part] = &parts[..] {
             return self.ask(part.slot, part.work.clone()).await;
         }
+        let due = Instant::now() + self.settings.deadline;
         let answers = join_all(parts.iter().map(|part| self.ask(part.slot, part.work.clone()))).await;
         let mut outcomes: SmallVec<[Option<Outcome>; 2]> = SmallVec::from_elem(None, hits.len());
         let mut admitted = SmallVec::<[bool; 2]>::new();
@@ -136,7 +137,9 @@ impl RedisStore {
                 Some((slot, Refund { counter, window_end: outcome.reset, tokens: 1 }))
             });
             let refunds: Vec<_> = refunds.collect();
-            join_all(refunds.into_iter().map(|(slot, refund)| self.ask(slot, Work::GiveBack(refund)))).await;
+            let refunds = join_all(refunds.into_iter().map(|(slot, refund)| self.ask(slot, Work::GiveBack(refund))));
+            // They are sent; the request need not wait longer than for its check.
+            drop(timeout_at(due, refunds).await);
         }
         outcomes.into_iter().collect::<Option<_>>().ok_or(StoreFailed)
     }

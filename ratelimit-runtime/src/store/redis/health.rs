@@ -33,7 +33,7 @@ impl Health {
             log::error!(
                 "rate limit store {} fails: {}; requests are answered as on_store_error says until it is back",
                 self.address,
-                cause.to_string().escape_debug(),
+                without_controls(&cause.to_string()),
             );
         }
     }
@@ -57,4 +57,9 @@ impl Health {
             state.since = None;
         }
     }
+}
+
+/// In one line: what a server says is not the developer's own text.
+fn without_controls(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }

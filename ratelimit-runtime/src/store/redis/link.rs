@@ -116,7 +116,8 @@ impl Link {
 
     /// Gives up what is under way, and lets the requests know, those that wait and those to come.
     fn fail(&mut self, failure: &Failure, batches: &mut Vec<Batch>) {
-        if !self.down.swap(true, Relaxed) {
+        // A connection that nobody has any more is nobody's failure.
+        if !self.checks.is_closed() && !self.down.swap(true, Relaxed) {
             self.settings.health.failed(failure);
         }
         self.stale.notify_one();

@@ -175,7 +175,7 @@ impl Worker {
         let wire = match &mut self.routes {
             Routes::One(wire) => wire,
             Routes::Cluster(nodes) => {
-                nodes.retire();
+                nodes.retire(&self.settings);
                 let node = match &way.node {
                     Some(node) => Some(node.clone()),
                     None => nodes.primary(slot)?,
@@ -271,10 +271,17 @@ impl Nodes {
     }
 
     /// Ends the connections to nodes that have no slots any more.
-    fn retire(&mut self) {
+    fn retire(&mut self, settings: &Settings) {
         if self.map.has_changed().unwrap_or(false) {
             let map = self.map.borrow_and_update();
-            self.wires.retain(|node, _| map.has_primary(node));
+            self.wires.retain(|node, wire| {
+                let stays = map.has_primary(node);
+                // Nobody waits for it any more.
+                if !stays && wire.down.swap(false, Relaxed) {
+                    settings.health.recovered();
+                }
+                stays
+            });
         }
     }
 }
