@@ -139,6 +139,144 @@ pub trait ScopeFunction<Marker> {
     fn ask(&self, request: &HttpRequest) -> Answer<Option<Text>>;
 }
 
+/// What a cost function may return: an unsigned integer, or a `Result` of one, where `Err` answers the request.
+///
+/// A request that costs 0 counts nothing, but is refused like any other where the limit is used up. One that costs
+/// more than the limit never passes.
+///
+/// ```
+/// use actix_web::HttpRequest;
+///
+/// /// A search costs as much as it has words.
+/// fn words(request: &HttpRequest) -> usize {
+///     request.query_string().split('+').count()
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no cost",
+    note = "return a `u32` or another unsigned integer, or a `Result` of one, where `Err` answers the request"
+)]
+pub trait IntoCost {
+    /// How much of a limit the request takes.
+    ///
+    /// # Errors
+    /// The error that answers the request.
+    fn into_cost(self) -> Result<u64, Error>;
+}
+
+impl<T: IntoCost, E: Into<Error>> IntoCost for Result<T, E> {
+    fn into_cost(self) -> Result<u64, Error> {
+        self.map_err(Into::into)?.into_cost()
+    }
+}
+
+macro_rules! into_cost {
+    ($($type:ty)*) => { $(
+        impl IntoCost for $type {
+            /// The largest cost for what is larger still: no limit has room for either.
+            fn into_cost(self) -> Result<u64, Error> {
+                Ok(u64::try_from(self).unwrap_or(u64::MAX))
+            }
+        }
+    )* };
+}
+
+into_cost! { u8 u16 u32 u64 u128 usize }
+
+/// What an exempt function may return: a `bool`, or a `Result` of one, where `Err` answers the request.
+///
+/// ```
+/// use actix_web::HttpRequest;
+///
+/// fn from_the_office(request: &HttpRequest) -> bool {
+///     request.peer_addr().is_some_and(|address| address.ip().is_loopback())
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot exempt a request",
+    note = "return a `bool`, or a `Result` of one, where `Err` answers the request"
+)]
+pub trait IntoExempt {
+    /// Whether the request is not counted.
+    ///
+    /// # Errors
+    /// The error that answers the request.
+    fn into_exempt(self) -> Result<bool, Error>;
+}
+
+impl IntoExempt for bool {
+    fn into_exempt(self) -> Result<bool, Error> {
+        Ok(self)
+    }
+}
+
+impl<E: Into<Error>> IntoExempt for Result<bool, E> {
+    fn into_exempt(self) -> Result<bool, Error> {
+        self.map_err(Into::into)
+    }
+}
+
+/// A function that says what a request costs: `fn(&HttpRequest) -> T`, or an Actix handler whose result is `T`, where
+/// `T:` [`IntoCost`].
+///
+/// ```
+/// use actix_web::{HttpRequest, web};
+/// use ratelimit_runtime::ratelimit;
+///
+/// fn pages(request: &HttpRequest) -> u32 {
+///     if request.path().ends_with("/all") { 10 } else { 1 }
+/// }
+///
+/// async fn rows(rows: web::Path<u64>) -> u64 {
+///     rows.into_inner()
+/// }
+///
+/// #[ratelimit("300/5m", cost = pages)]
+/// #[ratelimit("100000/day", scope = "user", cost = rows)]
+/// async fn report() -> &'static str {
+///     "as long as it is dear"
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "this cannot say what a request costs",
+    note = "a cost function is `fn(&HttpRequest) -> T`, or `async` with extractors as its arguments",
+    note = "`T` is a `u32` or another unsigned integer, or a `Result` of one",
+    note = "the name of a `const` is in capitals: any other is taken for a function"
+)]
+pub trait CostFunction<Marker> {
+    /// Asks the function about `request`.
+    fn ask(&self, request: &HttpRequest) -> Answer<u64>;
+}
+
+/// A function that says whether a request is exempt from a rule: `fn(&HttpRequest) -> T`, or an Actix handler whose
+/// result is `T`, where `T:` [`IntoExempt`].
+///
+/// ```
+/// use actix_web::{HttpRequest, web};
+/// use ratelimit_runtime::ratelimit;
+///
+/// struct Partners(Vec<String>);
+///
+/// async fn partner(partners: web::Data<Partners>, request: HttpRequest) -> bool {
+///     let key = request.headers().get("X-Api-Key").and_then(|key| key.to_str().ok());
+///     key.is_some_and(|key| partners.0.iter().any(|partner| partner == key))
+/// }
+///
+/// #[ratelimit("300/5m", exempt = partner)]
+/// async fn quote() -> &'static str {
+///     "partners may ask as often as they like"
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "this function cannot exempt a request",
+    note = "an exempt function is `fn(&HttpRequest) -> T`, or `async` with extractors as its arguments",
+    note = "`T` is a `bool`, or a `Result` of one"
+)]
+pub trait ExemptFunction<Marker> {
+    /// Asks the function about `request`.
+    fn ask(&self, request: &HttpRequest) -> Answer<bool>;
+}
+
 /// A function that answers a request over its limit: `fn(&HttpRequest, &RateLimitState) -> R`, or an Actix
 /// handler, where `R: Responder`.
 ///
@@ -173,29 +311,40 @@ pub struct Plain<R>(std::marker::PhantomData<R>);
 #[derive(Debug)]
 pub struct Extracting<Args>(std::marker::PhantomData<Args>);
 
-impl<F, R> ScopeFunction<Plain<R>> for F
-where
-    F: Fn(&HttpRequest) -> R,
-    R: IntoScope,
-{
-    fn ask(&self, request: &HttpRequest) -> Answer<Option<Text>> {
-        Answer::now::<F>(self(request).into_scope())
-    }
+/// Both kinds of function, for each trait of functions that are asked about a request alone.
+macro_rules! asked {
+    ($($function:ident: $into:ident, $method:ident => $value:ty;)*) => { $(
+        impl<F, R> $function<Plain<R>> for F
+        where
+            F: Fn(&HttpRequest) -> R,
+            R: $into,
+        {
+            fn ask(&self, request: &HttpRequest) -> Answer<$value> {
+                Answer::now::<F>(self(request).$method())
+            }
+        }
+
+        impl<F, Args> $function<Extracting<Args>> for F
+        where
+            F: Handler<Args>,
+            Args: FromRequest + 'static,
+            F::Output: $into,
+        {
+            fn ask(&self, request: &HttpRequest) -> Answer<$value> {
+                let (function, request) = (self.clone(), request.clone());
+                Answer::later::<F>(async move {
+                    let args = Args::extract(&request).await.map_err(Into::into)?;
+                    function.call(args).await.$method()
+                })
+            }
+        }
+    )* };
 }
 
-impl<F, Args> ScopeFunction<Extracting<Args>> for F
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: IntoScope,
-{
-    fn ask(&self, request: &HttpRequest) -> Answer<Option<Text>> {
-        let (function, request) = (self.clone(), request.clone());
-        Answer::later::<F>(async move {
-            let args = Args::extract(&request).await.map_err(Into::into)?;
-            function.call(args).await.into_scope()
-        })
-    }
+asked! {
+    ScopeFunction: IntoScope, into_scope => Option<Text>;
+    CostFunction: IntoCost, into_cost => u64;
+    ExemptFunction: IntoExempt, into_exempt => bool;
 }
 
 impl<F, R> OverLimitFunction<Plain<R>> for F
@@ -227,6 +376,22 @@ where
 pub fn scope<F, Marker>(request: &HttpRequest, function: F) -> Answer<Option<Text>>
 where
     F: ScopeFunction<Marker>,
+{
+    function.ask(request)
+}
+
+/// Called by the attribute's output: a cost function as a plain function type.
+pub fn cost<F, Marker>(request: &HttpRequest, function: F) -> Answer<u64>
+where
+    F: CostFunction<Marker>,
+{
+    function.ask(request)
+}
+
+/// Called by the attribute's output: an exempt function as a plain function type.
+pub fn exempt<F, Marker>(request: &HttpRequest, function: F) -> Answer<bool>
+where
+    F: ExemptFunction<Marker>,
 {
     function.ask(request)
 }

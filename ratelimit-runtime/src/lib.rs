@@ -26,7 +26,7 @@ pub use crate::{
     client_ip::{ForwardingHeader, TrustedProxies},
     clock::Clock,
     error::Error,
-    function::{IntoScope, OverLimitFunction, ScopeFunction},
+    function::{CostFunction, ExemptFunction, IntoCost, IntoExempt, IntoScope, OverLimitFunction, ScopeFunction},
     headers::{RateLimitHeaders, RateLimitHeadersFuture, RateLimitHeadersService},
     key::Text,
     limiter::RateLimiter,
@@ -41,7 +41,7 @@ pub mod __private {
     pub use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder, web::Payload};
 
     pub use crate::{
-        function::{Answer, Extracting, Plain, respond, scope},
+        function::{Answer, Extracting, Plain, cost, exempt, respond, scope},
         guard::limited,
         limiter::hit,
         policy::{Limit, OnStoreError, Policy, Rule},
