@@ -1,17 +1,32 @@
-//! What stands in the parentheses of `#[ratelimit(…)]`: parsed with its spans, and checked.
+//! What stands in the parentheses of `#[ratelimit(…)]`, parsed with its spans.
 
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
-use syn::{Error, Expr, Ident, Path, Result, Token, parse_quote};
+use syn::{Error, Expr, ExprPath, Ident, LitStr, Path, Result, Token};
 
-use crate::Errors;
-use crate::rate;
-use crate::value::{self, Key, Number, OnStoreError, OverLimit, Scope, bare, plain};
+use crate::value::{self, Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope, bare};
+use crate::{Errors, check, rate};
 
-const KNOWN: [&str; 9] =
-    ["limit", "per", "scope", "key", "over_limit", "send_x_headers", "on_store_error", "lease", "crate"];
+const KNOWN: [&str; 16] = [
+    "limit",
+    "per",
+    "algorithm",
+    "burst",
+    "stagger",
+    "scope",
+    "key",
+    "cost",
+    "count_if",
+    "exempt",
+    "methods",
+    "over_limit",
+    "send_x_headers",
+    "on_store_error",
+    "lease",
+    "crate",
+];
 
 /// The seconds of `per` where it is not given, as in the Flask snippet.
 const PER: u32 = 300;
@@ -19,13 +34,21 @@ const PER: u32 = 300;
 /// One `#[ratelimit(…)]`: a limit, or the several of a rate string, which share everything else.
 pub(crate) struct Args {
     pub(crate) limits: Vec<Limit>,
+    pub(crate) algorithm: Option<Algorithm>,
+    pub(crate) burst: Option<Number>,
+    pub(crate) stagger: bool,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) key: Option<Key>,
+    pub(crate) cost: Option<Cost>,
+    pub(crate) count_if: Option<ExprPath>,
+    pub(crate) exempt: Option<ExprPath>,
+    /// None of them: all.
+    pub(crate) methods: Vec<LitStr>,
     pub(crate) over_limit: Option<OverLimit>,
     pub(crate) send_x_headers: bool,
     pub(crate) on_store_error: Option<OnStoreError>,
     pub(crate) lease: Option<Number>,
-    runtime: Option<Path>,
+    pub(crate) runtime: Option<Path>,
 }
 
 pub(crate) struct Limit {
@@ -60,8 +83,15 @@ impl Args {
     pub(crate) fn parse(tokens: TokenStream, span: Span, errors: &mut Errors) -> Self {
         let mut args = Self {
             limits: Vec::new(),
+            algorithm: None,
+            burst: None,
+            stagger: false,
             scopes: vec![Scope::Ip],
             key: None,
+            cost: None,
+            count_if: None,
+            exempt: None,
+            methods: Vec::new(),
             over_limit: None,
             send_x_headers: true,
             on_store_error: None,
@@ -95,8 +125,15 @@ impl Args {
             match name.to_string().as_str() {
                 "limit" => limit = errors.keep(Number::limit(value)),
                 "per" => per = errors.keep(Number::per(value)),
+                "algorithm" => args.algorithm = errors.keep(Algorithm::parse(value)),
+                "burst" => args.burst = errors.keep(Number::burst(value)),
+                "stagger" => args.stagger = errors.keep(value::boolean(value)).unwrap_or(false),
                 "scope" => args.scopes = Scope::all(value, errors),
                 "key" => args.key = errors.keep(Key::parse(value)),
+                "cost" => args.cost = errors.keep(Cost::parse(value)),
+                "count_if" => args.count_if = errors.keep(value::function(value)),
+                "exempt" => args.exempt = errors.keep(value::function(value)),
+                "methods" => args.methods = value::methods(value, errors),
                 "over_limit" => args.over_limit = errors.keep(OverLimit::parse(value)),
                 "send_x_headers" => args.send_x_headers = errors.keep(value::boolean(value)).unwrap_or(true),
                 "on_store_error" => args.on_store_error = errors.keep(OnStoreError::parse(value)),
@@ -117,63 +154,8 @@ impl Args {
             let message = "`limit` is missing: write `limit = 300, per = 300`, or a rate such as \"300/5m\"";
             errors.add(Error::new(span, message));
         }
-        if let Some(name) = names.iter().find(|name| **name == "lease") {
-            args.check_lease(name, errors);
-        }
+        check::attribute(&args, &names, errors);
         args
-    }
-
-    fn check_lease(&self, name: &Ident, errors: &mut Errors) {
-        match (self.limits.as_slice(), &self.lease) {
-            ([_, _, ..], _) => {
-                let message = "a lease is of one rate, and here are several: write an attribute for each rate, \
-                               as in `#[ratelimit(\"1000/hour\", lease = 10)]`";
-                errors.push(name, message);
-            }
-            ([Limit { limit: Number::Literal(limit, _), .. }], Some(Number::Literal(lease, span))) if lease > limit => {
-                let message = format!("the lease must be at most the limit: write `lease = {limit}` or less");
-                errors.add(Error::new(*span, message));
-            }
-            _ => {}
-        }
-    }
-
-    /// Checks what the attributes of one handler say together, and gives the path of the runtime.
-    pub(crate) fn check_together(all: &[Self], errors: &mut Errors) -> Path {
-        let mut rules = Vec::new();
-        for args in all {
-            for limit in &args.limits {
-                let rule = args.describe(limit);
-                if rules.contains(&rule) {
-                    let message = "this handler has the same rule twice: \
-                                   remove one of them, or give it a `key` or a `scope` of its own";
-                    errors.add(Error::new(limit.limit.span(), message));
-                }
-                rules.push(rule);
-            }
-        }
-        let mut runtimes = all.iter().filter_map(|args| args.runtime.as_ref());
-        let Some(first) = runtimes.next() else {
-            return parse_quote!(::ratelimit_runtime);
-        };
-        for other in runtimes.filter(|other| plain(*other) != plain(first)) {
-            errors.push(
-                other,
-                format!("another attribute of this handler says `crate = {}`: give it once", plain(first)),
-            );
-        }
-        first.clone()
-    }
-
-    /// What a rule counts, as text to compare: two of a handler that agree in it would be one.
-    fn describe(&self, Limit { limit, per }: &Limit) -> String {
-        let scopes: Vec<String> = self.scopes.iter().map(Scope::to_string).collect();
-        let key = match &self.key {
-            None => String::new(),
-            Some(Key::Literal(key)) => format!("{:?}", key.value()),
-            Some(Key::Function(path)) => plain(path),
-        };
-        format!("{limit}/{per} {} {key}", scopes.join("+"))
     }
 }
 
@@ -238,7 +220,12 @@ mod tests {
             ("overlimit", Some("over_limit")),
             ("send_headers", Some("send_x_headers")),
             ("on_error", None),
-            ("burst", None),
+            ("bursts", Some("burst")),
+            ("algoritm", Some("algorithm")),
+            ("method", Some("methods")),
+            ("cost_func", Some("cost")),
+            ("exempt_when", Some("exempt")),
+            ("colour", None),
         ] {
             assert_eq!(nearest(name), expected, "{name}");
         }

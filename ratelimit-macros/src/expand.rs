@@ -7,7 +7,7 @@ use syn::{GenericParam, Path, ReturnType, Signature, Token, WherePredicate, pars
 
 use crate::args::{Args, Limit};
 use crate::handler::Handler;
-use crate::value::{Key, Number, OnStoreError, OverLimit, Scope, plain};
+use crate::value::{Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope, plain};
 
 /// The function that Actix calls: the policy, the handler as it was written, and the call that joins them.
 pub(crate) fn expand(handler: &Handler, policy: &[Args], runtime: &Path) -> TokenStream {
@@ -105,6 +105,12 @@ fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> Tok
     // A parameter of a closure must not hide a function of the user that is called `request`.
     let request = Ident::new("request", Span::mixed_site());
     let state = Ident::new("state", Span::mixed_site());
+    let algorithm = args.algorithm.as_ref().and_then(|algorithm| match algorithm {
+        Algorithm::FixedWindow => None,
+        Algorithm::SlidingWindow => Some(quote!(.sliding_window())),
+        Algorithm::Gcra => Some(checked("gcra", args.burst.as_ref().unwrap_or(limit))),
+    });
+    let stagger = args.stagger.then(|| quote!(.stagger()));
     let scopes = args.scopes.iter().map(|scope| match scope {
         Scope::Ip => quote!(#private::Scope::Ip),
         Scope::User => quote!(#private::Scope::User),
@@ -122,6 +128,22 @@ fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> Tok
             quote!(.key_function(#name, |#request| #private::scope(#request, #path)))
         }
     });
+    let cost = args.cost.as_ref().map(|cost| match cost {
+        Cost::Number(number) => checked("cost", number),
+        Cost::Function(path) => {
+            let name = plain(path);
+            quote!(.cost_function(#name, |#request| #private::cost(#request, #path)))
+        }
+    });
+    let count_if = args.count_if.as_ref().map(|path| quote!(.count_if(#path)));
+    let exempt = args.exempt.as_ref().map(|path| {
+        let name = plain(path);
+        quote!(.exempt(#name, |#request| #private::exempt(#request, #path)))
+    });
+    let methods = (!args.methods.is_empty()).then(|| {
+        let methods = &args.methods;
+        quote!(.methods(&[#(#methods),*]))
+    });
     let over_limit = args.over_limit.as_ref().map(|over_limit| match over_limit {
         OverLimit::Allow => quote!(.shadow()),
         OverLimit::Function(path) => {
@@ -138,10 +160,16 @@ fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> Tok
         quote!(.on_store_error(#private::OnStoreError::#answer))
     });
     let lease = args.lease.as_ref().map(|lease| checked("lease", lease));
-    let new = respan(quote!(#private::Rule::new), place_of(&args.lease));
+    let fixed_cost = match &args.cost {
+        Some(Cost::Number(number)) => Some(number),
+        _ => None,
+    };
+    let asserted = args.burst.iter().chain(fixed_cost).chain(&args.lease);
+    let new = respan(quote!(#private::Rule::new), place_of(asserted));
     let limit = new_limit(limit, per, private);
     quote! {
-        #new(#limit).scope(&[#(#scopes),*]) #key #over_limit #headers #on_store_error #lease
+        #new(#limit) #algorithm #stagger .scope(&[#(#scopes),*]) #key #cost #count_if #exempt #methods
+            #over_limit #headers #on_store_error #lease
     }
 }
 

@@ -2,6 +2,7 @@
 //! `ratelimit_runtime::ratelimit`. Use it from there: its output names that crate.
 
 mod args;
+mod check;
 mod expand;
 mod handler;
 mod rate;
@@ -40,8 +41,15 @@ use crate::handler::Handler;
 /// | `limit` | how many requests pass in a window | required, unless there is a rate string |
 /// | `per` | how long a window is | `300` seconds |
 /// | a rate string, without a name | both of them, once or several times | |
+/// | `algorithm` | how requests are counted | `"fixed-window"` |
+/// | `burst` | how many requests may come at once, with `"gcra"` | the limit |
+/// | `stagger` | whether each counter has windows of its own | `false` |
 /// | `scope` | whom a counter is for | `"ip"` |
 /// | `key` | what is counted | this handler |
+/// | `cost` | how much of the limit a request takes | `1` |
+/// | `count_if` | which responses make a request count | all |
+/// | `exempt` | which requests are not counted | none |
+/// | `methods` | the methods of those that are | all |
 /// | `over_limit` | what answers instead of the 429 | the 429 |
 /// | `send_x_headers` | whether answers have `X-RateLimit-*` headers | `true` |
 /// | `on_store_error` | what to do when the store fails | the limiter's setting |
@@ -58,6 +66,8 @@ use crate::handler::Handler;
 /// units. A month is 30 days, a year 365. Several are joined by `;` or `,`: `"10/second; 1000/hour"`. A request passes
 /// if all of them let it.
 ///
+/// **`algorithm`**, **`burst`** and **`stagger`**: see [algorithms](#algorithms).
+///
 /// **`scope`**: each value of it has a counter of its own.
 ///
 /// | scope | counts |
@@ -69,8 +79,11 @@ use crate::handler::Handler;
 /// | `tenant` | each result of a [function](#functions); a request for which it returns `None` is not counted |
 /// | `"ip+user"`, `["ip", tenant]` | each combination; `"global"` cannot be part of one |
 ///
-/// **`key`**: `key = "search"` is a name. Rules with the same name, window and scopes share their counters,
-/// whichever handlers they stand on; each holds the count against its own limit. The path of a [function](#functions) gives a name for each request.
+/// **`key`**: `key = "search"` is a name. Rules with the same name, window and scopes share their counters, whichever
+/// handlers they stand on; each holds the count against its own limit. The path of a [function](#functions) gives a
+/// name for each request.
+///
+/// **`cost`**, **`count_if`**, **`exempt`** and **`methods`**: see [what counts](#what-counts).
 ///
 /// **`over_limit`**: the path of a [function](#functions), or `"allow"`: requests are counted and reported in the
 /// headers, and none is refused.
@@ -86,9 +99,9 @@ use crate::handler::Handler;
 ///
 /// # Functions
 ///
-/// A function for `scope` or `key` is plain, `fn(&HttpRequest) -> T`, or is written as a handler is, with extractors:
-/// `async fn tenant(claims: Claims) -> String`. One for `over_limit` has a `&RateLimitState` as its second argument,
-/// or is a handler too. Extractors that read the body are given none.
+/// A function for `scope`, `key`, `cost` or `exempt` is plain, `fn(&HttpRequest) -> T`, or is written as a handler is,
+/// with extractors: `async fn tenant(claims: Claims) -> String`. One for `over_limit` has a `&RateLimitState` as its
+/// second argument, or is a handler too. Extractors that read the body are given none.
 ///
 /// ```
 /// use actix_web::{HttpRequest, Responder, http::StatusCode, web};
@@ -110,6 +123,93 @@ use crate::handler::Handler;
 ///     (format!("Try again in {} s.", state.retry_after()), StatusCode::TOO_MANY_REQUESTS)
 /// }
 /// ```
+///
+/// # Algorithms
+///
+/// | algorithm | counts |
+/// |---|---|
+/// | `"fixed-window"` | the requests in a window, from 0 in the next one |
+/// | `"sliding-window"` | those in this window, and of the last one the part that is less than a window ago |
+/// | `"gcra"` | as a token bucket does: tokens come back evenly, and up to `burst` of them wait |
+///
+/// A *fixed window* is the cheapest, and lets up to twice the limit pass around the end of a window. A *sliding window*
+/// takes the requests of the last window to have come evenly. *GCRA* knows no windows: after a pause, `burst` requests
+/// may come at once, and then one in each `per / limit`.
+///
+/// ```
+/// use actix_web::Responder;
+/// use ratelimit_runtime::ratelimit;
+///
+/// #[ratelimit("300/5m", algorithm = "sliding-window")]
+/// async fn search() -> impl Responder {
+///     "never more than about 300 in any 5 minutes"
+/// }
+///
+/// #[ratelimit("60/minute", algorithm = "gcra", burst = 10)]
+/// async fn track() -> impl Responder {
+///     "10 at once, and one each second"
+/// }
+///
+/// #[ratelimit("1000/day", scope = "user", stagger = true)]
+/// async fn export() -> impl Responder {
+///     "not everybody's day begins at midnight"
+/// }
+/// ```
+///
+/// **`burst`**: from 1 to 4294967295; an integer, or the path of an integer `const`. It may be below the limit or
+/// above.
+///
+/// **`stagger`**: `true` or `false`. Windows end for all counters at the same moment, and whoever was refused comes
+/// back then. With `stagger`, each counter has a phase of its own. This is as useful for a sliding window: one that is
+/// used up has room again when the window that filled it ends. With `"gcra"` there is nothing to stagger.
+///
+/// # What counts
+///
+/// ```
+/// use actix_web::{HttpRequest, HttpResponse, Responder, routes};
+/// use ratelimit_runtime::ratelimit;
+///
+/// #[ratelimit("1000/hour", cost = rows, exempt = monitor)]
+/// async fn report() -> impl Responder {
+///     "as many rows as you asked for"
+/// }
+///
+/// #[routes]
+/// #[get("/login")]
+/// #[post("/login")]
+/// #[ratelimit("5/minute", methods = ["POST"], count_if = failed)]
+/// async fn login() -> impl Responder {
+///     "the form is free, and so is a login that succeeds"
+/// }
+///
+/// fn rows(request: &HttpRequest) -> u32 {
+///     if request.query_string().contains("all") { 100 } else { 1 }
+/// }
+///
+/// async fn monitor(request: HttpRequest) -> bool {
+///     request.headers().contains_key("X-Monitor")
+/// }
+///
+/// fn failed(response: &HttpResponse) -> bool {
+///     !response.status().is_success()
+/// }
+/// ```
+///
+/// **`cost`**: an integer from 1 to the limit (with `"gcra"`: to `burst`), the path of an integer `const`, or the path
+/// of a [function](#functions) that returns an unsigned integer, or a `Result` of one, where `Err` answers the request.
+/// A path that ends in capitals, such as `COST` or `prices::SEARCH`, is a `const`, and any other a function. A request
+/// whose cost does not fit in what remains is refused, and takes nothing. One that a function says costs 0 takes
+/// nothing either, and is refused where the limit is used up.
+///
+/// **`count_if`**: the path of a `fn(&HttpResponse) -> bool`. A request is counted when it is admitted, and given back
+/// if the function says `false` of its response: to the window that it was taken from. So as many requests run at the
+/// same time as the limit allows, whatever will become of them.
+///
+/// **`exempt`**: the path of a [function](#functions) that returns a `bool`, or a `Result` of one, where `Err` answers
+/// the request. A request of which it says `true` is not counted by this rule, nor refused.
+///
+/// **`methods`**: one in quotes, or several as in `["POST", "PUT"]`. Requests with another are not counted by this
+/// rule, nor refused. Methods are case-sensitive.
 ///
 /// # Leases
 ///
@@ -136,6 +236,10 @@ use crate::handler::Handler;
 /// So the lease is to be small beside the limit, and the counter busy: on a counter that every worker sees once in a
 /// while, a lease only takes tokens away from the others. A lease is of one rate: where there are several, each has an
 /// attribute of its own. In memory there is nobody to ask, and a lease has no effect.
+///
+/// A lot holds at least what one request costs. A lease goes with fixed windows alone, and neither with `count_if`,
+/// which gives requests back when their lot may be gone, nor with a function for `cost`, which may ask for more than a
+/// lot holds.
 ///
 /// # Other attributes
 ///
@@ -182,10 +286,10 @@ use crate::handler::Handler;
 /// # Errors
 ///
 /// Every mistake is an error of compilation at the token that makes it, and all are reported at once. Among them: an
-/// argument that is unknown, repeated or of the wrong kind; a number out of range; a unit or a scope that does not
-/// exist; the same rule twice on one handler; a handler that has `self`, borrows its arguments, leaves a type to
-/// `impl Trait`, has more than 16 arguments, or is `const`, `unsafe` or `extern`; an argument that is no extractor, and
-/// a result that is no `Responder`.
+/// argument that is unknown, repeated, of the wrong kind, or without sense beside another; a number out of range; a
+/// unit, a scope or an algorithm that does not exist; the same rule twice on one handler; a handler that has `self`,
+/// borrows its arguments, leaves a type to `impl Trait`, has more than 16 arguments, or is `const`, `unsafe` or
+/// `extern`; an argument that is no extractor, and a result that is no `Responder`.
 #[proc_macro_attribute]
 pub fn ratelimit(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     output(arguments.into(), item.into()).into()
@@ -203,7 +307,7 @@ fn output(arguments: TokenStream, item: TokenStream) -> TokenStream {
         }
     }
     handler.check(&mut errors);
-    let runtime = Args::check_together(&policy, &mut errors);
+    let runtime = check::handler(&policy, &mut errors);
     if errors.is_empty() {
         expand::expand(&handler, &policy, &runtime)
     } else {

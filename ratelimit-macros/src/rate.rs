@@ -16,6 +16,10 @@ pub(crate) const LIMIT: Range = Range { name: "the limit", max: u32::MAX };
 
 pub(crate) const LEASE: Range = Range { name: "the lease", max: u32::MAX };
 
+pub(crate) const COST: Range = Range { name: "the cost", max: u32::MAX };
+
+pub(crate) const BURST: Range = Range { name: "the burst", max: u32::MAX };
+
 /// Up to 68 years: the stores keep the end of a window as 32 bits, and tell the past from the future by one of them.
 pub(crate) const WINDOW: Range = Range { name: "the window in seconds", max: i32::MAX as u32 };
 

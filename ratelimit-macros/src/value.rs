@@ -4,16 +4,23 @@ use std::fmt::{self, Display};
 
 use proc_macro2::Span;
 use quote::ToTokens;
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path, Result, UnOp};
 
 use crate::Errors;
-use crate::rate::{self, LEASE, LIMIT, Range, WINDOW};
+use crate::rate::{self, BURST, COST, LEASE, LIMIT, Range, WINDOW};
 
 pub(crate) enum Number {
     Literal(u32, Span),
     /// An integer `const`, whose range the output asserts.
     Const(ExprPath),
+}
+
+pub(crate) enum Algorithm {
+    FixedWindow,
+    SlidingWindow,
+    Gcra,
 }
 
 pub(crate) enum Scope {
@@ -27,6 +34,11 @@ pub(crate) enum Scope {
 
 pub(crate) enum Key {
     Literal(LitStr),
+    Function(ExprPath),
+}
+
+pub(crate) enum Cost {
+    Number(Number),
     Function(ExprPath),
 }
 
@@ -62,6 +74,12 @@ impl Number {
         let message = "write whole seconds, a duration such as \"5m\", \
                        or the path of an integer `const` of seconds";
         Self::parse(value, &WINDOW, message)
+    }
+
+    pub(crate) fn burst(value: &Expr) -> Result<Self> {
+        let message = "write how many requests may come at once, as in `burst = 20`, \
+                       or the path of an integer `const`";
+        Self::parse(value, &BURST, message)
     }
 
     pub(crate) fn lease(value: &Expr) -> Result<Self> {
@@ -104,6 +122,21 @@ fn integer(int: &LitInt, range: &Range) -> rate::Result<u32> {
         suffix => Err(format!("`{suffix}` is no type of integers: write `{digits}`")),
     }
 }
+
+impl Algorithm {
+    pub(crate) fn parse(value: &Expr) -> Result<Self> {
+        let message = match text(value).map(LitStr::value).as_deref() {
+            Some("fixed-window") => return Ok(Self::FixedWindow),
+            Some("sliding-window") => return Ok(Self::SlidingWindow),
+            Some("gcra") => return Ok(Self::Gcra),
+            Some(word) => format!("there is no algorithm `{word}`: write {ALGORITHMS}"),
+            None => format!("write {ALGORITHMS}"),
+        };
+        Err(Error::new_spanned(value, message))
+    }
+}
+
+const ALGORITHMS: &str = "\"fixed-window\", \"sliding-window\" or \"gcra\"";
 
 impl Scope {
     /// Every scope that is joined in one value, by a `+` or in an array.
@@ -154,7 +187,7 @@ impl Scope {
             "user" => Ok(Self::User),
             "global" => Ok(Self::Global),
             word => match word.strip_prefix("header:").map(str::trim) {
-                Some(name) if is_header_name(name) => Ok(Self::Header(name.to_ascii_lowercase())),
+                Some(name) if is_token(name) => Ok(Self::Header(name.to_ascii_lowercase())),
                 Some("") => Err("name the header, as in \"header:X-Api-Key\"".to_owned()),
                 Some(name) => Err(format!("`{name}` is no header name: one is \"X-Api-Key\"")),
                 None => Err(format!(
@@ -167,10 +200,10 @@ impl Scope {
     }
 }
 
-/// A `token` of RFC 9110.
-fn is_header_name(name: &str) -> bool {
+/// A `token` of RFC 9110, which a header's name is, and a method.
+fn is_token(text: &str) -> bool {
     let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !name.is_empty() && name.bytes().all(is_tchar)
+    !text.is_empty() && text.bytes().all(is_tchar)
 }
 
 impl Key {
@@ -184,6 +217,72 @@ impl Key {
             _ => "write a name in quotes, as in `key = \"search\"`, or the path of a function",
         };
         Err(Error::new_spanned(value, message))
+    }
+}
+
+impl Cost {
+    pub(crate) fn parse(value: &Expr) -> Result<Self> {
+        let message = "write a whole number, the path of an integer `const` in capitals, or the path of a function";
+        match value {
+            Expr::Path(path) if !in_capitals(path) => Ok(Self::Function(path.clone())),
+            _ => Number::parse(value, &COST, message).map(Self::Number),
+        }
+    }
+}
+
+/// Whether a path ends in capitals, which Rust's own lints demand of a `const` and forbid for a function.
+fn in_capitals(path: &ExprPath) -> bool {
+    path.path.segments.last().is_some_and(|last| {
+        let name = last.ident.unraw().to_string();
+        name.contains(char::is_uppercase) && !name.contains(char::is_lowercase)
+    })
+}
+
+/// The methods of a request, each once: of RFC 9110 and RFC 5789 as they are written there, or others.
+pub(crate) fn methods(value: &Expr, errors: &mut Errors) -> Vec<LitStr> {
+    let values = match value {
+        Expr::Array(array) if array.elems.is_empty() => {
+            errors.push(value, "name a method, as in `methods = [\"POST\"]`, or remove `methods` to count them all");
+            Vec::new()
+        }
+        Expr::Array(array) => array.elems.iter().cloned().map(bare).collect(),
+        _ => vec![value.clone()],
+    };
+    let mut methods: Vec<LitStr> = Vec::new();
+    for value in &values {
+        match errors.keep(method(value)) {
+            Some(method) if methods.iter().any(|other| other.value() == method.value()) => {
+                errors.push(value, format!("the method \"{}\" is named twice: keep one of them", method.value()));
+            }
+            method => methods.extend(method),
+        }
+    }
+    methods
+}
+
+fn method(value: &Expr) -> Result<LitStr> {
+    const STANDARD: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+    let message = match text(value) {
+        None => "write methods in quotes, as in `methods = [\"POST\", \"PUT\"]`".to_owned(),
+        Some(text) => {
+            let name = text.value();
+            match STANDARD.into_iter().find(|standard| standard.eq_ignore_ascii_case(&name)) {
+                Some(standard) if name != standard => format!("methods are case-sensitive: write \"{standard}\""),
+                None if !is_token(&name) => {
+                    format!("`{name}` is no method: one is \"POST\", and several are [\"POST\", \"PUT\"]")
+                }
+                _ => return Ok(text.clone()),
+            }
+        }
+    };
+    Err(Error::new_spanned(value, message))
+}
+
+/// The path of a function, for arguments that take nothing else.
+pub(crate) fn function(value: &Expr) -> Result<ExprPath> {
+    match value {
+        Expr::Path(path) => Ok(path.clone()),
+        _ => Err(Error::new_spanned(value, "write the path of a function, without quotes")),
     }
 }
 

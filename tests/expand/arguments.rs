@@ -1,9 +1,40 @@
 //! A handler for each argument whose output is not seen in the README's, as their expansion is tested.
 
-use actix_web::{Responder, get};
+use actix_web::{HttpRequest, HttpResponse, Responder, get};
 use ratelimit_runtime::ratelimit;
 
 const LOT: u32 = 100;
+
+#[get("/sliding")]
+#[ratelimit("300/5m", algorithm = "sliding-window", stagger = true)]
+async fn sliding() -> impl Responder {
+    "the last two windows"
+}
+
+#[get("/bucket")]
+#[ratelimit("300/5m", algorithm = "gcra", burst = 20, cost = 5)]
+#[ratelimit("1000/hour", algorithm = "gcra", cost = weight)]
+async fn bucket() -> impl Responder {
+    "a token at a time"
+}
+
+#[get("/login")]
+#[ratelimit("5/minute", methods = ["POST", "PUT"], exempt = office, count_if = failed)]
+async fn login() -> impl Responder {
+    "welcome"
+}
+
+fn weight(request: &HttpRequest) -> usize {
+    request.path().len()
+}
+
+async fn office(_: HttpRequest) -> bool {
+    true
+}
+
+fn failed(response: &HttpResponse) -> bool {
+    !response.status().is_success()
+}
 
 #[get("/leased")]
 #[ratelimit("100000/minute", lease = 100)]

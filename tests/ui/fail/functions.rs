@@ -1,5 +1,6 @@
 //! Functions that are neither plain nor written as an Actix handler are reported where they are named.
 
+use actix_web::{HttpRequest, HttpResponse};
 use ratelimit_runtime::ratelimit;
 
 fn no_arguments_no_name() {}
@@ -9,6 +10,26 @@ fn takes_text(_text: String, _more: Missing) -> String {
 }
 
 struct Missing;
+
+#[allow(non_upper_case_globals)]
+const lower_case: u32 = 5;
+
+#[allow(non_snake_case)]
+fn UPPER_CASE(_: &HttpRequest) -> u32 {
+    5
+}
+
+fn signed(_: &HttpRequest) -> i32 {
+    5
+}
+
+async fn by_request(_: HttpRequest) -> &'static str {
+    ""
+}
+
+fn by_response(_: HttpResponse) -> bool {
+    true
+}
 
 #[ratelimit("10/s", scope = no_arguments_no_name)]
 async fn scope() -> &'static str {
@@ -22,6 +43,46 @@ async fn key() -> &'static str {
 
 #[ratelimit("10/s", over_limit = takes_text)]
 async fn over_limit() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s", cost = takes_text)]
+async fn cost() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s", cost = lower_case)]
+async fn cost_in_lower_case() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s", cost = UPPER_CASE)]
+async fn cost_in_capitals() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s", cost = signed)]
+async fn cost_signed() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s", exempt = signed)]
+async fn exempt() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s", exempt = by_request)]
+async fn exempt_handler() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s", count_if = by_response)]
+async fn count_if() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s", count_if = signed)]
+async fn count_if_of_request() -> &'static str {
     ""
 }
 

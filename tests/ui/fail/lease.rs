@@ -1,4 +1,4 @@
-//! `lease` out of range, of the wrong kind, or with several rates.
+//! `lease` out of range, of the wrong kind, or beside what it does not fit.
 
 use ratelimit_runtime::ratelimit;
 
@@ -49,6 +49,31 @@ async fn several_rates_and_zero() -> &'static str {
 
 #[ratelimit("300/5m", leases = 10)]
 async fn misspelt() -> &'static str {
+    ""
+}
+
+#[ratelimit("300/5m", lease = 10, algorithm = "sliding-window")]
+async fn sliding_window() -> &'static str {
+    ""
+}
+
+#[ratelimit("300/5m", lease = 10, algorithm = "gcra")]
+async fn gcra() -> &'static str {
+    ""
+}
+
+#[ratelimit("300/5m", lease = 10, count_if = failed)]
+async fn count_if() -> &'static str {
+    ""
+}
+
+#[ratelimit("300/5m", lease = 10, cost = asked)]
+async fn cost_function() -> &'static str {
+    ""
+}
+
+#[ratelimit("300/5m", lease = 10, cost = 11)]
+async fn less_than_the_cost() -> &'static str {
     ""
 }
 

@@ -25,6 +25,18 @@ async fn same_key() -> &'static str {
     ""
 }
 
+#[ratelimit("10/s", methods = ["GET", "POST"], algorithm = "gcra", cost = LIMIT)]
+#[ratelimit("10/s", methods = ["POST", "GET"], algorithm = "gcra", burst = 10, cost = LIMIT)]
+async fn same_in_other_words() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s")]
+#[ratelimit("10/s", cost = 1, algorithm = "fixed-window", stagger = true, lease = 5)]
+async fn same_count() -> &'static str {
+    ""
+}
+
 #[ratelimit("10/s", crate = ::ratelimit_runtime)]
 #[ratelimit("1000/h", crate = ratelimit_runtime)]
 async fn two_crates() -> &'static str {

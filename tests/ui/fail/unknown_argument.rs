@@ -17,7 +17,7 @@ async fn case_3() -> &'static str {
     ""
 }
 
-#[ratelimit(limit = 300, burst = 5)]
+#[ratelimit(limit = 300, tokens = 5)]
 async fn case_4() -> &'static str {
     ""
 }

@@ -3,10 +3,11 @@
 #![deny(warnings)]
 #![allow(unused_qualifications)] // A path is written as it is on purpose.
 
-use actix_web::{App, HttpRequest, HttpResponse, web};
+use actix_web::{App, Error, HttpRequest, HttpResponse, web};
 use ratelimit_runtime::{RateLimitState, ratelimit};
 
 const LIMIT: u32 = 300;
+const COST_2: u64 = 5;
 
 mod config {
     pub(crate) const WINDOW: usize = 60;
@@ -35,6 +36,30 @@ fn generic<T>(_: &HttpRequest) -> String {
 
 fn sorry(_: &HttpRequest, _: &RateLimitState) -> HttpResponse {
     HttpResponse::TooManyRequests().finish()
+}
+
+fn weight(_: &HttpRequest) -> u128 {
+    5
+}
+
+async fn rows(rows: web::Path<u8>) -> Result<u8, std::io::Error> {
+    Ok(rows.into_inner())
+}
+
+fn office(_: &HttpRequest) -> Result<bool, Error> {
+    Ok(true)
+}
+
+async fn partner(partners: web::Data<Vec<String>>) -> bool {
+    partners.is_empty()
+}
+
+fn failed(response: &HttpResponse) -> bool {
+    !response.status().is_success()
+}
+
+fn any_body<B>(response: &HttpResponse<B>) -> bool {
+    response.status().is_success()
 }
 
 async fn state() -> &'static str {
@@ -93,17 +118,52 @@ handlers! {
     store_local: #[ratelimit("300/5m", on_store_error = "local")]
     store_allow: #[ratelimit("300/5m", on_store_error = "allow")]
     store_deny: #[ratelimit("300/5m", on_store_error = "deny")]
+    fixed_window: #[ratelimit("300/5m", algorithm = "fixed-window")]
+    sliding_window: #[ratelimit("300/5m", algorithm = "sliding-window")]
+    gcra: #[ratelimit("300/5m", algorithm = "gcra")]
+    gcra_const: #[ratelimit(limit = LIMIT, algorithm = "gcra")]
+    gcra_rates: #[ratelimit("10/second; 1000/hour", algorithm = "gcra")]
+    burst: #[ratelimit("300/5m", algorithm = "gcra", burst = 20)]
+    burst_above_the_limit: #[ratelimit("1/s", burst = 4294967295, algorithm = "gcra")]
+    burst_const: #[ratelimit("300/5m", algorithm = "gcra", burst = config::WINDOW)]
+    stagger: #[ratelimit("300/5m", stagger = true)]
+    stagger_sliding_window: #[ratelimit("300/5m", algorithm = "sliding-window", stagger = true)]
+    stagger_rates: #[ratelimit("10/second; 1000/hour", stagger = true)]
+    no_stagger: #[ratelimit("300/5m", algorithm = "gcra", stagger = false)]
+    cost: #[ratelimit("300/5m", cost = 5)]
+    cost_of_all: #[ratelimit("10/second; 1000/hour", cost = 10)]
+    cost_above_the_limit: #[ratelimit("1/s", algorithm = "gcra", burst = 10, cost = 10)]
+    cost_const: #[ratelimit("300/5m", cost = COST_2)]
+    cost_path: #[ratelimit("300/5m", cost = config::Api::LIMIT)]
+    cost_function: #[ratelimit("300/5m", cost = weight)]
+    cost_handler: #[ratelimit("300/5m", cost = self::rows)]
+    count_if: #[ratelimit("300/5m", count_if = failed)]
+    count_if_generic: #[ratelimit("300/5m", count_if = any_body)]
+    exempt: #[ratelimit("300/5m", exempt = office)]
+    exempt_handler: #[ratelimit("300/5m", exempt = partner)]
+    methods: #[ratelimit("300/5m", methods = ["POST", "PUT"])]
+    method: #[ratelimit("300/5m", methods = "POST")]
+    methods_of_others: #[ratelimit("300/5m", methods = ["PURGE", "propfind", "M-SEARCH"])]
     lease: #[ratelimit("300/5m", lease = 100)]
     lease_of_all: #[ratelimit(limit = LIMIT, lease = 300)]
     lease_const: #[ratelimit(limit = LIMIT, lease = config::WINDOW)]
+    lease_with_cost: #[ratelimit("300/5m", cost = 10, lease = 10)]
+    lease_with_cost_const: #[ratelimit("300/5m", cost = COST_2, lease = 10)]
+    lease_staggered: #[ratelimit("300/5m", stagger = true, lease = 10)]
+    no_lease_with_cost: #[ratelimit("300/5m", cost = COST_2, lease = 1)]
     no_lease: #[ratelimit("300/5m", lease = 1)]
     crate_path: #[ratelimit("300/5m", crate = ::ratelimit_runtime)]
     crate_text: #[ratelimit("300/5m", crate = "::ratelimit_runtime")]
     everything: #[ratelimit(
         limit = LIMIT,
         per = "5m",
+        algorithm = "fixed-window",
+        stagger = true,
         scope = ["ip", tenant],
         key = plain,
+        cost = COST_2,
+        exempt = office,
+        methods = ["GET"],
         over_limit = sorry,
         send_x_headers = false,
         on_store_error = "deny",

@@ -2,7 +2,7 @@
 
 #![deny(warnings)]
 
-use actix_web::{App, get, web};
+use actix_web::{App, HttpRequest, HttpResponse, get, web};
 use ratelimit_runtime::ratelimit;
 
 #[ratelimit("10/s")]
@@ -27,6 +27,32 @@ async fn conditional() -> &'static str {
     "text"
 }
 
+// The same limit, and yet no two the same rule.
+#[ratelimit("10/s")]
+#[ratelimit("10/s", algorithm = "sliding-window")]
+#[ratelimit("10/s", algorithm = "gcra")]
+#[ratelimit("10/s", algorithm = "gcra", burst = 5)]
+#[ratelimit("10/s", cost = 2)]
+#[ratelimit("10/s", methods = "GET")]
+#[ratelimit("10/s", methods = ["GET", "POST"])]
+#[ratelimit("10/s", count_if = failed)]
+#[ratelimit("10/s", exempt = office)]
+async fn alike() -> &'static str {
+    "text"
+}
+
+fn failed(response: &HttpResponse) -> bool {
+    !response.status().is_success()
+}
+
+fn office(_: &HttpRequest) -> bool {
+    true
+}
+
 fn main() {
-    let _app = App::new().service(around).route("/3", web::get().to(three)).route("/c", web::get().to(conditional));
+    let _app = App::new()
+        .service(around)
+        .route("/3", web::get().to(three))
+        .route("/c", web::get().to(conditional))
+        .route("/a", web::get().to(alike));
 }

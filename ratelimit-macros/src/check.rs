@@ -1,0 +1,176 @@
+//! What the arguments say together: within one attribute, and in all those of a handler.
+
+use proc_macro2::Ident;
+use syn::{Error, Path, parse_quote};
+
+use crate::Errors;
+use crate::args::{Args, Limit};
+use crate::value::{Algorithm, Cost, Key, Number, OverLimit, Scope, plain};
+
+/// Checks the arguments of one attribute, whose names are `words`.
+pub(crate) fn attribute(args: &Args, words: &[&Ident], errors: &mut Errors) {
+    one_rate(args, words, errors);
+    combinations(args, words, errors);
+    amounts(args, errors);
+}
+
+/// What is for one rate, where there are several.
+fn one_rate(args: &Args, words: &[&Ident], errors: &mut Errors) {
+    if args.limits.len() > 1 {
+        for word in words {
+            let example = match word.to_string().as_str() {
+                "lease" => "lease = 10",
+                "burst" => "algorithm = \"gcra\", burst = 10",
+                _ => continue,
+            };
+            let message = format!(
+                "a {word} is of one rate, and here are several: write an attribute for each rate, \
+                 as in `#[ratelimit(\"1000/hour\", {example})]`"
+            );
+            errors.push(word, message);
+        }
+    }
+}
+
+/// Arguments that make no sense beside another, each reported at its name.
+fn combinations(args: &Args, words: &[&Ident], errors: &mut Errors) {
+    let has = |name: &str| words.iter().any(|word| *word == name);
+    let cost_is_asked = matches!(args.cost, Some(Cost::Function(_)));
+    let shadow = matches!(args.over_limit, Some(OverLimit::Allow));
+    // An algorithm that does not exist is reported as such. Which was meant, nobody knows.
+    let windows =
+        !has("algorithm") || matches!(args.algorithm, Some(Algorithm::FixedWindow | Algorithm::SlidingWindow));
+    let fixed = !matches!(args.algorithm, Some(Algorithm::SlidingWindow | Algorithm::Gcra));
+    let gcra = matches!(args.algorithm, Some(Algorithm::Gcra));
+    for (name, nonsense, message) in [
+        (
+            "burst",
+            windows,
+            "`burst` is for `algorithm = \"gcra\"`, as a window lets its whole limit pass at once: \
+             write that algorithm, or remove `burst`",
+        ),
+        (
+            "stagger",
+            args.stagger && gcra,
+            "`stagger` moves the ends of windows, and \"gcra\" has none: remove it, or write another `algorithm`",
+        ),
+        (
+            "lease",
+            !fixed,
+            "`lease` takes tokens before there are requests for them, and this algorithm goes by when each request \
+             comes: remove `lease`, or write `algorithm = \"fixed-window\"`",
+        ),
+        (
+            "lease",
+            has("count_if"),
+            "`lease` cannot stand beside `count_if`, which gives a request back after its response, \
+             when the lot that it was taken from may be gone: remove one of them",
+        ),
+        (
+            "lease",
+            cost_is_asked,
+            "`lease` cannot stand beside a function for `cost`, which may ask for more than a lot holds: \
+             write the cost as a number, or remove one of them",
+        ),
+        (
+            "count_if",
+            shadow,
+            "`count_if` gives requests back so that others pass, and with `over_limit = \"allow\"` all of them pass: \
+             remove one of them",
+        ),
+    ] {
+        if let Some(word) = words.iter().find(|word| nonsense && **word == name) {
+            errors.push(word, message);
+        }
+    }
+}
+
+/// Numbers that do not fit each other, as far as both are literals. For the others, the output asserts it.
+fn amounts(args: &Args, errors: &mut Errors) {
+    let literal = |number: &Number| match *number {
+        Number::Literal(number, span) => Some((number, span)),
+        Number::Const(_) => None,
+    };
+    let limit = args.limits.iter().filter_map(|Limit { limit, .. }| literal(limit)).map(|(limit, _)| limit).min();
+    let cost = match &args.cost {
+        Some(Cost::Number(cost)) => literal(cost),
+        _ => None,
+    };
+    let (most, name) = match (&args.algorithm, &args.burst) {
+        (Some(Algorithm::Gcra), Some(burst)) => (literal(burst).map(|(burst, _)| burst), "burst"),
+        _ => (limit, "limit"),
+    };
+    if let (Some((cost, span)), Some(most)) = (cost, most)
+        && cost > most
+    {
+        let message =
+            format!("the cost must be at most the {name}, or no request ever passes: write `cost = {most}` or less");
+        errors.add(Error::new(span, message));
+    }
+    // Of several rates, the lease is wrong as such.
+    if args.limits.len() > 1 {
+        return;
+    }
+    let Some((lease, span)) = args.lease.as_ref().and_then(literal) else { return };
+    if let Some(limit) = limit
+        && lease > limit
+    {
+        let message = format!("the lease must be at most the limit: write `lease = {limit}` or less");
+        errors.add(Error::new(span, message));
+    }
+    if let Some((cost, _)) = cost
+        && (2..cost).contains(&lease)
+    {
+        let message = format!("the lease must hold what one request costs: write `lease = {cost}` or more");
+        errors.add(Error::new(span, message));
+    }
+}
+
+/// Checks what the attributes of one handler say together, and gives the path of the runtime.
+pub(crate) fn handler(all: &[Args], errors: &mut Errors) -> Path {
+    let mut rules = Vec::new();
+    for args in all {
+        for limit in &args.limits {
+            let rule = describe(args, limit);
+            if rules.contains(&rule) {
+                let message = "this handler has the same rule twice: \
+                               remove one of them, or give it a `key` or a `scope` of its own";
+                errors.add(Error::new(limit.limit.span(), message));
+            }
+            rules.push(rule);
+        }
+    }
+    let mut runtimes = all.iter().filter_map(|args| args.runtime.as_ref());
+    let Some(first) = runtimes.next() else {
+        return parse_quote!(::ratelimit_runtime);
+    };
+    for other in runtimes.filter(|other| plain(*other) != plain(first)) {
+        errors.push(other, format!("another attribute of this handler says `crate = {}`: give it once", plain(first)));
+    }
+    first.clone()
+}
+
+/// What a rule counts and how, as text to compare: two of a handler that agree in it would be one.
+fn describe(args: &Args, Limit { limit, per }: &Limit) -> String {
+    let scopes: Vec<String> = args.scopes.iter().map(Scope::to_string).collect();
+    let key = match &args.key {
+        None => String::new(),
+        Some(Key::Literal(key)) => format!("{:?}", key.value()),
+        Some(Key::Function(path)) => plain(path),
+    };
+    let cost = match &args.cost {
+        None => "1".to_owned(),
+        Some(Cost::Number(number)) => number.to_string(),
+        Some(Cost::Function(path)) => plain(path),
+    };
+    let function = |path: &Option<_>| path.as_ref().map(plain).unwrap_or_default();
+    let (count_if, exempt) = (function(&args.count_if), function(&args.exempt));
+    let mut methods: Vec<String> = args.methods.iter().map(|method| method.value()).collect();
+    methods.sort_unstable();
+    let algorithm = match (&args.algorithm, &args.burst) {
+        (None | Some(Algorithm::FixedWindow), _) => "fixed".to_owned(),
+        (Some(Algorithm::SlidingWindow), _) => "sliding".to_owned(),
+        (Some(Algorithm::Gcra), burst) => format!("gcra {}", burst.as_ref().unwrap_or(limit)),
+    };
+    format!("{limit}/{per} {} {key} {cost} {count_if} {exempt} {methods:?} {algorithm}", scopes.join("+"))
+}
