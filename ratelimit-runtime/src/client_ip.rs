@@ -175,10 +175,15 @@ impl ClientIp {
             Some(trusted) => trusted.client(peer, request),
             None => peer,
         };
-        client.map(|address| match address {
-            IpAddr::V4(_) => address,
-            IpAddr::V6(address) => self.network(address).into(),
-        })
+        client.map(|address| self.counted(address))
+    }
+
+    /// As what an address counts: one of IPv6 stands for the network that it is in.
+    pub(crate) fn counted(&self, address: IpAddr) -> IpAddr {
+        match address.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(self.network(address)),
+            address => address,
+        }
     }
 
     fn network(&self, address: Ipv6Addr) -> Ipv6Addr {

@@ -3,6 +3,8 @@
 use std::{fmt, time::Duration};
 
 use crate::{
+    algorithm::Terms,
+    key::Counter,
     policy::OnStoreError,
     store::{Checked, Denied, Hit, Hits, Outcome, memory::MemoryStore},
 };
@@ -24,7 +26,8 @@ impl Fallback {
     pub(crate) fn keep(&self, now: Duration, hits: &[Hit], outcomes: &[Outcome]) {
         for (hit, outcome) in hits.iter().zip(outcomes) {
             if self.wants(hit) == OnStoreError::Local {
-                self.local.raise(now, hit, hit.limit.limit.saturating_sub(outcome.remaining), outcome.reset);
+                let used = hit.terms.capacity().saturating_sub(outcome.remaining);
+                self.local.raise(now, hit, used, outcome.window_end);
             }
         }
     }
@@ -36,8 +39,18 @@ impl Fallback {
         }
         let is_local = |hit: &&Hit| self.wants(hit) == OnStoreError::Local;
         let counted: Hits = hits.iter().filter(is_local).cloned().collect();
-        let mut outcomes = self.local.hit(now, &counted).into_iter();
+        let outcomes = self.local.hit(now, &counted).into_iter();
+        let mut outcomes = outcomes.map(|outcome| Outcome { local: true, ..outcome });
         Ok(hits.iter().map(|hit| if is_local(&hit) { outcomes.next() } else { None }).collect())
+    }
+
+    /// Gives back what was taken, here or from the store.
+    pub(crate) fn give_back(&self, now: Duration, hit: &Hit, outcome: &Outcome) {
+        self.local.give_back(now, &hit.counter, &hit.terms, outcome.window_end, outcome.taken);
+    }
+
+    pub(crate) fn reset(&self, now: Duration, counter: &Counter, terms: &Terms) {
+        self.local.reset(now, counter, terms);
     }
 
     fn wants(&self, hit: &Hit) -> OnStoreError {

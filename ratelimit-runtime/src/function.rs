@@ -141,8 +141,7 @@ pub trait ScopeFunction<Marker> {
 
 /// What a cost function may return: an unsigned integer, or a `Result` of one, where `Err` answers the request.
 ///
-/// A request that costs 0 counts nothing, but is refused like any other where the limit is used up. One that costs
-/// more than the limit never passes.
+/// A request that costs 0 takes nothing, and is never refused. One that costs more than the limit never passes.
 ///
 /// ```
 /// use actix_web::HttpRequest;

@@ -1,13 +1,14 @@
 //! What a handler under the attribute does: check, then extract, then the handler.
 
 use crate::{
+    algorithm::Terms,
     headers,
     limiter::RateLimiter,
     policy::{OverLimit, OverLimitFn, Policy, Prepared, Rule},
     problem, reject,
     scope::Asker,
     state::{RateLimitState, Rules},
-    store::{Hit, Hits},
+    store::{Hit, Hits, Outcome},
 };
 use actix_web::{
     FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder,
@@ -30,40 +31,51 @@ where
     Args: FromRequest,
     H::Output: Responder,
 {
-    if let Some(refusal) = refuse(policy, std::any::type_name::<H>(), &request).await {
-        return refusal;
-    }
-    match Args::from_request(&request, &mut payload.into_inner()).await {
+    let charged = match check(policy, std::any::type_name::<H>(), &request).await {
+        Ok(charged) => charged,
+        Err(refusal) => return refusal,
+    };
+    let response = match Args::from_request(&request, &mut payload.into_inner()).await {
         Ok(args) => handler.call(args).await.respond_to(&request).map_into_boxed_body(),
         Err(error) => HttpResponse::from_error(error),
+    };
+    if let Some(charged) = charged {
+        charged.settle(&request, &response);
     }
+    response
 }
 
-/// The answer to a request that may not go on; `None` for one that may.
+/// Counts a request that may go on, and says what of it may have to be given back; the answer to one that may not.
 ///
-/// What only some handlers need is awaited in a box, or it would make the futures of all of them large.
-async fn refuse(policy: &'static Policy, handler: &'static str, request: &HttpRequest) -> Option<HttpResponse> {
+/// What only some handlers need is boxed, or it would make the futures of all of them large.
+async fn check(
+    policy: &'static Policy,
+    handler: &'static str,
+    request: &HttpRequest,
+) -> Result<Option<Box<Charged>>, HttpResponse> {
     let limiter = match RateLimiter::of(request) {
         Ok(limiter) => limiter,
         // Logged when the URL was read.
-        Err(_) => return Some(problem::misconfigured()),
+        Err(_) => return Err(problem::misconfigured()),
     };
-    let mut asker = Asker::new(&limiter.clients, request);
+    let mut asker = Asker::new(limiter.clients(), request);
     let rules = policy.prepared(handler);
     if rules.iter().any(|rule| rule.asks)
         && let Err(error) = Box::pin(asker.ask(rules)).await
     {
-        return Some(HttpResponse::from_error(error));
+        return Err(HttpResponse::from_error(error));
     }
     let (hits, rules) = hits(&asker, rules);
     let checked = match limiter.check(&hits).await {
         Ok(checked) => checked,
-        Err(_) => return Some(reject::unavailable()),
+        Err(_) => return Err(reject::unavailable()),
     };
-    let state = keep(RateLimitState::new(policy, rules, &checked), request)?;
-    match state.refused_by()?.rule().over_limit {
-        OverLimit::Function(function) => Some(Box::pin(respond(function, state, request)).await),
-        OverLimit::Reject | OverLimit::Allow => Some(reject::too_many_requests(&state)),
+    let may_give_back = rules.iter().any(|rule| rule.rule.count_if.is_some());
+    let charged = may_give_back.then(|| Charged::new(limiter, &hits, &rules, &checked));
+    let Some(state) = keep(RateLimitState::new(policy, rules, &checked), request) else { return Ok(charged) };
+    match state.refused_by().map(|rule| rule.rule().over_limit) {
+        Some(OverLimit::Function(function)) => Err(Box::pin(respond(function, state, request)).await),
+        _ => Err(reject::too_many_requests(&state)),
     }
 }
 
@@ -76,8 +88,10 @@ fn hits(asker: &Asker<'_>, rules: &'static [Prepared]) -> (Hits, Rules) {
         while hits.iter().any(|hit| hit.counter == counter) {
             counter.ordinal += 1;
         }
-        let Rule { limit, on_store_error, .. } = *rule.rule;
-        hits.push(Hit { counter, limit, refuses: rule.rule.refuses(), lease: rule.rule.lease, on_store_error });
+        let Rule { limit, algorithm, lease, on_store_error, .. } = *rule.rule;
+        let phase = if rule.rule.stagger { counter.phase() } else { 0 };
+        let terms = Terms { limit, algorithm, phase, cost: asker.cost(rule.rule) };
+        hits.push(Hit { counter, terms, refuses: rule.rule.refuses(), lease, on_store_error });
         counting.push(rule);
     }
     (hits, counting)
@@ -98,4 +112,44 @@ async fn respond(function: OverLimitFn, state: RateLimitState, request: &HttpReq
         response.headers_mut().insert(header::RETRY_AFTER, state.retry_after().into());
     }
     response
+}
+
+/// What a request was charged under rules that count it only if its response does.
+struct Charged {
+    limiter: RateLimiter,
+    charges: Vec<Charge>,
+}
+
+struct Charge {
+    rule: &'static Prepared,
+    counts: fn(&HttpResponse) -> bool,
+    hit: Hit,
+    outcome: Outcome,
+}
+
+impl Charged {
+    fn new(limiter: &RateLimiter, hits: &Hits, rules: &Rules, checked: &[Option<Outcome>]) -> Box<Self> {
+        let charge = |((hit, rule), outcome): ((&Hit, &&'static Prepared), &Option<Outcome>)| {
+            let outcome = outcome.filter(|outcome| outcome.taken > 0)?;
+            Some(Charge { rule, counts: rule.rule.count_if?, hit: hit.clone(), outcome })
+        };
+        let charges = hits.iter().zip(rules).zip(checked).filter_map(charge).collect();
+        Box::new(Self { limiter: limiter.clone(), charges })
+    }
+
+    /// Gives back what the response says does not count. Nobody waits for that.
+    fn settle(self, request: &HttpRequest, response: &HttpResponse) {
+        for Charge { rule, counts, hit, outcome } in self.charges {
+            if counts(response) {
+                continue;
+            }
+            if let Some(state) = request.extensions_mut().get_mut::<RateLimitState>() {
+                state.give_back(rule);
+            }
+            let limiter = self.limiter.clone();
+            if let Some(later) = limiter.give_back(hit, outcome) {
+                actix_web::rt::spawn(later);
+            }
+        }
+    }
 }

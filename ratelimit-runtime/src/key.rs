@@ -1,6 +1,5 @@
 //! The name of a counter: what tells it from every other, in memory and in Redis.
 
-#[cfg(feature = "redis")]
 use std::fmt::Write;
 use std::{
     fmt,
@@ -23,6 +22,8 @@ pub(crate) struct Counter {
     pub(crate) key: Name,
     /// Seconds: rules of one key with the same window share a counter, whatever their limits.
     pub(crate) per: u32,
+    /// What stands behind it for any algorithm but plain fixed windows: their numbers mean something else.
+    pub(crate) kind: &'static str,
     /// Tells rules apart that one handler has with the same key, window and scope: they count one by one.
     pub(crate) ordinal: u32,
     pub(crate) scope: SmallVec<[Who; 1]>,
@@ -99,8 +100,7 @@ fn address<H: Hasher>(state: &mut H, kind: u64, address: Address) {
 impl Counter {
     /// `{prefix}/{key}/{per}/{scope}/{window end}`, the counter's name in Redis; `{per}.{ordinal}` for the second
     /// and later rules of a handler that are alike. Tagged, the scope stands in braces.
-    #[cfg(feature = "redis")]
-    pub(crate) fn write(&self, prefix: &str, tagged: bool, window_end: u64, out: &mut String) {
+    pub(crate) fn write(&self, prefix: &str, tagged: bool, window_end: Option<u64>, out: &mut String) {
         let mut number = itoa::Buffer::new();
         out.push_str(prefix);
         out.push('/');
@@ -111,6 +111,7 @@ impl Counter {
         }
         out.push('/');
         out.push_str(number.format(self.per));
+        out.push_str(self.kind);
         if self.ordinal > 0 {
             out.push('.');
             out.push_str(number.format(self.ordinal));
@@ -122,12 +123,25 @@ impl Counter {
             }
             who.write(out);
         }
-        out.push_str(if tagged { "}/" } else { "/" });
-        out.push_str(number.format(window_end));
+        if tagged {
+            out.push('}');
+        }
+        if let Some(window_end) = window_end {
+            out.push('/');
+            out.push_str(number.format(window_end));
+        }
+    }
+
+    /// How many seconds after the epoch a window of this counter began, if each has its own: the same in every process.
+    pub(crate) fn phase(&self) -> u32 {
+        let mut name = String::with_capacity(128);
+        self.write("", false, None, &mut name);
+        let digest = Sha256::digest(name.as_bytes());
+        let number = digest.iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+        u32::try_from(number % u64::from(self.per)).unwrap_or_default()
     }
 }
 
-#[cfg(feature = "redis")]
 impl Who {
     fn write(&self, out: &mut String) {
         match self {
@@ -146,7 +160,6 @@ impl Who {
     }
 }
 
-#[cfg(feature = "redis")]
 fn push_address(out: &mut String, before: &[&str], address: Address) {
     push(out, before);
     match address {
@@ -156,7 +169,6 @@ fn push_address(out: &mut String, before: &[&str], address: Address) {
     }
 }
 
-#[cfg(feature = "redis")]
 fn push(out: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| out.push_str(part));
 }
@@ -198,7 +210,6 @@ impl Text {
         Self(text)
     }
 
-    #[cfg(feature = "redis")]
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

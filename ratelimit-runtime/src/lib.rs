@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod algorithm;
 mod builder;
 mod client_ip;
 mod clock;
@@ -17,7 +18,7 @@ mod reject;
 mod scope;
 mod state;
 mod store;
-mod window;
+mod target;
 
 pub use ratelimit_macros::ratelimit;
 
@@ -32,6 +33,7 @@ pub use crate::{
     limiter::RateLimiter,
     policy::OnStoreError,
     state::{RateLimitState, RuleState},
+    target::{LimitTarget, Peek, StoreUnavailable},
 };
 
 /// What the attribute's output is made of. Not part of the public interface: it changes with the attribute,

@@ -1,18 +1,20 @@
 //! The limiter: a store, and what to do when it fails.
 
-use std::{env::VarError, fmt, net::IpAddr, sync::Arc};
+use std::{env::VarError, fmt, future::Future, net::IpAddr, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, web};
 use once_cell::sync::OnceCell;
 use smallvec::smallvec;
 
 use crate::{
+    algorithm::Terms,
     clock::Clock,
     error::Error,
     key::{Counter, Name, Who},
-    policy::Limit,
+    policy::{Algorithm, Limit},
     scope::Clients,
     store::{Checked, Denied, Hit, Hits, Outcome, memory::MemoryStore},
+    target::{LimitTarget, Peek, StoreUnavailable},
 };
 #[cfg(feature = "redis")]
 use crate::{fallback::Fallback, store::redis::RedisStore};
@@ -67,14 +69,91 @@ impl RateLimiter {
     }
 
     /// The limiter that serves `request`: its application's, or else the process's.
-    pub(crate) fn of(request: &HttpRequest) -> Result<&Limiter, &'static Error> {
+    pub(crate) fn of(request: &HttpRequest) -> Result<&Self, &'static Error> {
         let of_app =
             request.app_data::<Self>().or_else(|| request.app_data::<web::Data<Self>>().map(|data| data.get_ref()));
         let limiter = match of_app {
             Some(limiter) => limiter,
             None => of_process()?,
         };
-        Ok(&limiter.0)
+        Ok(limiter)
+    }
+
+    pub(crate) fn clients(&self) -> &Clients {
+        &self.0.clients
+    }
+
+    pub(crate) async fn check(&self, hits: &Hits) -> Result<Checked, Denied> {
+        self.0.check(hits).await
+    }
+
+    /// Gives back what `hit` was charged; over a shared store when the future that this returns is awaited.
+    pub(crate) fn give_back(self, hit: Hit, outcome: Outcome) -> Option<impl Future<Output = ()>> {
+        let now = self.0.now();
+        let Outcome { window_end, taken, local, .. } = outcome;
+        match &self.0.store {
+            Store::Memory(store) => store.give_back(now, &hit.counter, &hit.terms, window_end, taken),
+            #[cfg(feature = "redis")]
+            Store::Redis(_, fallback) => fallback.give_back(now, &hit, &outcome),
+        }
+        let is_shared = !matches!(self.0.store, Store::Memory(_)) && !local;
+        is_shared.then_some(async move {
+            match &self.0.store {
+                Store::Memory(_) => {}
+                // If it fails, the request stays counted until its window ends.
+                #[cfg(feature = "redis")]
+                Store::Redis(store, _) => drop(store.give_back(&hit, &outcome).await),
+            }
+        })
+    }
+
+    /// Looks at a counter without counting: what is left, and when it comes back.
+    ///
+    /// ```
+    /// use ratelimit_runtime::{LimitTarget, RateLimiter, StoreUnavailable};
+    ///
+    /// async fn left(limiter: &RateLimiter, user: &str) -> Result<u32, StoreUnavailable> {
+    ///     // As under `#[ratelimit(limit = 5, per = 60, key = "login", scope = "user")]`.
+    ///     Ok(limiter.peek(&LimitTarget::new("login", 5, 60).user(user)).await?.remaining())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`], if the store does not answer within the deadline.
+    pub async fn peek(&self, target: &LimitTarget) -> Result<Peek, StoreUnavailable> {
+        let hit = target.hit(self.clients());
+        let outcome = match &self.0.store {
+            Store::Memory(store) => store.hit(self.0.now(), std::slice::from_ref(&hit)).first().copied(),
+            #[cfg(feature = "redis")]
+            Store::Redis(store, _) => store.peek(hit.clone()).await?.first().copied(),
+        };
+        outcome.map(|outcome| Peek::new(&hit.terms, outcome)).ok_or(StoreUnavailable)
+    }
+
+    /// Forgets what a counter has counted. Every process sees it: at once, or within a second where it refuses by what
+    /// it knows already, or has a lease.
+    ///
+    /// ```
+    /// use ratelimit_runtime::{LimitTarget, RateLimiter, StoreUnavailable};
+    ///
+    /// async fn forgive(limiter: &RateLimiter, user: &str) -> Result<(), StoreUnavailable> {
+    ///     limiter.reset(&LimitTarget::new("login", 5, 60).user(user)).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StoreUnavailable`], if the store does not answer within the deadline.
+    pub async fn reset(&self, target: &LimitTarget) -> Result<(), StoreUnavailable> {
+        let Hit { counter, terms, .. } = target.hit(self.clients());
+        match &self.0.store {
+            Store::Memory(store) => store.reset(self.0.now(), &counter, &terms),
+            #[cfg(feature = "redis")]
+            Store::Redis(store, fallback) => {
+                store.reset(&counter, &terms).await?;
+                fallback.reset(self.0.now(), &counter, &terms);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -98,24 +177,29 @@ fn of_process() -> Result<&'static RateLimiter, &'static Error> {
 }
 
 impl Limiter {
-    pub(crate) async fn check(&self, hits: &Hits) -> Result<Checked, Denied> {
+    async fn check(&self, hits: &Hits) -> Result<Checked, Denied> {
         if hits.is_empty() {
             return Ok(Checked::new());
         }
         match &self.store {
-            Store::Memory(store) => Ok(all(&store.hit(self.clock.now(), hits))),
+            Store::Memory(store) => Ok(all(&store.hit(self.now(), hits))),
             #[cfg(feature = "redis")]
-            Store::Redis(store, fallback) => {
-                let checked = store.hit(hits).await;
-                let now = self.clock.of_store(store.now());
-                match checked {
-                    Ok(outcomes) => {
-                        fallback.keep(now, hits, &outcomes);
-                        Ok(all(&outcomes))
-                    }
-                    Err(_) => fallback.hit(now, hits),
+            Store::Redis(store, fallback) => match store.hit(hits).await {
+                Ok(outcomes) => {
+                    fallback.keep(self.now(), hits, &outcomes);
+                    Ok(all(&outcomes))
                 }
-            }
+                Err(_) => fallback.hit(self.now(), hits),
+            },
+        }
+    }
+
+    /// The time for what is counted in memory, since the epoch.
+    fn now(&self) -> Duration {
+        match &self.store {
+            Store::Memory(_) => self.clock.now(),
+            #[cfg(feature = "redis")]
+            Store::Redis(store, _) => self.clock.of_store(store.now()),
         }
     }
 }
@@ -146,7 +230,8 @@ impl fmt::Debug for RateLimiter {
 pub fn hit(limiter: &RateLimiter, client: IpAddr, limit: Limit) -> bool {
     let Store::Memory(store) = &limiter.0.store else { return false };
     let scope = smallvec![Who::Ip(Some(client))];
-    let counter = Counter { family: 0, key: Name::Static("hit"), per: limit.per, ordinal: 0, scope };
-    let hit = Hit { counter, limit, refuses: true, lease: 1, on_store_error: None };
+    let counter = Counter { family: 0, key: Name::Static("hit"), per: limit.per, kind: "", ordinal: 0, scope };
+    let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
+    let hit = Hit { counter, terms, refuses: true, lease: 1, on_store_error: None };
     store.hit(limiter.0.clock.now(), &[hit]).iter().all(|outcome| !outcome.over)
 }

@@ -13,6 +13,10 @@ use crate::{function::Answer, key::Text, scope::Scope, state::RateLimitState};
 /// that range tells the past from the future.
 const LONGEST_WINDOW: i128 = i32::MAX as i128;
 
+/// The longest that GCRA may take to give all tokens back, in seconds: in nanoseconds it is a whole number that Redis's
+/// Lua can hold.
+const LONGEST_REFILL: i128 = 90 * 86400;
+
 /// What to do with a request when the store fails or does not answer within the deadline.
 ///
 /// Set for a whole limiter with [`RateLimiterBuilder::on_store_error`](crate::RateLimiterBuilder::on_store_error),
@@ -85,7 +89,6 @@ type Asked<T> = fn(&HttpRequest) -> Answer<T>;
 pub(crate) enum Cost {
     Fixed(u32),
     /// The function's path as it was written, and the function. Wide enough that no cost has to be cut to fit.
-    #[expect(dead_code, reason = "the check does not ask it yet")]
     Function(&'static str, Asked<u64>),
 }
 
@@ -153,7 +156,12 @@ impl Rule {
     }
 
     #[must_use]
+    #[track_caller]
     pub const fn sliding_window(mut self) -> Self {
+        assert!(
+            self.limit.per as i128 <= LONGEST_WINDOW / 2,
+            "`per` of a sliding window must be at most 1073741823 seconds"
+        );
         self.algorithm = Algorithm::SlidingWindow;
         self
     }
@@ -163,6 +171,10 @@ impl Rule {
     pub const fn gcra(mut self, burst: i128) -> Self {
         assert!(burst >= 1, "`burst` must be at least 1");
         assert!(burst <= u32::MAX as i128, "`burst` must be at most 4294967295");
+        assert!(
+            burst * self.limit.per as i128 <= LONGEST_REFILL * self.limit.limit as i128,
+            "`burst` tokens must come back within 90 days: make `burst` smaller, or the rate higher"
+        );
         self.algorithm = Algorithm::Gcra { burst: burst as u32 };
         self
     }
@@ -269,24 +281,50 @@ impl Rule {
         !matches!(self.over_limit, OverLimit::Allow)
     }
 
-    /// A hash of what the program says of the rule's counters. Clients have no part in it, so it needs no secret.
     fn family(&self, key: &str) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.limit.per.hash(&mut hasher);
         // A key that a function gives is another for each request.
-        (!matches!(self.key, Key::Function(..))).then_some(key).hash(&mut hasher);
-        for part in self.scope {
-            std::mem::discriminant(part).hash(&mut hasher);
-            if let Scope::Header(name) = part {
-                name.hash(&mut hasher);
+        let key = (!matches!(self.key, Key::Function(..))).then_some(key);
+        let parts = self.scope.iter().map(|part| match *part {
+            Scope::Ip => ("ip", ""),
+            Scope::User => ("user", ""),
+            Scope::Global => ("global", ""),
+            Scope::Header(name) => ("header", name),
+            Scope::Function(..) => ("fn", ""),
+        });
+        family(self.limit.per, self.kind(), key, parts)
+    }
+
+    /// How much may pass at once.
+    pub(crate) fn capacity(&self) -> u32 {
+        match self.algorithm {
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => self.limit.limit,
+            Algorithm::Gcra { burst } => burst,
+        }
+    }
+
+    /// In how many seconds that comes back.
+    pub(crate) fn refill(&self) -> u32 {
+        let Limit { limit, per } = self.limit;
+        match self.algorithm {
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => per,
+            Algorithm::Gcra { burst } => {
+                let seconds = (u64::from(burst) * u64::from(per)).div_ceil(limit.into());
+                u32::try_from(seconds).unwrap_or(u32::MAX)
             }
         }
-        hasher.finish()
+    }
+
+    /// What tells its counters from those of other algorithms.
+    pub(crate) fn kind(&self) -> &'static str {
+        kind(self.algorithm, self.stagger)
     }
 
     fn asks(&self) -> bool {
         let is_function = |part: &Scope| matches!(part, Scope::User | Scope::Function(..));
-        matches!(self.key, Key::Function(..)) || self.scope.iter().any(is_function)
+        matches!(self.key, Key::Function(..))
+            || matches!(self.cost, Cost::Function(..))
+            || self.exempt.is_some()
+            || self.scope.iter().any(is_function)
     }
 
     /// What clients know the rule by: its scope and its rate, such as `ip:300/300s`.
@@ -295,6 +333,30 @@ impl Rule {
         let name = format!("{}:{}/{}s", scopes.join("+"), self.limit.limit, self.limit.per);
         // In headers and in JSON it stands without escapes.
         name.replace(|char: char| !char.is_ascii_graphic(), "?")
+    }
+}
+
+/// A hash of what the program says of counters. Clients have no part in it, so it needs no secret.
+pub(crate) fn family<'a>(
+    per: u32,
+    kind: &str,
+    key: Option<&str>,
+    scope: impl Iterator<Item = (&'a str, &'a str)>,
+) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (per, kind, key).hash(&mut hasher);
+    scope.for_each(|part| part.hash(&mut hasher));
+    hasher.finish()
+}
+
+/// The algorithm's part in the names of counters.
+pub(crate) fn kind(algorithm: Algorithm, stagger: bool) -> &'static str {
+    match (algorithm, stagger) {
+        (Algorithm::FixedWindow, false) => "",
+        (Algorithm::FixedWindow, true) => "-staggered",
+        (Algorithm::SlidingWindow, false) => "-sliding",
+        (Algorithm::SlidingWindow, true) => "-sliding-staggered",
+        (Algorithm::Gcra { .. }, _) => "-gcra",
     }
 }
 
@@ -334,7 +396,7 @@ impl Policy {
 
     /// How many requests a window of the first rule admits.
     pub(crate) fn first_limit(&self) -> u32 {
-        self.rules.first().map_or(0, |rule| rule.limit.limit)
+        self.rules.first().map_or(0, Rule::capacity)
     }
 
     fn prepare(&'static self, handler: &'static str) -> Vec<Prepared> {
@@ -355,7 +417,7 @@ impl Policy {
                 family: rule.family(key),
                 asks: rule.asks(),
                 name,
-                limit: rule.limit.limit.to_string(),
+                limit: rule.capacity().to_string(),
             });
         }
         prepared

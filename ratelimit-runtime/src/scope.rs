@@ -1,4 +1,4 @@
-//! Whom a rule counts.
+//! Whom a rule counts, whether, and how much.
 
 use std::sync::Once;
 
@@ -9,7 +9,7 @@ use crate::{
     client_ip::ClientIp,
     function::{Answer, ScopeFunction},
     key::{Address, Counter, Name, Text, Who},
-    policy::{Key, Prepared},
+    policy::{Cost, Key, Prepared, Rule},
 };
 
 /// One part of a rule's scope, as the attribute writes it.
@@ -65,22 +65,41 @@ pub(crate) struct Asker<'a> {
     request: &'a HttpRequest,
     /// What each function said, by its path: it is asked once, however many rules name it.
     answers: Vec<(&'static str, Given)>,
+    exempt: Vec<(&'static str, bool)>,
+    costs: Vec<(&'static str, u64)>,
 }
 
 /// What a function said: its type name, and the value, if the request is to be counted.
 type Given = (&'static str, Option<Text>);
+
+/// What the function of a path has said, if it was asked.
+fn said<T: Copy>(answers: &[(&'static str, T)], path: &str) -> Option<T> {
+    answers.iter().find(|(known, _)| *known == path).map(|(_, said)| *said)
+}
+
+/// A cost that no limit has room for.
+const NEVER_FITS: u64 = 1 << 33;
 
 /// Stands for the user function among the paths of others. No path looks like this.
 const USER: &str = "\"user\"";
 
 impl<'a> Asker<'a> {
     pub(crate) fn new(clients: &'a Clients, request: &'a HttpRequest) -> Self {
-        Self { clients, request, answers: Vec::new() }
+        Self { clients, request, answers: Vec::new(), exempt: Vec::new(), costs: Vec::new() }
     }
 
     /// Asks the functions that `rules` name: of each rule up to the one that exempts the request from it.
     pub(crate) async fn ask(&mut self, rules: &'static [Prepared]) -> Result<(), Error> {
         'rules: for rule in rules {
+            if let Some((path, function)) = rule.rule.exempt
+                && self.has_method(rule.rule)
+                && said(&self.exempt, path).is_none()
+            {
+                self.exempt.push((path, function(self.request).get().await?));
+            }
+            if !self.counts(rule.rule) {
+                continue;
+            }
             for part in rule.rule.scope {
                 match *part {
                     Scope::Global | Scope::Ip | Scope::Header(_) => {}
@@ -95,9 +114,35 @@ impl<'a> Asker<'a> {
             }
             if let Key::Function(path, function) = rule.rule.key {
                 self.ask_function(path, function).await?;
+                if self.given(path).is_none() {
+                    continue;
+                }
+            }
+            if let Cost::Function(path, function) = rule.rule.cost
+                && said(&self.costs, path).is_none()
+            {
+                self.costs.push((path, function(self.request).get().await?));
             }
         }
         Ok(())
+    }
+
+    /// Whether the rule is one for this request, by its method and by what its function has said.
+    fn counts(&self, rule: &Rule) -> bool {
+        self.has_method(rule) && rule.exempt.is_none_or(|(path, _)| said(&self.exempt, path) != Some(true))
+    }
+
+    fn has_method(&self, rule: &Rule) -> bool {
+        rule.methods.is_empty() || rule.methods.contains(&self.request.method().as_str())
+    }
+
+    /// How much of the limit the request takes under a rule whose functions were asked.
+    pub(crate) fn cost(&self, rule: &Rule) -> u64 {
+        match rule.cost {
+            Cost::Fixed(cost) => cost.into(),
+            // More than any limit is as good as any other number that is: so sums with it stay in range.
+            Cost::Function(path, _) => said(&self.costs, path).unwrap_or(1).min(NEVER_FITS),
+        }
     }
 
     /// Within one handler, a path is one function.
@@ -129,8 +174,11 @@ impl<'a> Asker<'a> {
         Some((*function, text.clone()?))
     }
 
-    /// The counter of a rule whose functions were asked; `None` where one of them exempts the request.
+    /// The counter of a rule whose functions were asked; `None` where it does not count the request.
     pub(crate) fn counter(&self, rule: &Prepared) -> Option<Counter> {
+        if !self.counts(rule.rule) {
+            return None;
+        }
         let key = match rule.rule.key {
             Key::Handler | Key::Named(_) => Name::Static(rule.key),
             Key::Function(path, _) => Name::Given(self.given(path)?.1),
@@ -139,7 +187,7 @@ impl<'a> Asker<'a> {
         for part in rule.rule.scope {
             scope.push(self.who(part)?);
         }
-        Some(Counter { family: rule.family, key, per: rule.rule.limit.per, ordinal: 0, scope })
+        Some(Counter { family: rule.family, key, per: rule.rule.limit.per, kind: rule.rule.kind(), ordinal: 0, scope })
     }
 
     /// Whom the request counts for under one part of a scope.

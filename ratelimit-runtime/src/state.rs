@@ -130,6 +130,13 @@ impl RateLimitState {
         self.tightest
     }
 
+    /// The request does not count under `rule` after all.
+    pub(crate) fn give_back(&mut self, rule: &'static Prepared) {
+        let given_back = |state: &mut RuleState| state.outcome = state.outcome.given_back();
+        self.rules.iter_mut().filter(|state| std::ptr::eq(state.prepared, rule)).for_each(given_back);
+        self.tightest = tightest(self.rules.iter().enumerate());
+    }
+
     fn tight(&self) -> Option<&RuleState> {
         self.rules.get(self.tightest)
     }
@@ -164,16 +171,17 @@ impl RuleState {
         &self.prepared.name
     }
 
-    /// How many requests a window admits.
+    /// How many requests a window admits; with `algorithm = "gcra"`, how many may come at once.
     #[must_use]
     pub fn limit(&self) -> u32 {
-        self.rule().limit.limit
+        self.rule().capacity()
     }
 
-    /// The length of the window, in seconds.
+    /// The length of the window, in seconds; with `algorithm = "gcra"`, the time in which as many come back as may come
+    /// at once, rounded up.
     #[must_use]
     pub fn per(&self) -> u32 {
-        self.rule().limit.per
+        self.rule().refill()
     }
 
     /// How many more requests this window admits.

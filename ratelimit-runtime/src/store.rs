@@ -4,19 +4,21 @@ pub(crate) mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
 use crate::{
+    algorithm::{Found, Terms},
     key::Counter,
-    policy::{Limit, OnStoreError},
-    window,
+    policy::OnStoreError,
 };
 
 /// One rule's part in the check of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hit {
     pub(crate) counter: Counter,
-    pub(crate) limit: Limit,
+    pub(crate) terms: Terms,
     /// Whether this rule may refuse the request; otherwise it counts and reports.
     pub(crate) refuses: bool,
     /// How many tokens may be taken at once, to be spent without the store; 1 for a rule without a lease.
@@ -32,12 +34,18 @@ pub(crate) type Hits = SmallVec<[Hit; 1]>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) remaining: u32,
-    /// The end of the window, in seconds since the epoch by the store's clock.
+    /// When more fits, in seconds since the epoch by the store's clock.
     pub(crate) reset: u64,
     /// Seconds until then, at least 1.
     pub(crate) retry_after: u32,
     /// Whether the request did not fit.
     pub(crate) over: bool,
+    /// What it took.
+    pub(crate) taken: u64,
+    /// The end of the window from which that was taken; zero, where there are none.
+    pub(crate) window_end: u64,
+    /// Whether it was taken from what stands in for a failing store.
+    pub(crate) local: bool,
 }
 
 /// One outcome for each hit, in their order.
@@ -49,13 +57,6 @@ pub(crate) type Checked = SmallVec<[Option<Outcome>; 1]>;
 /// A rule of `on_store_error = "deny"` could not be checked.
 pub(crate) struct Denied;
 
-/// A counter as the store found it, before the request was counted.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Found {
-    pub(crate) used: u32,
-    pub(crate) window_end: u64,
-}
-
 /// The decision about one request.
 pub(crate) struct Decision {
     pub(crate) admitted: bool,
@@ -65,41 +66,59 @@ pub(crate) struct Decision {
 impl Decision {
     /// Whether the store has to count the hit of this index.
     pub(crate) fn counts(&self, index: usize) -> bool {
-        self.admitted && !self.outcomes[index].over
+        self.outcomes[index].taken > 0
     }
 }
 
 /// The one decision, for every store: a request is admitted if it fits every rule that may refuse it, and only
 /// then does it count, in the rules that it fits.
-pub(crate) fn decide(hits: &[Hit], found: &[Found], now: u64) -> Decision {
-    let admitted = hits.iter().zip(found).all(|(hit, found)| hit.admits(found));
-    let outcomes = hits.iter().zip(found).map(|(hit, found)| hit.outcome(found, admitted, now)).collect();
+pub(crate) fn decide(hits: &[Hit], found: &[Found], now: Duration) -> Decision {
+    let admitted = hits.iter().zip(found).all(|(hit, found)| hit.admits(*found, now));
+    let outcomes = hits.iter().zip(found).map(|(hit, found)| hit.outcome(*found, admitted, now)).collect();
     Decision { admitted, outcomes }
 }
 
-/// The same decision about a request with one hit, and whether the store has to count it.
-pub(crate) fn decide_one(hit: &Hit, found: &Found, now: u64) -> (Outcome, bool) {
-    let admitted = hit.admits(found);
-    (hit.outcome(found, admitted, now), admitted && hit.fits(found))
+/// The same decision about a request with one hit.
+pub(crate) fn decide_one(hit: &Hit, found: Found, now: Duration) -> Outcome {
+    hit.outcome(found, hit.admits(found, now), now)
 }
 
 impl Hit {
-    fn fits(&self, found: &Found) -> bool {
-        window::fits(found.used, self.limit.limit)
-    }
-
     /// Whether the rule lets the request through.
-    fn admits(&self, found: &Found) -> bool {
-        !self.refuses || self.fits(found)
+    fn admits(&self, found: Found, now: Duration) -> bool {
+        !self.refuses || self.terms.fits(found, now)
     }
 
-    fn outcome(&self, found: &Found, admitted: bool, now: u64) -> Outcome {
-        let fits = self.fits(found);
+    fn outcome(&self, found: Found, admitted: bool, now: Duration) -> Outcome {
+        let terms = &self.terms;
+        let fits = terms.fits(found, now);
+        let taken = if admitted && fits { terms.cost } else { 0 };
+        let after = terms.take(found, taken, now);
+        let reset = terms.reset(after, fits, now);
         Outcome {
-            remaining: self.limit.limit.saturating_sub(found.used) - u32::from(admitted && fits),
-            reset: found.window_end,
-            retry_after: u32::try_from(found.window_end.saturating_sub(now)).unwrap_or(u32::MAX).max(1),
+            remaining: terms.remaining(after, now),
+            reset: in_seconds(reset),
+            retry_after: u32::try_from(in_seconds(reset.saturating_sub(now))).unwrap_or(u32::MAX).max(1),
             over: !fits,
+            taken,
+            window_end: match found {
+                Found::Window { end, .. } | Found::Windows { end, .. } => end,
+                Found::Arrival(_) => 0,
+            },
+            local: false,
         }
     }
+}
+
+impl Outcome {
+    /// The outcome after all that it took was given back.
+    pub(crate) fn given_back(self) -> Self {
+        let remaining = u64::from(self.remaining).saturating_add(self.taken);
+        Self { remaining: u32::try_from(remaining).unwrap_or(u32::MAX), taken: 0, ..self }
+    }
+}
+
+/// Rounded up, so that nobody comes too early.
+fn in_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

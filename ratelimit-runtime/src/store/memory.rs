@@ -4,6 +4,9 @@
 //! counter whose window is over leaves its slot to the next that comes by. Each set has a lock, and a request
 //! with several rules holds all of its sets' locks, taken in their order, so that its decision is one.
 //!
+//! A slot keeps the end of a window and its count, or GCRA's arrival time, as the second after it and its nanoseconds.
+//! A sliding window has a slot for each of its two windows, in the same set.
+//!
 //! The slots are pairs of atomics for the sake of their allocation alone: safe code gets them as zeroed pages
 //! that the operating system hands out as they are touched, so a table for a million counters costs a small
 //! application next to nothing.
@@ -18,9 +21,10 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use crate::{
+    algorithm::{Found, NANOS, Terms},
     key::Counter,
-    store::{Found, Hit, Outcome, Outcomes, decide, decide_one},
-    window,
+    policy::Algorithm,
+    store::{Hit, Outcome, Outcomes, decide, decide_one},
 };
 
 const WAYS: usize = 16;
@@ -32,11 +36,14 @@ const SLOTS_PER_COUNTER: usize = 2;
 /// A quarter of a billion counters take 9 GB.
 const LARGEST_CAPACITY: usize = 1 << 28;
 
+/// Marks the hashes of GCRA's slots.
+const ARRIVAL: u64 = 1 << 62;
+
 pub(crate) struct MemoryStore {
     /// Secret: without it, nobody can choose keys that fall into one set, or are taken for one another.
     hasher: RandomState,
     locks: Box<[Mutex<()>]>,
-    /// For each slot the counter's hash, then its window's end (upper 32 bits) and its count (lower 32 bits).
+    /// For each slot the counter's hash, then until when it is kept (upper 32 bits) and its number (lower 32 bits).
     words: Box<[AtomicU64]>,
 }
 
@@ -52,6 +59,8 @@ struct Place {
 #[derive(Clone, Copy)]
 struct Look {
     slot: usize,
+    /// What the slot is known by: the counter's hash, and for a sliding window one that differs from window to window.
+    hash: u64,
     found: Found,
 }
 
@@ -73,7 +82,6 @@ impl MemoryStore {
 
     /// Checks and counts one request at `now`, the time since the epoch.
     pub(crate) fn hit(&self, now: Duration, hits: &[Hit]) -> Outcomes {
-        let now = now.as_secs();
         match hits {
             [hit] => Outcomes::from_buf([self.hit_one(now, hit)]),
             _ => self.hit_all(now, hits),
@@ -81,45 +89,85 @@ impl MemoryStore {
     }
 
     /// One rule, as most handlers have: one lock, and nothing to gather.
-    fn hit_one(&self, now: u64, hit: &Hit) -> Outcome {
+    fn hit_one(&self, now: Duration, hit: &Hit) -> Outcome {
         let place = self.place(&hit.counter);
         let _locked = self.locks[place.set].lock();
-        let look = self.look(place, hit.limit.per, now);
-        let (outcome, counts) = decide_one(hit, &look.found, now);
-        if counts {
-            self.count(look, place.hash);
+        let look = self.look(place, &hit.terms, now);
+        let outcome = decide_one(hit, look.found, now);
+        if outcome.taken > 0 {
+            self.write(look, &hit.terms, hit.terms.take(look.found, outcome.taken, now));
         }
         outcome
     }
 
-    /// Raises a counter to `used` in the window that ends at `window_end`, if it holds less.
-    #[cfg(feature = "redis")]
-    pub(crate) fn raise(&self, now: Duration, hit: &Hit, used: u32, window_end: u64) {
-        let place = self.place(&hit.counter);
-        let _locked = self.locks[place.set].lock();
-        let look = self.look(place, hit.limit.per, now.as_secs());
-        if window_end > look.found.window_end || (window_end == look.found.window_end && used > look.found.used) {
-            self.write(look.slot, place.hash, Found { used, window_end });
-        }
-    }
-
-    fn hit_all(&self, now: u64, hits: &[Hit]) -> Outcomes {
+    fn hit_all(&self, now: Duration, hits: &[Hit]) -> Outcomes {
         let places: SmallVec<[Place; 2]> = hits.iter().map(|hit| self.place(&hit.counter)).collect();
         let _locked = self.lock(&places);
-        let look = |index: usize| self.look(places[index], hits[index].limit.per, now);
+        let look = |index: usize| self.look(places[index], &hits[index].terms, now);
         let found: SmallVec<[Found; 2]> = (0..hits.len()).map(|index| look(index).found).collect();
         let decision = decide(hits, &found, now);
         for index in (0..hits.len()).filter(|&index| decision.counts(index)) {
             // Looked at again: a counter that was new may just have been given the slot that this one would take.
-            self.count(look(index), places[index].hash);
+            let (look, terms) = (look(index), &hits[index].terms);
+            self.write(look, terms, terms.take(look.found, decision.outcomes[index].taken, now));
         }
         decision.outcomes
     }
 
+    /// Forgets what was counted.
+    pub(crate) fn reset(&self, now: Duration, counter: &Counter, terms: &Terms) {
+        self.locked(counter, |place| {
+            let end = terms.window_end(now.as_secs()) / u64::from(terms.limit.per);
+            let hashes = match terms.algorithm {
+                Algorithm::FixedWindow => [place.hash & !ARRIVAL; 2],
+                Algorithm::SlidingWindow => [window_hash(place.hash, end), window_hash(place.hash, end + 1)],
+                Algorithm::Gcra { .. } => [place.hash | ARRIVAL; 2],
+            };
+            for slot in hashes.into_iter().filter_map(|hash| self.find(place.set, hash.max(1))) {
+                // Over, and so nobody's.
+                self.words[2 * slot + 1].store(u64::from(now.as_secs() as u32) << 32, Relaxed);
+            }
+        });
+    }
+
+    /// Takes back what was taken from a counter in the window that ends at `window_end`, if that is not over.
+    pub(crate) fn give_back(&self, now: Duration, counter: &Counter, terms: &Terms, window_end: u64, tokens: u64) {
+        self.change(now, counter, terms, |found| match found {
+            Found::Window { end, .. } | Found::Windows { end, .. } if end != window_end => None,
+            found => Some(terms.give_back(found, tokens)),
+        });
+    }
+
+    /// Raises what is used of a counter to `used`, if it holds less.
+    #[cfg(feature = "redis")]
+    pub(crate) fn raise(&self, now: Duration, hit: &Hit, used: u32, window_end: u64) {
+        let terms = &hit.terms;
+        self.change(now, &hit.counter, terms, |found| {
+            // A window that begins is known by its first request.
+            let found = terms.in_window(found, window_end);
+            let missing = u64::from(used).checked_sub(terms.used(found, now))?;
+            (missing > 0).then(|| terms.take(found, missing, now))
+        });
+    }
+
+    fn change(&self, now: Duration, counter: &Counter, terms: &Terms, change: impl FnOnce(Found) -> Option<Found>) {
+        self.locked(counter, |place| {
+            let look = self.look(place, terms, now);
+            if let Some(found) = change(look.found) {
+                self.write(look, terms, found);
+            }
+        });
+    }
+
+    fn locked<T>(&self, counter: &Counter, act: impl FnOnce(Place) -> T) -> T {
+        let place = self.place(counter);
+        let _locked = self.locks[place.set].lock();
+        act(place)
+    }
+
     fn place(&self, counter: &Counter) -> Place {
         let hash = self.hasher.hash_one(counter);
-        // Zero marks a slot that was never used.
-        Place { set: hash as usize & (self.locks.len() - 1), hash: hash.max(1) }
+        Place { set: hash as usize & (self.locks.len() - 1), hash }
     }
 
     /// Locks the sets of `places`, each once and in ascending order, so that no two requests wait for each other.
@@ -131,30 +179,71 @@ impl MemoryStore {
     }
 
     /// Finds a counter in its locked set, or the slot that it would take over.
-    fn look(&self, place: Place, per: u32, now: u64) -> Look {
-        let slots = place.set * WAYS..(place.set + 1) * WAYS;
-        for slot in slots.clone() {
-            if self.words[2 * slot].load(Relaxed) == place.hash {
+    fn look(&self, place: Place, terms: &Terms, now: Duration) -> Look {
+        let seconds = now.as_secs();
+        match terms.algorithm {
+            Algorithm::FixedWindow => {
+                // Zero marks a slot that was never used.
+                let hash = (place.hash & !ARRIVAL).max(1);
+                let end = terms.window_end(seconds);
+                let Some(slot) = self.find(place.set, hash) else {
+                    return Look { slot: self.victim(place.set, seconds), hash, found: Found::Window { used: 0, end } };
+                };
                 let (window_end, used) = self.read(slot);
-                let left = seconds_left(window_end, now);
+                let left = seconds_left(window_end, seconds);
                 // A clock that is set back a little, as clocks are, stays in the window that it had reached. One
                 // that is set back by more than a window starts anew, or clients would wait for it to catch up.
-                let live = 0 < left && left <= 2 * i64::from(per);
+                let live = 0 < left && left <= 2 * i64::from(terms.limit.per);
                 let found = match live {
-                    true => Found { used, window_end: now.saturating_add_signed(left) },
-                    false => Found { used: 0, window_end: window::end(now, per) },
+                    true => Found::Window { used, end: seconds.saturating_add_signed(left) },
+                    false => Found::Window { used: 0, end },
                 };
-                return Look { slot, found };
+                Look { slot, hash, found }
+            }
+            Algorithm::SlidingWindow => {
+                let end = terms.window_end(seconds);
+                let length = u64::from(terms.limit.per);
+                // A window keeps its slot through the next one.
+                let used = |hash: u64, end: u64| {
+                    let slot = self.find(place.set, hash)?;
+                    let (kept_until, used) = self.read(slot);
+                    let used = if kept_until == (end + length) as u32 { used } else { 0 };
+                    Some((slot, used))
+                };
+                let hash = window_hash(place.hash, end / length);
+                let last = end.saturating_sub(length);
+                let before = used(window_hash(place.hash, last / length), last).map_or(0, |(_, used)| used);
+                let (slot, used) = used(hash, end).unwrap_or_else(|| (self.victim(place.set, seconds), 0));
+                Look { slot, hash, found: Found::Windows { used, before, end } }
+            }
+            Algorithm::Gcra { .. } => {
+                let hash = place.hash | ARRIVAL;
+                let Some(slot) = self.find(place.set, hash) else {
+                    return Look { slot: self.victim(place.set, seconds), hash, found: Found::Arrival(0) };
+                };
+                let (kept_until, nanos) = self.read(slot);
+                let whole = seconds.saturating_add_signed(seconds_left(kept_until, seconds) - 1);
+                Look { slot, hash, found: Found::Arrival(whole.saturating_mul(NANOS) + u64::from(nanos)) }
             }
         }
-        let slot = slots.min_by_key(|&slot| self.worth(slot, now)).unwrap_or_default();
-        Look { slot, found: Found { used: 0, window_end: window::end(now, per) } }
     }
 
-    /// What is lost with a slot's counter: nothing once its window is over, else the requests that it has counted.
-    fn worth(&self, slot: usize, now: u64) -> u32 {
-        let (window_end, used) = self.read(slot);
-        if seconds_left(window_end, now) > 0 { used } else { 0 }
+    fn find(&self, set: usize, hash: u64) -> Option<usize> {
+        (set * WAYS..(set + 1) * WAYS).find(|&slot| self.words[2 * slot].load(Relaxed) == hash)
+    }
+
+    /// The slot of a set that is worth the least: nothing, once it is over, else what it has counted, or the seconds
+    /// that GCRA's arrival time is ahead.
+    fn victim(&self, set: usize, now: u64) -> usize {
+        let worth = |slot: usize| {
+            let (kept_until, used) = self.read(slot);
+            match u32::try_from(seconds_left(kept_until, now)) {
+                Err(_) | Ok(0) => 0,
+                Ok(left) if self.words[2 * slot].load(Relaxed) & ARRIVAL > 0 => left,
+                Ok(_) => used,
+            }
+        };
+        (set * WAYS..(set + 1) * WAYS).min_by_key(|&slot| worth(slot)).unwrap_or_default()
     }
 
     fn read(&self, slot: usize) -> (u32, u32) {
@@ -162,16 +251,16 @@ impl MemoryStore {
         ((word >> 32) as u32, word as u32)
     }
 
-    /// Counts one request in a slot that was looked at under the same lock.
-    fn count(&self, look: Look, hash: u64) {
-        let Found { used, window_end } = look.found;
-        self.write(look.slot, hash, Found { used: used.saturating_add(1), window_end });
-    }
-
-    fn write(&self, slot: usize, hash: u64, found: Found) {
-        let word = u64::from(found.window_end as u32) << 32 | u64::from(found.used);
-        self.words[2 * slot].store(hash, Relaxed);
-        self.words[2 * slot + 1].store(word, Relaxed);
+    /// Writes into a slot that was looked at under the same lock.
+    fn write(&self, look: Look, terms: &Terms, found: Found) {
+        let (kept_until, number) = match found {
+            Found::Window { used, end } => (end, used),
+            Found::Windows { used, end, .. } => (end + u64::from(terms.limit.per), used),
+            Found::Arrival(arrival) => (arrival / NANOS + 1, (arrival % NANOS) as u32),
+        };
+        let word = u64::from(kept_until as u32) << 32 | u64::from(number);
+        self.words[2 * look.slot].store(look.hash, Relaxed);
+        self.words[2 * look.slot + 1].store(word, Relaxed);
     }
 }
 
@@ -179,6 +268,11 @@ impl MemoryStore {
 /// half of that range, so the sign of the difference tells the past from the future.
 fn seconds_left(window_end: u32, now: u64) -> i64 {
     i64::from(window_end.wrapping_sub(now as u32) as i32)
+}
+
+/// The hash of a sliding window: those of two windows side by side differ in one of the bits that choose no set.
+fn window_hash(counter: u64, window: u64) -> u64 {
+    ((counter ^ (window & 1) << 63) & !ARRIVAL).max(1)
 }
 
 #[cfg(test)]
@@ -194,10 +288,13 @@ mod tests {
             family: 0,
             key: Name::Given(Text::new(key.as_bytes())),
             per,
+            kind: "",
             ordinal: 0,
             scope: smallvec::smallvec![Who::Global],
         };
-        Hit { counter, limit: Limit { limit, per }, refuses: true, lease: 1, on_store_error: None }
+        let limit = Limit { limit, per };
+        let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
+        Hit { counter, terms, refuses: true, lease: 1, on_store_error: None }
     }
 
     fn admits(store: &MemoryStore, now: u64, hits: &[Hit]) -> bool {

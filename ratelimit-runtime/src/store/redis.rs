@@ -27,7 +27,7 @@ use std::{
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 use tokio::{
     runtime,
     sync::watch,
@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use self::{
-    batch::{Answer, Refund, Work},
+    batch::{Answer, Ask, Refund, Work},
     health::Health,
     script::Names,
     session::ServerClock,
@@ -43,8 +43,10 @@ use self::{
     worker::{Begun, Part, Way, Worker},
 };
 use crate::{
+    algorithm::Terms,
     error::Error,
-    store::{Hits, Outcome, Outcomes},
+    key::Counter,
+    store::{Hit, Hits, Outcome, Outcomes},
 };
 
 /// How often a check is sent elsewhere, in a cluster whose slots are being moved.
@@ -131,10 +133,9 @@ impl RedisStore {
             let counted = parts.iter().zip(admitted).filter(|(_, admitted)| *admitted);
             let counted = counted.flat_map(|(part, _)| part.hits.iter().map(|index| (part.slot, *index)));
             let refunds = counted.filter_map(|(slot, index)| {
-                let outcome = outcomes[index].as_mut().filter(|outcome| !outcome.over)?;
-                outcome.remaining += 1;
-                let counter = hits[index].counter.clone();
-                Some((slot, Refund { counter, window_end: outcome.reset, tokens: 1 }))
+                let outcome = outcomes[index].filter(|outcome| outcome.taken > 0)?;
+                outcomes[index] = Some(outcome.given_back());
+                Some((slot, refund(&hits[index], &outcome)))
             });
             let refunds: Vec<_> = refunds.collect();
             let refunds = join_all(refunds.into_iter().map(|(slot, refund)| self.ask(slot, Work::GiveBack(refund))));
@@ -142,6 +143,27 @@ impl RedisStore {
             drop(timeout_at(due, refunds).await);
         }
         outcomes.into_iter().collect::<Option<_>>().ok_or(StoreFailed)
+    }
+
+    /// Gives back what was taken.
+    pub(crate) async fn give_back(&self, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
+        self.ask_about(&hit.counter, Work::GiveBack(refund(hit, outcome))).await.map(drop)
+    }
+
+    /// Looks at a counter: `hit` costs nothing.
+    pub(crate) async fn peek(&self, hit: Hit) -> Result<Outcomes, StoreFailed> {
+        let counter = hit.counter.clone();
+        self.ask_about(&counter, Work::Count(smallvec![hit], smallvec![Ask { hash: 0, lot: 0 }])).await
+    }
+
+    /// Forgets what was counted.
+    pub(crate) async fn reset(&self, counter: &Counter, terms: &Terms) -> Result<(), StoreFailed> {
+        self.ask_about(counter, Work::Reset(counter.clone(), *terms)).await.map(drop)
+    }
+
+    async fn ask_about(&self, counter: &Counter, work: Work) -> Result<Outcomes, StoreFailed> {
+        let slot = self.with_worker(|worker| Ok(worker.slot(counter)))?;
+        self.ask(slot, work).await
     }
 
     /// Asks the node that has the slot.
@@ -198,6 +220,11 @@ impl RedisStore {
             workers.iter_mut().find(|worker| ours(worker)).ok_or(StoreFailed).and_then(act)
         })
     }
+}
+
+fn refund(hit: &Hit, outcome: &Outcome) -> Refund {
+    let (counter, terms) = (hit.counter.clone(), hit.terms);
+    Refund { counter, terms, window_end: outcome.window_end, tokens: outcome.taken }
 }
 
 impl fmt::Debug for RedisStore {

@@ -1,7 +1,5 @@
 //! Checks that go to the server together, and what becomes of them when it has answered.
 
-use std::time::Duration;
-
 use parking_lot::Mutex;
 use smallvec::{SmallVec, smallvec};
 use tokio::{sync::oneshot, time::Instant};
@@ -12,6 +10,7 @@ use super::{
     script::Reply,
 };
 use crate::{
+    algorithm::Terms,
     key::Counter,
     store::{Hits, Outcomes, decide},
 };
@@ -36,6 +35,8 @@ pub(super) enum Work {
     Count(Hits, Asks),
     /// Takes back what was counted and not used.
     GiveBack(Refund),
+    /// Forgets what was counted.
+    Reset(Counter, Terms),
 }
 
 /// What goes with each hit, in their order.
@@ -45,16 +46,17 @@ pub(super) type Asks = SmallVec<[Ask; 1]>;
 pub(super) struct Ask {
     /// Of the counter, by the worker's secret.
     pub(super) hash: u64,
-    /// How many tokens to take, if there are as many: one, or more, to be spent later.
-    pub(super) lot: u32,
+    /// How many tokens to take, if there are as many: the request's cost, or more, to be spent later.
+    pub(super) lot: u64,
 }
 
 /// Tokens of a counter that were taken and not used.
 #[derive(Clone, Debug)]
 pub(super) struct Refund {
     pub(super) counter: Counter,
+    pub(super) terms: Terms,
     pub(super) window_end: u64,
-    pub(super) tokens: u32,
+    pub(super) tokens: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,7 +88,7 @@ pub(super) struct Batch {
 impl Check {
     /// Whose client has gone is not counted.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.reply.is_closed() || matches!(self.work, Work::GiveBack(_))
+        !self.reply.is_closed() || !matches!(self.work, Work::Count(..))
     }
 
     fn goes_with(&self, other: &Self) -> bool {
@@ -126,9 +128,7 @@ impl Batch {
     /// Answers the checks that the server has decided; the others are to be sent again.
     pub(super) fn answer(mut self, reply: Reply, known: &Mutex<Known>) -> Option<Self> {
         // The server looked at its clock after the batch was sent, so its windows end no earlier.
-        let (time, sent) = (reply.time, self.sent.into_std());
-        let now = time.as_secs();
-        let ends = |window_end: u64| sent + Duration::from_secs(window_end).saturating_sub(time);
+        let (now, sent) = (reply.time, self.sent.into_std());
         let mut known = known.lock();
         let mut undecided = Vec::new();
         for (check, found) in self.checks.into_iter().zip(reply.found) {
@@ -137,12 +137,16 @@ impl Batch {
                 continue;
             };
             let outcomes = match &check.work {
-                Work::GiveBack(_) => Outcomes::new(),
+                Work::GiveBack(_) | Work::Reset(..) => Outcomes::new(),
                 Work::Count(hits, asks) => {
                     let decision = decide(hits, &found, now);
-                    for (index, ((hit, ask), found)) in hits.iter().zip(asks).zip(&found).enumerate() {
-                        let counted = decision.counts(index);
-                        known.learn(hit, *ask, Learned { found: *found, counted, ends: ends(found.window_end) });
+                    for (((hit, ask), found), outcome) in hits.iter().zip(asks).zip(&found).zip(&decision.outcomes) {
+                        if !decision.admitted || ask.lot > hit.terms.cost {
+                            let reset = hit.terms.reset(*found, !outcome.over, now);
+                            let ends = sent + reset.saturating_sub(now);
+                            let used = hit.terms.used(*found, now);
+                            known.learn(hit, *ask, Learned { used, outcome: *outcome, ends });
+                        }
                     }
                     let may_have_tokens = !decision.admitted && hits.iter().any(|hit| hit.lease > 1);
                     // It may have been refused because of the lot that this worker has just taken itself.

@@ -1,25 +1,34 @@
 -- Decides a batch of requests, each all or nothing, by this server's clock.
 --
--- KEYS: the counters, group by group; those of one request side by side.
--- ARGV: for each group of requests that are alike: how many rules each has, how many requests there are, and
---   for no rule (tokens are given back): how many;
---   for one rule: how many tokens are taken at once, in units of how many, the limit, the window's end and its length;
---   for more: for each rule the limit, the window's end and its length, how many tokens a request costs, how many it
---   takes if there are as many, and whether the rule may refuse (1 or 0).
--- Returns the server's time (seconds, microseconds), then for each counter what it held before, or -1 where the window
--- is not the current one: that request was not counted, and is to be asked again by the time returned.
+-- KEYS: the counters, group by group; those of one request side by side. A sliding window has two: this and the last.
+-- ARGV: for each group of requests that are alike: its kind, how many requests there are, and
+--   'reset': nothing (and not requests are told, but keys);
+--   'back': how many tokens each gives back;
+--   'arrival': how many nanoseconds of GCRA each gives back;
+--   'take': how many tokens each takes, in units of how many, the limit, the window's end and its length;
+--   'all': how many rules each has, how many requests are the same as it, and for each rule
+--     its algorithm, its capacity, how many tokens a request costs, how many it takes if there are as many, whether the
+--     rule may refuse (1 or 0), and the window's end and its length, or the nanoseconds of a token and 0.
+-- Returns the server's time (seconds, microseconds), then what was there before each request: a counter's number, or a
+-- sliding window's two, or the seconds and the nanoseconds of GCRA; -1 in place of each where a window is not the
+-- current one: that request was not counted, and is to be asked again by the time returned.
 --
 -- A counter is made together with its expiry, within this script, so that nothing can leave it without one. What is no
 -- count was not written here, and is replaced: it must not stop the rest of the batch.
 
-local call, pcall, min, ceil = redis.call, redis.pcall, math.min, math.ceil
+local call, pcall, min, max, ceil, floor = redis.call, redis.pcall, math.min, math.max, math.ceil, math.floor
 
 -- More than any limit; beyond, a number might not survive its way through Lua and back.
 local MOST = 4294967296
 
 local time = call('TIME')
-local now = tonumber(time[1])
-local reply, replied = {now, tonumber(time[2])}, 2
+local now, micros = tonumber(time[1]), tonumber(time[2])
+local reply, replied = {now, micros}, 2
+
+local function answer(number)
+  replied = replied + 1
+  reply[replied] = number
+end
 
 local function is_current(window_end, length)
   return now < window_end and now >= window_end - length
@@ -31,6 +40,33 @@ local function count(key)
   return type(held) == 'string' and string.find(held, '^[1-9]%d*$') and min(tonumber(held), MOST) or 0
 end
 
+-- Counts where `used` were counted already.
+local function add(key, used, tokens, expiry)
+  if used == 0 then
+    call('SET', key, tokens, 'EXAT', expiry)
+  else
+    call('INCRBY', key, tokens)
+  end
+end
+
+-- GCRA's arrival time in a key: seconds and nanoseconds, zeros for none.
+local function arrival(key)
+  local held = pcall('GET', key)
+  if type(held) == 'string' then
+    local seconds, nanos = string.match(held, '^(%d+):(%d+)$')
+    if seconds then
+      return tonumber(seconds), tonumber(nanos)
+    end
+  end
+  return 0, 0
+end
+
+-- `seconds` and `nanos`, of which there may be more than a second's.
+local function arrival_text(seconds, nanos)
+  local whole = floor(nanos / 1e9)
+  return string.format('%.0f:%.0f', seconds + whole, nanos - whole * 1e9), seconds + whole
+end
+
 -- Takes back what was counted and not used. What has expired, or was deleted, stays away.
 local function give_back(first, last, arg)
   local tokens = tonumber(ARGV[arg])
@@ -39,12 +75,22 @@ local function give_back(first, last, arg)
     if held > 0 then
       call('DECRBY', KEYS[key], min(held, tokens))
     end
-    replied = replied + 1
-    reply[replied] = held
+    answer(held)
   end
 end
 
--- Requests of one rule: counted at once, and what was too many taken back.
+local function give_back_arrival(first, last, arg)
+  local back = tonumber(ARGV[arg])
+  for key = first, last do
+    local seconds, nanos = arrival(KEYS[key])
+    if seconds > 0 then
+      call('SET', KEYS[key], (arrival_text(max(seconds - floor(back / 1e9), 1), nanos - back % 1e9)), 'KEEPTTL')
+    end
+    answer(seconds)
+  end
+end
+
+-- Requests of one rule with a fixed window: counted at once, and what was too many taken back.
 local function take(first, last, arg)
   -- A number would have to be made a text again for each command.
   local taken, expiry = ARGV[arg], ARGV[arg + 3]
@@ -70,52 +116,147 @@ local function take(first, last, arg)
   end
 end
 
--- Requests of several rules: looked at together, then counted where all agree.
-local function take_all(first, last, arg, rules)
-  local limit, expiry, cost, lot, refuses = {}, {}, {}, {}, {}
-  local current = true
-  for rule = 1, rules do
-    local at = arg + 6 * (rule - 1)
-    limit[rule], expiry[rule] = tonumber(ARGV[at]), ARGV[at + 1]
-    current = current and is_current(tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]))
-    cost[rule], lot[rule], refuses[rule] = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), ARGV[at + 5] == '1'
+local function reset(first, last)
+  for key = first, last do
+    answer(call('DEL', KEYS[key]))
   end
-  local used = {}
-  for key = first, last, rules do
-    local admitted = current
-    for rule = 1, rules do
-      used[rule] = current and count(KEYS[key + rule - 1]) or -1
-      admitted = admitted and (used[rule] + cost[rule] <= limit[rule] or not refuses[rule])
+end
+
+-- For each algorithm how many keys it has; what is there, and how much of it is used; and how tokens are taken.
+local function define_algorithms()
+  return {
+    fixed = {
+      keys = 1,
+      look = function(rule, key)
+        rule.used = count(KEYS[key])
+        answer(rule.used)
+        return rule.used
+      end,
+      take = function(rule, key, tokens)
+        add(KEYS[key], rule.used, tokens, rule.window_end)
+      end,
+    },
+    sliding = {
+      keys = 2,
+      look = function(rule, key)
+        rule.used = count(KEYS[key])
+        local before = count(KEYS[key + 1])
+        answer(rule.used)
+        answer(before)
+        local left = (rule.window_end - now) * 1e6 - micros
+        return rule.used + ceil(before * min(left / (rule.length * 1e6), 1))
+      end,
+      take = function(rule, key, tokens)
+        add(KEYS[key], rule.used, tokens, rule.window_end + rule.length)
+      end,
+    },
+    gcra = {
+      keys = 1,
+      look = function(rule, key)
+        local seconds, nanos = arrival(KEYS[key])
+        answer(seconds)
+        answer(nanos)
+        -- Never further ahead than all tokens: if it seems to be, the clock was set back.
+        local ahead = (seconds - now) * 1e9 + nanos - micros * 1e3
+        rule.ahead = min(max(ahead, 0), rule.capacity * rule.emission)
+        return ceil(rule.ahead / rule.emission)
+      end,
+      take = function(rule, key, tokens)
+        local text, seconds = arrival_text(now, micros * 1e3 + rule.ahead + tokens * rule.emission)
+        call('SET', KEYS[key], text, 'EXAT', seconds + 1)
+      end,
+    },
+  }
+end
+
+-- Made when a batch needs it: not for the requests of one rule with a fixed window.
+local algorithms
+
+-- How many requests, of `times`, fit where so much is free.
+local function fitting(free, cost, times)
+  if cost == 0 then
+    return free >= 0 and times or 0
+  end
+  return max(min(floor(free / cost), times), 0)
+end
+
+-- Requests of any rules: looked at together, then counted as far as all agree.
+local function take_all(first, last, arg, rules, times)
+  local keys, current = 0, true
+  local all = {}
+  for index = 1, rules do
+    local at = arg + 7 * (index - 1)
+    local rule = {
+      algorithm = algorithms[ARGV[at]],
+      capacity = tonumber(ARGV[at + 1]),
+      cost = tonumber(ARGV[at + 2]),
+      lot = tonumber(ARGV[at + 3]),
+      refuses = ARGV[at + 4] == '1',
+      key = keys,
+    }
+    if ARGV[at] == 'gcra' then
+      rule.emission = tonumber(ARGV[at + 5])
+    else
+      rule.window_end, rule.length = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
+      current = current and is_current(rule.window_end, rule.length)
     end
-    for rule = 1, rules do
-      if admitted and used[rule] + cost[rule] <= limit[rule] then
-        local tokens = min(lot[rule], limit[rule] - used[rule])
-        if used[rule] == 0 then
-          call('SET', KEYS[key + rule - 1], tokens, 'EXAT', expiry[rule])
-        else
-          call('INCRBY', KEYS[key + rule - 1], tokens)
+    keys = keys + rule.algorithm.keys
+    all[index] = rule
+  end
+  for key = first, last, keys do
+    local admitted = times
+    for _, rule in ipairs(all) do
+      if current then
+        rule.free = rule.capacity - rule.algorithm.look(rule, key + rule.key)
+        rule.fits = fitting(rule.free, rule.cost, times)
+        admitted = rule.refuses and min(admitted, rule.fits) or admitted
+      else
+        answer(-1)
+        if rule.algorithm ~= algorithms.fixed then
+          answer(-1)
         end
       end
-      replied = replied + 1
-      reply[replied] = used[rule]
+    end
+    for _, rule in ipairs(current and all or {}) do
+      local tokens = min(admitted, rule.fits) * rule.cost
+      if tokens > 0 and rule.lot > rule.cost then
+        tokens = min(rule.lot, rule.free)
+      end
+      if tokens > 0 then
+        rule.algorithm.take(rule, key + rule.key, tokens)
+      end
     end
   end
+  return keys
 end
 
 local key, arg = 1, 1
 while key <= #KEYS do
-  local rules, requests = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
-  local last = key + math.max(rules, 1) * requests - 1
-  arg = arg + 2
-  if rules == 0 then
-    give_back(key, last, arg)
-    arg = arg + 1
-  elseif rules == 1 then
-    take(key, last, arg)
-    arg = arg + 5
+  local kind, requests = ARGV[arg], tonumber(ARGV[arg + 1])
+  local last = key + requests - 1
+  if kind == 'take' then
+    take(key, last, arg + 2)
+    arg = arg + 7
+  elseif kind == 'all' then
+    local rules, times = tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3])
+    arg = arg + 4
+    algorithms = algorithms or define_algorithms()
+    local keys = 0
+    for rule = 1, rules do
+      keys = keys + algorithms[ARGV[arg + 7 * (rule - 1)]].keys
+    end
+    last = key + keys * requests - 1
+    take_all(key, last, arg, rules, times)
+    arg = arg + 7 * rules
+  elseif kind == 'back' then
+    give_back(key, last, arg + 2)
+    arg = arg + 3
+  elseif kind == 'reset' then
+    reset(key, last)
+    arg = arg + 2
   else
-    take_all(key, last, arg, rules)
-    arg = arg + 6 * rules
+    give_back_arrival(key, last, arg + 2)
+    arg = arg + 3
   end
   key = last + 1
 end

@@ -1,6 +1,7 @@
 //! What this worker knows of counters without asking: which are full, and of which it has tokens to spend.
 //!
-//! Within a window a counter only grows, so what it has refused once it refuses until the window ends. Tokens that
+//! Within a window a counter only grows, so what it has refused once it refuses until the window ends; what is no fixed
+//! window refuses until the time that it has said. Tokens that
 //! were taken from it in a lot are the worker's own, to be spent within that window. Both are believed for a second at
 //! the most: a counter that was deleted is noticed as soon as that. The table has a fixed size, and an entry gives way
 //! to the next that falls on its place, so no number of keys makes it grow.
@@ -14,8 +15,10 @@ use smallvec::SmallVec;
 
 use super::batch::{Ask, Asks, Refund};
 use crate::{
+    algorithm::Terms,
     key::Counter,
-    store::{Found, Hit, Outcome, Outcomes},
+    policy::Algorithm,
+    store::{Hit, Outcome, Outcomes},
 };
 
 const ENTRIES: usize = 1024;
@@ -23,7 +26,7 @@ const BELIEVED: Duration = Duration::from_secs(1);
 
 /// A lot is at most a tenth of what is left of the limit, so that the last tokens do not lie with workers that nobody
 /// asks.
-const SHARES_OF_REST: u32 = 10;
+const SHARES_OF_REST: u64 = 10;
 
 pub(super) struct Known {
     hasher: RandomState,
@@ -35,27 +38,31 @@ pub(super) struct Known {
 
 struct Entry {
     hash: u64,
+    /// On what terms the request was that Redis was asked for.
+    terms: Terms,
     /// The least that the counter holds, the tokens of this worker included.
-    used: u32,
+    used: u64,
     window_end: u64,
-    /// When the window ends, at the earliest, by this machine's monotonic clock.
+    /// When more fits, in seconds since the epoch by the server's clock.
+    reset: u64,
+    /// When that is, to the moment, at the earliest, by this machine's monotonic clock.
     ends: Instant,
     /// Until when this is believed.
     until: Instant,
     /// Taken from the counter, and not yet spent.
-    tokens: u32,
-    /// The counter, where tokens were taken.
-    counter: Option<Box<Counter>>,
+    tokens: u64,
+    /// What the tokens were taken from.
+    lease: Option<Box<(Counter, Terms)>>,
     /// A lot is under way, and until then no other is asked for.
     asked_until: Option<Instant>,
 }
 
 /// What Redis said of a hit.
 pub(super) struct Learned {
-    pub(super) found: Found,
-    /// Whether it was counted.
-    pub(super) counted: bool,
-    /// When the window ends, at the earliest.
+    /// How much was used before.
+    pub(super) used: u64,
+    pub(super) outcome: Outcome,
+    /// When the request would fit, or the window ends, at the earliest.
     pub(super) ends: Instant,
 }
 
@@ -76,7 +83,7 @@ impl Known {
     }
 
     pub(super) fn asks(&self, hits: &[Hit]) -> Asks {
-        hits.iter().map(|hit| Ask { hash: self.hasher.hash_one(&hit.counter), lot: 1 }).collect()
+        hits.iter().map(|hit| Ask { hash: self.hasher.hash_one(&hit.counter), lot: hit.terms.cost }).collect()
     }
 
     /// Decides a request, if what is known is enough for that.
@@ -99,8 +106,10 @@ impl Known {
         }
         let outcome = |((hit, ask), standing): ((&Hit, &Ask), &Standing)| {
             let entry = self.entries[place(ask.hash)].as_mut()?;
-            entry.tokens -= u32::from(!refused && *standing == Standing::Fits);
-            Some(entry.outcome(hit, *standing, now))
+            let taken = if !refused && *standing == Standing::Fits { hit.terms.cost } else { 0 };
+            // It fits, so there are as many.
+            entry.tokens = entry.tokens.saturating_sub(taken);
+            Some(entry.outcome(hit, *standing, taken, now))
         };
         hits.iter().zip(asks).zip(&standings).map(outcome).collect()
     }
@@ -116,16 +125,17 @@ impl Known {
         }
     }
 
-    fn choose_lot(&mut self, hit: &Hit, hash: u64, now: Instant, deadline: Duration) -> u32 {
+    fn choose_lot(&mut self, hit: &Hit, hash: u64, now: Instant, deadline: Duration) -> u64 {
+        let (limit, cost) = (u64::from(hit.terms.limit.limit), hit.terms.cost);
         let entry = self.entry(hash).filter(|entry| now < entry.ends);
         let used = entry.map_or(0, |entry| entry.used);
-        let lot = (hit.limit.limit.saturating_sub(used) / SHARES_OF_REST).min(hit.lease);
+        let lot = (limit.saturating_sub(used) / SHARES_OF_REST).min(hit.lease.into());
         let is_under_way = self.entry(hash).is_some_and(|entry| entry.asked_until.is_some_and(|until| now < until));
-        let has_tokens = entry.is_some_and(|entry| entry.tokens > 0 && now < entry.until);
-        if lot <= 1 || is_under_way || has_tokens {
-            return 1;
+        let has_tokens = entry.is_some_and(|entry| entry.tokens >= cost && now < entry.until);
+        if lot <= cost || is_under_way || has_tokens {
+            return cost;
         }
-        let mut entry = self.take_place(hash, now);
+        let mut entry = self.take_place(hash, hit.terms, now);
         // What is left of the last lot is no longer believed in, and goes back before the next one is taken.
         self.refunds.extend(entry.refund(now));
         entry.asked_until = Some(now + deadline);
@@ -136,27 +146,27 @@ impl Known {
     /// Keeps what Redis has said of a hit: that there are tokens to spend, or, of a request that was refused, how full
     /// its counter is.
     pub(super) fn learn(&mut self, hit: &Hit, ask: Ask, learned: Learned) {
-        let Learned { found, counted, ends } = learned;
-        if counted && ask.lot <= 1 {
-            return;
-        }
+        let Learned { used, outcome, ends } = learned;
+        let (counted, took_lot) = (outcome.taken > 0, ask.lot > hit.terms.cost);
         let now = Instant::now();
-        let taken = if counted { ask.lot.min(hit.limit.limit.saturating_sub(found.used)) } else { 0 };
-        let used = found.used.saturating_add(taken);
-        let mut entry = self.take_place(ask.hash, now);
-        if entry.window_end != found.window_end || now >= entry.until {
+        let limit = u64::from(hit.terms.limit.limit);
+        let taken = if counted { ask.lot.min(limit.saturating_sub(used)) } else { 0 };
+        let used = used.saturating_add(taken);
+        let mut entry = self.take_place(ask.hash, hit.terms, now);
+        if entry.window_end != outcome.window_end || now >= entry.until {
             // The tokens of a window that is over are nobody's.
             self.refunds.extend(entry.refund(now));
             entry.used = 0;
         }
-        entry.window_end = found.window_end;
+        entry.terms = hit.terms;
+        entry.window_end = outcome.window_end;
         entry.used = entry.used.max(used);
+        entry.reset = outcome.reset;
         entry.ends = ends;
         entry.until = ends.min(now + BELIEVED);
-        if ask.lot > 1 {
-            // One of these is the request's own.
-            entry.tokens += taken.saturating_sub(1);
-            entry.counter.get_or_insert_with(|| Box::new(hit.counter.clone()));
+        if took_lot {
+            entry.tokens += taken.saturating_sub(outcome.taken);
+            entry.lease.get_or_insert_with(|| Box::new((hit.counter.clone(), hit.terms)));
             entry.asked_until = None;
             self.sweep.get_or_insert(now + BELIEVED);
         }
@@ -181,19 +191,20 @@ impl Known {
     }
 
     /// The entry of `hash`, out of its place, or an empty one in place of another.
-    fn take_place(&mut self, hash: u64, now: Instant) -> Entry {
+    fn take_place(&mut self, hash: u64, terms: Terms, now: Instant) -> Entry {
         let mut entry = self.entries[place(hash)].take();
         if let Some(other) = entry.as_mut().filter(|entry| entry.hash != hash) {
             self.refunds.extend(other.refund(now));
         }
-        entry.filter(|entry| entry.hash == hash).unwrap_or_else(|| Entry::new(hash, now))
+        entry.filter(|entry| entry.hash == hash).unwrap_or_else(|| Entry::new(hash, terms, now))
     }
 }
 
 impl Entry {
-    fn new(hash: u64, now: Instant) -> Self {
-        let (tokens, counter, asked_until) = (0, None, None);
-        Self { hash, used: 0, window_end: 0, ends: now, until: now, tokens, counter, asked_until }
+    fn new(hash: u64, terms: Terms, now: Instant) -> Self {
+        let (tokens, lease, asked_until) = (0, None, None);
+        let (used, window_end, reset) = (0, 0, 0);
+        Self { hash, terms, used, window_end, reset, ends: now, until: now, tokens, lease, asked_until }
     }
 
     /// How `hit` stands; `None` where this is not to be believed any more.
@@ -201,23 +212,32 @@ impl Entry {
         if now >= self.until {
             return None;
         }
-        // Handlers that share a counter may have different limits.
+        // In a fixed window, handlers that share a counter may have different limits, and requests different costs.
+        // Elsewhere what is used becomes less, and only a request like that one cannot do with less before its time.
+        if hit.terms.algorithm != Algorithm::FixedWindow && hit.terms != self.terms {
+            return Some(Standing::Open);
+        }
+        let cost = hit.terms.cost;
         let used_by_others = self.used.saturating_sub(self.tokens);
-        Some(match used_by_others < hit.limit.limit {
-            true if self.tokens > 0 => Standing::Fits,
+        Some(match used_by_others.saturating_add(cost) <= hit.terms.capacity().into() {
+            true if self.tokens >= cost => Standing::Fits,
             true => Standing::Open,
             false => Standing::Full,
         })
     }
 
-    fn outcome(&self, hit: &Hit, standing: Standing, now: Instant) -> Outcome {
+    fn outcome(&self, hit: &Hit, standing: Standing, taken: u64, now: Instant) -> Outcome {
         let left = self.ends.saturating_duration_since(now);
         let retry_after = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        let used = self.used.saturating_sub(self.tokens);
         Outcome {
-            remaining: hit.limit.limit.saturating_sub(self.used.saturating_sub(self.tokens)),
-            reset: self.window_end,
+            remaining: u32::try_from(u64::from(hit.terms.capacity()).saturating_sub(used)).unwrap_or(u32::MAX),
+            reset: self.reset,
             retry_after: u32::try_from(retry_after).unwrap_or(u32::MAX).max(1),
             over: standing == Standing::Full,
+            taken,
+            window_end: self.window_end,
+            local: false,
         }
     }
 
@@ -225,8 +245,8 @@ impl Entry {
     fn refund(&mut self, now: Instant) -> Option<Refund> {
         let tokens = std::mem::take(&mut self.tokens);
         self.used = self.used.saturating_sub(tokens);
-        let counter = self.counter.take()?;
-        (tokens > 0 && now < self.ends).then(|| Refund { counter: *counter, window_end: self.window_end, tokens })
+        let (counter, terms) = *self.lease.take()?;
+        (tokens > 0 && now < self.ends).then(|| Refund { counter, terms, window_end: self.window_end, tokens })
     }
 }
 

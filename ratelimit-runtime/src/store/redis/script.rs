@@ -9,11 +9,12 @@ use std::{
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, aio::MultiplexedConnection};
 use smallvec::SmallVec;
 
-use super::batch::{Ask, Passage, Work};
+use super::batch::{Ask, Passage, Refund, Work};
 use crate::{
+    algorithm::{Found, NANOS, Terms},
     key::Counter,
-    store::{Found, Hit},
-    window,
+    policy::{Algorithm, Limit},
+    store::{Hit, decide},
 };
 
 const SOURCE: &str = include_str!("check.lua");
@@ -37,9 +38,23 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn write(&self, counter: &Counter, window_end: u64, key: &mut String) {
+    pub(super) fn write(&self, counter: &Counter, window_end: Option<u64>, key: &mut String) {
         key.clear();
         counter.write(&self.prefix, self.tagged, window_end, key);
+    }
+
+    /// Adds the keys of a counter to `command`: of a sliding window those of this window and of the last.
+    fn add(&self, command: &mut Cmd, counter: &Counter, terms: &Terms, window_end: u64, key: &mut String) {
+        let last = window_end.saturating_sub(terms.limit.per.into());
+        let ends: &[Option<u64>] = match terms.algorithm {
+            Algorithm::FixedWindow => &[Some(window_end)],
+            Algorithm::SlidingWindow => &[Some(window_end), Some(last)],
+            Algorithm::Gcra { .. } => &[None],
+        };
+        for end in ends {
+            self.write(counter, *end, key);
+            command.arg(&*key);
+        }
     }
 }
 
@@ -129,14 +144,17 @@ impl<'a> Plan<'a> {
         let mut key = String::with_capacity(128);
         for run in &self.runs {
             match self.work(*run) {
-                Work::GiveBack(refund) => {
-                    names.write(&refund.counter, refund.window_end, &mut key);
+                Work::GiveBack(Refund { counter, terms, window_end, .. }) => {
+                    let end = (!matches!(terms.algorithm, Algorithm::Gcra { .. })).then_some(*window_end);
+                    names.write(counter, end, &mut key);
                     command.arg(&key);
                 }
+                Work::Reset(counter, terms) => {
+                    names.add(&mut command, counter, terms, terms.window_end(self.now), &mut key);
+                }
                 Work::Count(hits, _) => {
-                    for hit in hits {
-                        names.write(&hit.counter, window::end(self.now, hit.limit.per), &mut key);
-                        command.arg(&key);
+                    for Hit { counter, terms, .. } in hits {
+                        names.add(&mut command, counter, terms, terms.window_end(self.now), &mut key);
                     }
                 }
             }
@@ -144,64 +162,104 @@ impl<'a> Plan<'a> {
         for group in self.groups() {
             let run = group[0];
             match self.work(run) {
-                Work::GiveBack(refund) => command.arg(0).arg(group.len()).arg(refund.tokens),
-                Work::Count(hits, asks) => {
-                    command.arg(hits.len()).arg(group.len());
-                    match (&hits[..], &asks[..]) {
-                        ([hit], [ask]) => self.one_rule(&mut command, hit, *ask, run.length),
-                        _ => self.several_rules(&mut command, hits, asks),
+                Work::GiveBack(Refund { terms, tokens, .. }) => match terms.algorithm {
+                    Algorithm::Gcra { .. } => {
+                        command.arg("arrival").arg(group.len()).arg(tokens.saturating_mul(terms.emission()));
                     }
+                    _ => {
+                        command.arg("back").arg(group.len()).arg(tokens);
+                    }
+                },
+                Work::Reset(..) => {
+                    command.arg("reset").arg(group.len() * self.work(run).keys());
                 }
-            };
+                Work::Count(hits, asks) => match (&hits[..], &asks[..]) {
+                    ([hit], [ask]) if hit.terms.algorithm == Algorithm::FixedWindow && hit.terms.cost > 0 => {
+                        // Of a lot, as many as there are; else each request gets what it costs, or nothing.
+                        let unit = if ask.lot > hit.terms.cost { 1 } else { hit.terms.cost };
+                        let Limit { limit, per } = hit.terms.limit;
+                        command.arg("take").arg(group.len()).arg(run.length as u64 * ask.lot).arg(unit);
+                        command.arg(limit).arg(hit.terms.window_end(self.now)).arg(per);
+                    }
+                    _ => {
+                        command.arg("all").arg(group.len()).arg(hits.len()).arg(run.length);
+                        hits.iter().zip(asks).for_each(|(hit, ask)| self.rule(&mut command, hit, *ask));
+                    }
+                },
+            }
         }
         command
     }
 
-    fn one_rule<'c>(&self, command: &'c mut Cmd, hit: &Hit, ask: Ask, times: usize) -> &'c mut Cmd {
-        // Of a lot, as many as there are; else a request gets what it costs, or nothing.
-        let unit = 1;
-        command.arg(times * ask.lot as usize).arg(unit).arg(hit.limit.limit);
-        command.arg(window::end(self.now, hit.limit.per)).arg(hit.limit.per)
-    }
-
-    fn several_rules<'c>(&self, command: &'c mut Cmd, hits: &[Hit], asks: &[Ask]) -> &'c mut Cmd {
-        for (hit, ask) in hits.iter().zip(asks) {
-            command.arg(hit.limit.limit).arg(window::end(self.now, hit.limit.per)).arg(hit.limit.per);
-            command.arg(1).arg(ask.lot).arg(u8::from(hit.refuses));
-        }
-        command
+    fn rule(&self, command: &mut Cmd, hit: &Hit, ask: Ask) {
+        let terms = &hit.terms;
+        let window_end = terms.window_end(self.now);
+        let (name, end, length) = match terms.algorithm {
+            Algorithm::FixedWindow => ("fixed", window_end, terms.limit.per),
+            Algorithm::SlidingWindow => ("sliding", window_end, terms.limit.per),
+            Algorithm::Gcra { .. } => ("gcra", terms.emission(), 0),
+        };
+        command.arg(name).arg(terms.capacity()).arg(terms.cost).arg(ask.lot).arg(u8::from(hit.refuses));
+        command.arg(end).arg(length);
     }
 
     /// Shares the reply out among the requests; `None`, if it is too short.
     fn read(&self, values: &[i64]) -> Option<Reply> {
-        let [seconds, micros, used @ ..] = values else { return None };
+        let [seconds, micros, values @ ..] = values else { return None };
         let time = Duration::from_secs(seconds.unsigned_abs()) + Duration::from_micros(micros.unsigned_abs());
-        let mut used = used.iter().copied();
+        let mut values = values.iter().copied();
         let mut found = vec![None; self.works.len()];
         for run in &self.runs {
-            let held: SmallVec<[i64; 2]> = used.by_ref().take(self.work(*run).keys()).collect();
-            if held.len() < self.work(*run).keys() {
-                return None;
-            }
             let Work::Count(hits, asks) = self.work(*run) else {
+                for _ in 0..self.work(*run).keys() {
+                    values.next()?;
+                }
                 self.members(*run).for_each(|index| found[index] = Some(SmallVec::new()));
                 continue;
             };
-            let holds = |(hit, held): (&Hit, &i64)| {
-                // A counter that something else wrote may hold more than any limit.
-                let used = u32::try_from(u64::try_from(*held).ok()?).unwrap_or(u32::MAX);
-                Some(Found { used, window_end: window::end(self.now, hit.limit.per) })
-            };
-            let mut before: Option<SmallVec<[Found; 1]>> = hits.iter().zip(&held).map(holds).collect();
+            let mut before = SmallVec::<[Found; 1]>::new();
+            let mut is_current = true;
+            for hit in hits {
+                match self.found(&hit.terms, &mut values)? {
+                    Some(found) => before.push(found),
+                    None => is_current = false,
+                }
+            }
+            if !is_current {
+                continue;
+            }
             for index in self.members(*run) {
-                found[index].clone_from(&before);
+                found[index] = Some(before.clone());
                 // Of requests that were counted at once, each finds what the one before it has left.
-                if let (Some([before]), [hit], [ask]) = (before.as_deref_mut(), &hits[..], &asks[..]) {
-                    before.used += ask.lot.min(hit.limit.limit.saturating_sub(before.used));
+                let decision = decide(hits, &before, time);
+                for (((before, hit), ask), outcome) in before.iter_mut().zip(hits).zip(asks).zip(&decision.outcomes) {
+                    let free = u64::from(hit.terms.remaining(*before, time));
+                    let taken = if outcome.taken > 0 { ask.lot.min(free) } else { 0 };
+                    *before = hit.terms.take(*before, taken, time);
                 }
             }
         }
         Some(Reply { time, found })
+    }
+
+    /// What a counter held: `None` within, if its window was not the server's; without, if there are no more values.
+    fn found(&self, terms: &Terms, values: &mut impl Iterator<Item = i64>) -> Option<Option<Found>> {
+        // A counter that something else wrote may hold more than any limit.
+        let mut count =
+            || values.next().map(|value| Some(u32::try_from(u64::try_from(value).ok()?).unwrap_or(u32::MAX)));
+        let end = terms.window_end(self.now);
+        Some(match terms.algorithm {
+            Algorithm::FixedWindow => count()?.map(|used| Found::Window { used, end }),
+            Algorithm::SlidingWindow => {
+                let (used, before) = (count()?, count()?);
+                used.zip(before).map(|(used, before)| Found::Windows { used, before, end })
+            }
+            Algorithm::Gcra { .. } => {
+                let (seconds, nanos) = (count()?, count()?);
+                let arrival = |(seconds, nanos)| u64::from(seconds) * NANOS + u64::from(nanos);
+                seconds.zip(nanos).map(arrival).map(Found::Arrival)
+            }
+        })
     }
 
     fn members(&self, run: Run) -> impl Iterator<Item = usize> {
@@ -213,38 +271,62 @@ impl Work {
     /// The order of kinds of requests: what is given back can be had by those after it, and who takes a lot shares it
     /// with those after it.
     fn compare_kind(&self, other: &Self) -> Ordering {
-        let rule = |(hit, ask): (&Hit, &Ask)| (Reverse(ask.lot), hit.limit.limit, hit.limit.per, hit.refuses);
         match (self, other) {
-            (Self::GiveBack(one), Self::GiveBack(other)) => one.tokens.cmp(&other.tokens),
-            (Self::GiveBack(_), Self::Count(..)) => Ordering::Less,
-            (Self::Count(..), Self::GiveBack(_)) => Ordering::Greater,
-            (Self::Count(hits, asks), Self::Count(others, others_asks)) => hits
-                .len()
-                .cmp(&others.len())
-                .then_with(|| hits.iter().zip(asks).map(rule).cmp(others.iter().zip(others_asks).map(rule))),
+            (Self::GiveBack(one), Self::GiveBack(other)) => {
+                (kind(&one.terms), one.tokens).cmp(&(kind(&other.terms), other.tokens))
+            }
+            (Self::Reset(_, one), Self::Reset(_, other)) => kind(one).cmp(&kind(other)),
+            (Self::Count(hits, asks), Self::Count(others, others_asks)) => {
+                let rule = |(hit, ask): (&Hit, &Ask)| (Reverse(ask.lot), kind(&hit.terms), hit.refuses);
+                let rules = || hits.iter().zip(asks).map(rule).cmp(others.iter().zip(others_asks).map(rule));
+                hits.len().cmp(&others.len()).then_with(rules)
+            }
+            (one, other) => one.rank().cmp(&other.rank()),
+        }
+    }
+
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Reset(..) => 0,
+            Self::GiveBack(_) => 1,
+            Self::Count(..) => 2,
         }
     }
 
     fn hash(&self) -> u64 {
         match self {
-            Self::GiveBack(_) => 0,
+            Self::GiveBack(_) | Self::Reset(..) => 0,
             Self::Count(_, asks) => asks.first().map_or(0, |ask| ask.hash),
         }
     }
 
     fn keys(&self) -> usize {
+        let keys = |terms: &Terms| if terms.algorithm == Algorithm::SlidingWindow { 2 } else { 1 };
         match self {
             Self::GiveBack(_) => 1,
-            Self::Count(hits, _) => hits.len(),
+            Self::Reset(_, terms) => keys(terms),
+            Self::Count(hits, _) => hits.iter().map(|hit| keys(&hit.terms)).sum(),
         }
     }
 
+    /// Whether both are the same. Those that take a lot are counted one by one, where there are several rules.
     fn is_counted_with(&self, next: &Self) -> bool {
         match (self, next) {
             (Self::Count(hits, asks), Self::Count(others, others_asks)) => {
-                hits.len() == 1 && asks == others_asks && hits == others
+                let lots = || hits.iter().zip(asks).any(|(hit, ask)| ask.lot > hit.terms.cost);
+                asks == others_asks && hits == others && (hits.len() == 1 || !lots())
             }
             _ => false,
         }
     }
+}
+
+/// What the script is told of a rule, in some order.
+fn kind(terms: &Terms) -> (u8, u32, u32, u32, u64, u32) {
+    let (algorithm, burst) = match terms.algorithm {
+        Algorithm::FixedWindow => (0, 0),
+        Algorithm::SlidingWindow => (1, 0),
+        Algorithm::Gcra { burst } => (2, burst),
+    };
+    (algorithm, burst, terms.limit.limit, terms.limit.per, terms.cost, terms.phase)
 }

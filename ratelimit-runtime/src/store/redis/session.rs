@@ -22,8 +22,9 @@ use super::{
     sentinel::Sentinel,
 };
 use crate::{
+    algorithm::Terms,
     key::{Counter, Name, Text, Who},
-    policy::Limit,
+    policy::{Algorithm, Limit},
     store::Hit,
 };
 
@@ -126,8 +127,10 @@ impl Place {
     fn probe(&self, settings: &Settings) -> Option<Work> {
         let per = 60;
         let probe = |scope| {
-            let counter = Counter { family: 0, key: Name::Static("probe"), per, ordinal: 0, scope };
-            Hit { counter, limit: Limit { limit: u32::MAX, per }, refuses: true, on_store_error: None, lease: 1 }
+            let counter = Counter { family: 0, key: Name::Static("probe"), per, kind: "", ordinal: 0, scope };
+            let limit = Limit { limit: u32::MAX, per };
+            let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
+            Hit { counter, terms, refuses: true, on_store_error: None, lease: 1 }
         };
         let hit = match self {
             Self::Server(_) | Self::Primary(_) => probe(SmallVec::new()),
@@ -138,7 +141,7 @@ impl Place {
                 let mut candidates = (0..10_000_u32)
                     .map(|number| probe(smallvec![Who::Header("", Text::new(number.to_string().as_bytes()))]));
                 candidates.find(|hit| {
-                    settings.names.write(&hit.counter, 0, &mut key);
+                    settings.names.write(&hit.counter, None, &mut key);
                     map.primary(slot(&key)) == Some(node)
                 })?
             }

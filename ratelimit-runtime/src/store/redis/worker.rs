@@ -223,13 +223,14 @@ impl Worker {
         parts
     }
 
-    fn slot(&self, counter: &Counter) -> u16 {
+    /// The slot of a counter; always the same outside a cluster.
+    pub(super) fn slot(&self, counter: &Counter) -> u16 {
         match &self.routes {
             Routes::One(_) => 0,
             Routes::Cluster(_) => {
                 let mut key = String::with_capacity(128);
                 // The window's end is behind the braces.
-                self.settings.names.write(counter, 0, &mut key);
+                self.settings.names.write(counter, None, &mut key);
                 slot(&key)
             }
         }

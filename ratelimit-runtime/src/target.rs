@@ -1,0 +1,205 @@
+//! A counter as an administrator names it: to look at it, or to reset it.
+
+use std::net::IpAddr;
+
+use smallvec::SmallVec;
+
+use crate::{
+    algorithm::Terms,
+    key::{Counter, Name, Text, Who},
+    policy::{self, Algorithm, Limit},
+    scope::Clients,
+    store::{Hit, Outcome},
+};
+
+/// Names a counter, for [`RateLimiter::peek`](crate::RateLimiter::peek) and
+/// [`RateLimiter::reset`](crate::RateLimiter::reset): the same key, limit, window, algorithm and scope as in an attribute.
+///
+/// ```
+/// use ratelimit_runtime::{LimitTarget, ratelimit};
+///
+/// #[ratelimit(limit = 5, per = 60, key = "login", scope = "ip")]
+/// async fn login() -> &'static str {
+///     "five attempts a minute"
+/// }
+///
+/// let attempts = LimitTarget::new("login", 5, 60).ip([192, 0, 2, 60].into());
+/// # let _ = (login, attempts);
+/// ```
+///
+/// A rule without `key = "…"` has the path of its handler, `module::function`. A scope of several parts is named part by
+/// part, in the order of the attribute.
+#[derive(Clone, Debug)]
+pub struct LimitTarget {
+    key: Key,
+    limit: Limit,
+    algorithm: Algorithm,
+    stagger: bool,
+    scope: SmallVec<[Part; 1]>,
+}
+
+#[derive(Clone, Debug)]
+enum Key {
+    Literal(&'static str),
+    Given(Text),
+}
+
+/// As in an attribute, with whom it counts.
+#[derive(Clone, Debug)]
+enum Part {
+    Ip(IpAddr),
+    User(Text),
+    Global,
+    Header(&'static str, Text),
+    Function(&'static str, Text),
+}
+
+impl LimitTarget {
+    /// A counter of the rule `limit = …, per = …` with `key = "…"`. Zero is taken for one, and a window of more than
+    /// 2147483647 seconds for one of so many: no attribute has such numbers.
+    #[must_use]
+    pub fn new(key: &'static str, limit: u32, per: u32) -> Self {
+        Self::with(Key::Literal(key), limit, per)
+    }
+
+    /// A counter of a rule with a key function that gave `key`.
+    #[must_use]
+    pub fn given(key: &str, limit: u32, per: u32) -> Self {
+        Self::with(Key::Given(Text::new(key.as_bytes())), limit, per)
+    }
+
+    fn with(key: Key, limit: u32, per: u32) -> Self {
+        let limit = Limit { limit: limit.max(1), per: per.clamp(1, i32::MAX as u32) };
+        Self { key, limit, algorithm: Algorithm::FixedWindow, stagger: false, scope: SmallVec::new() }
+    }
+
+    /// `algorithm = "sliding-window"`
+    #[must_use]
+    pub fn sliding_window(mut self) -> Self {
+        self.algorithm = Algorithm::SlidingWindow;
+        self.limit.per = self.limit.per.min(i32::MAX as u32 / 2);
+        self
+    }
+
+    /// `algorithm = "gcra"` with this `burst`; zero is taken for one.
+    #[must_use]
+    pub fn gcra(mut self, burst: u32) -> Self {
+        self.algorithm = Algorithm::Gcra { burst: burst.max(1) };
+        self
+    }
+
+    /// `stagger = true`
+    #[must_use]
+    pub fn stagger(mut self) -> Self {
+        self.stagger = true;
+        self
+    }
+
+    /// `scope = "ip"`: the client of this address, or of its network where IPv6 addresses are counted so.
+    #[must_use]
+    pub fn ip(self, address: IpAddr) -> Self {
+        self.part(Part::Ip(address))
+    }
+
+    /// `scope = "user"`
+    #[must_use]
+    pub fn user(self, user: &str) -> Self {
+        self.part(Part::User(Text::new(user.as_bytes())))
+    }
+
+    /// `scope = "global"`
+    #[must_use]
+    pub fn global(self) -> Self {
+        self.part(Part::Global)
+    }
+
+    /// `scope = "header:…"`, with the header's name in lower case, and its value.
+    #[must_use]
+    pub fn header(self, name: &'static str, value: &str) -> Self {
+        self.part(Part::Header(name, Text::new(value.as_bytes())))
+    }
+
+    /// `scope = function`, and what the function gives.
+    #[must_use]
+    pub fn function<F>(self, _: F, value: &str) -> Self {
+        self.part(Part::Function(std::any::type_name::<F>(), Text::new(value.as_bytes())))
+    }
+
+    fn part(mut self, part: Part) -> Self {
+        self.scope.push(part);
+        self
+    }
+
+    /// A hit that costs nothing.
+    pub(crate) fn hit(&self, clients: &Clients) -> Hit {
+        let kind = policy::kind(self.algorithm, self.stagger);
+        let (key, literal) = match &self.key {
+            Key::Literal(key) => (Name::Static(key), Some(*key)),
+            Key::Given(text) => (Name::Given(text.clone()), None),
+        };
+        let parts = self.scope.iter().map(|part| match part {
+            Part::Ip(_) => ("ip", ""),
+            Part::User(_) => ("user", ""),
+            Part::Global => ("global", ""),
+            Part::Header(name, _) => ("header", *name),
+            Part::Function(..) => ("fn", ""),
+        });
+        let family = policy::family(self.limit.per, kind, literal, parts);
+        let who = |part: &Part| match part.clone() {
+            Part::Ip(address) => Who::Ip(Some(clients.ip.counted(address))),
+            Part::User(text) => Who::User(text),
+            Part::Global => Who::Global,
+            Part::Header(name, text) => Who::Header(name, text),
+            Part::Function(function, text) => Who::Function(function, text),
+        };
+        let scope = self.scope.iter().map(who).collect();
+        let counter = Counter { family, key, per: self.limit.per, kind, ordinal: 0, scope };
+        let phase = if self.stagger { counter.phase() } else { 0 };
+        let terms = Terms { limit: self.limit, algorithm: self.algorithm, phase, cost: 0 };
+        Hit { counter, terms, refuses: false, lease: 1, on_store_error: None }
+    }
+}
+
+/// What a counter holds, as [`RateLimiter::peek`](crate::RateLimiter::peek) found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peek {
+    limit: u32,
+    remaining: u32,
+    reset: u64,
+}
+
+impl Peek {
+    pub(crate) fn new(terms: &Terms, outcome: Outcome) -> Self {
+        Self { limit: terms.capacity(), remaining: outcome.remaining, reset: outcome.reset }
+    }
+
+    /// How many requests a window admits; with `algorithm = "gcra"`, how many may come at once.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// How many more are admitted now.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        self.remaining
+    }
+
+    /// When the window ends, or all tokens of GCRA are back, in seconds since the Unix epoch by the store's clock.
+    #[must_use]
+    pub fn reset(&self) -> u64 {
+        self.reset
+    }
+}
+
+/// The store did not answer within the deadline, or with an error that the log tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the rate limit store does not answer; the log says why")]
+pub struct StoreUnavailable;
+
+#[cfg(feature = "redis")]
+impl From<crate::store::redis::StoreFailed> for StoreUnavailable {
+    fn from(_: crate::store::redis::StoreFailed) -> Self {
+        Self
+    }
+}
