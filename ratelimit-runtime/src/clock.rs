@@ -74,8 +74,29 @@ impl Clock {
     /// The time since the Unix epoch; zero for a system clock that stands before it.
     pub(crate) fn now(&self) -> Duration {
         match &self.0 {
-            Source::System => SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
+            Source::System => system(),
             Source::Manual(now) => Duration::from_millis(now.load(Ordering::Relaxed)),
         }
     }
+}
+
+/// The system's time, exact to the second.
+///
+/// Linux has a clock that costs an eighth, and is late by up to one tick of the kernel. So it has the right second but
+/// for the last moments of one; then the exact clock is asked.
+fn system() -> Duration {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::time::{ClockId, clock_gettime};
+
+        const LONGEST_TICK: Duration = Duration::from_millis(10);
+
+        if let Ok(coarse) = clock_gettime(ClockId::CLOCK_REALTIME_COARSE)
+            && coarse.tv_sec() >= 0
+            && Duration::from_nanos(coarse.tv_nsec().unsigned_abs()) < Duration::from_secs(1) - LONGEST_TICK
+        {
+            return coarse.into();
+        }
+    }
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
