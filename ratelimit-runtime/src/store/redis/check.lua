@@ -16,7 +16,7 @@
 -- A counter is made together with its expiry, within this script, so that nothing can leave it without one. What is no
 -- count was not written here, and is replaced: it must not stop the rest of the batch.
 
-local call, pcall, min, max, ceil, floor = redis.call, redis.pcall, math.min, math.max, math.ceil, math.floor
+local call, pcall, min, ceil = redis.call, redis.pcall, math.min, math.ceil
 
 -- More than any limit; beyond, a number might not survive its way through Lua and back.
 local MOST = 4294967296
@@ -25,106 +25,56 @@ local time = call('TIME')
 local now, micros = tonumber(time[1]), tonumber(time[2])
 local reply, replied = {now, micros}, 2
 
-local function answer(number)
-  replied = replied + 1
-  reply[replied] = number
-end
+-- What most batches can do without, and what is not made for them: for each kind of group but 'take' a function of its
+-- first key, of how many requests there are, and of where its arguments begin, that returns where the next group's keys
+-- and arguments do.
+local function other_kinds()
+  local max, floor = math.max, math.floor
 
-local function is_current(window_end, length)
-  return now < window_end and now >= window_end - length
-end
-
--- The count in a key; zero for none.
-local function count(key)
-  local held = pcall('GET', key)
-  return type(held) == 'string' and string.find(held, '^[1-9]%d*$') and min(tonumber(held), MOST) or 0
-end
-
--- Counts where `used` were counted already.
-local function add(key, used, tokens, expiry)
-  if used == 0 then
-    call('SET', key, tokens, 'EXAT', expiry)
-  else
-    call('INCRBY', key, tokens)
-  end
-end
-
--- GCRA's arrival time in a key: seconds and nanoseconds, zeros for none.
-local function arrival(key)
-  local held = pcall('GET', key)
-  if type(held) == 'string' then
-    local seconds, nanos = string.match(held, '^(%d+):(%d+)$')
-    if seconds then
-      return tonumber(seconds), tonumber(nanos)
-    end
-  end
-  return 0, 0
-end
-
--- `seconds` and `nanos`, of which there may be more than a second's.
-local function arrival_text(seconds, nanos)
-  local whole = floor(nanos / 1e9)
-  return string.format('%.0f:%.0f', seconds + whole, nanos - whole * 1e9), seconds + whole
-end
-
--- Takes back what was counted and not used. What has expired, or was deleted, stays away.
-local function give_back(first, last, arg)
-  local tokens = tonumber(ARGV[arg])
-  for key = first, last do
-    local held = count(KEYS[key])
-    if held > 0 then
-      call('DECRBY', KEYS[key], min(held, tokens))
-    end
-    answer(held)
-  end
-end
-
-local function give_back_arrival(first, last, arg)
-  local back = tonumber(ARGV[arg])
-  for key = first, last do
-    local seconds, nanos = arrival(KEYS[key])
-    if seconds > 0 then
-      call('SET', KEYS[key], (arrival_text(max(seconds - floor(back / 1e9), 1), nanos - back % 1e9)), 'KEEPTTL')
-    end
-    answer(seconds)
-  end
-end
-
--- Requests of one rule with a fixed window: counted at once, and what was too many taken back.
-local function take(first, last, arg)
-  -- A number would have to be made a text again for each command.
-  local taken, expiry = ARGV[arg], ARGV[arg + 3]
-  local tokens, unit, limit = tonumber(taken), tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
-  local current = is_current(tonumber(expiry), tonumber(ARGV[arg + 4]))
-  for key = first, last do
-    local before = -1
-    if current then
-      local held = pcall('INCRBY', KEYS[key], taken)
-      if type(held) ~= 'number' or held < tokens then
-        call('SET', KEYS[key], taken, 'EXAT', expiry)
-        held = tokens
-      elseif held == tokens then
-        call('EXPIREAT', KEYS[key], expiry)
-      end
-      if held > limit then
-        call('DECRBY', KEYS[key], min(tokens, ceil((held - limit) / unit) * unit))
-      end
-      before = min(held - tokens, MOST)
-    end
+  local function answer(number)
     replied = replied + 1
-    reply[replied] = before
+    reply[replied] = number
   end
-end
 
-local function reset(first, last)
-  for key = first, last do
-    answer(call('DEL', KEYS[key]))
+  local function is_current(window_end, length)
+    return now < window_end and now >= window_end - length
   end
-end
 
--- For each algorithm how many keys it has; what is there, and how much of it is used; and how tokens are taken.
-local function define_algorithms()
-  return {
+  -- The count in a key; zero for none.
+  local function count(key)
+    local held = pcall('GET', key)
+    return type(held) == 'string' and string.find(held, '^[1-9]%d*$') and min(tonumber(held), MOST) or 0
+  end
+
+  -- Counts where `used` were counted already.
+  local function add(key, used, tokens, expiry)
+    if used == 0 then
+      call('SET', key, tokens, 'EXAT', expiry)
+    else
+      call('INCRBY', key, tokens)
+    end
+  end
+
+  -- GCRA's arrival time in a key: seconds and nanoseconds, zeros for none.
+  local function arrival(key)
+    local held = pcall('GET', key)
+    if type(held) == 'string' then
+      local seconds, nanos = string.match(held, '^(%d+):(%d+)$')
+      if seconds then
+        return tonumber(seconds), tonumber(nanos)
+      end
+    end
+    return 0, 0
+  end
+
+  -- `seconds` and `nanos`, of which there may be more than a second's.
+  local function arrival_text(seconds, nanos)
+    local whole = floor(nanos / 1e9)
+    return string.format('%.0f:%.0f', seconds + whole, nanos - whole * 1e9), seconds + whole
+  end
+
+  -- For each algorithm how many keys it has; what is there, and how much of it is used; and how tokens are taken.
+  local algorithms = {
     fixed = {
       keys = 1,
       look = function(rule, key)
@@ -167,97 +117,135 @@ local function define_algorithms()
       end,
     },
   }
-end
 
--- Made when a batch needs it: not for the requests of one rule with a fixed window.
-local algorithms
-
--- How many requests, of `times`, fit where so much is free.
-local function fitting(free, cost, times)
-  if cost == 0 then
-    return free >= 0 and times or 0
+  -- How many requests, of `times`, fit where so much is free.
+  local function fitting(free, cost, times)
+    return cost == 0 and times or max(min(floor(free / cost), times), 0)
   end
-  return max(min(floor(free / cost), times), 0)
-end
 
--- Requests of any rules: looked at together, then counted as far as all agree.
-local function take_all(first, last, arg, rules, times)
-  local keys, current = 0, true
-  local all = {}
-  for index = 1, rules do
-    local at = arg + 7 * (index - 1)
-    local rule = {
-      algorithm = algorithms[ARGV[at]],
-      capacity = tonumber(ARGV[at + 1]),
-      cost = tonumber(ARGV[at + 2]),
-      lot = tonumber(ARGV[at + 3]),
-      refuses = ARGV[at + 4] == '1',
-      key = keys,
-    }
-    if ARGV[at] == 'gcra' then
-      rule.emission = tonumber(ARGV[at + 5])
-    else
-      rule.window_end, rule.length = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
-      current = current and is_current(rule.window_end, rule.length)
+  local kinds = {}
+
+  function kinds.reset(first, keys, arg)
+    for key = first, first + keys - 1 do
+      answer(call('DEL', KEYS[key]))
     end
-    keys = keys + rule.algorithm.keys
-    all[index] = rule
+    return first + keys, arg
   end
-  for key = first, last, keys do
-    local admitted = times
-    for _, rule in ipairs(all) do
-      if current then
-        rule.free = rule.capacity - rule.algorithm.look(rule, key + rule.key)
-        rule.fits = fitting(rule.free, rule.cost, times)
-        admitted = rule.refuses and min(admitted, rule.fits) or admitted
+
+  -- Takes back what was counted and not used. What has expired, or was deleted, stays away.
+  function kinds.back(first, requests, arg)
+    local tokens = tonumber(ARGV[arg])
+    for key = first, first + requests - 1 do
+      local held = count(KEYS[key])
+      if held > 0 then
+        call('DECRBY', KEYS[key], min(held, tokens))
+      end
+      answer(held)
+    end
+    return first + requests, arg + 1
+  end
+
+  function kinds.arrival(first, requests, arg)
+    local back = tonumber(ARGV[arg])
+    for key = first, first + requests - 1 do
+      local seconds, nanos = arrival(KEYS[key])
+      if seconds > 0 then
+        call('SET', KEYS[key], (arrival_text(max(seconds - floor(back / 1e9), 1), nanos - back % 1e9)), 'KEEPTTL')
+      end
+      answer(seconds)
+    end
+    return first + requests, arg + 1
+  end
+
+  -- Requests of any rules: looked at together, then counted as far as all agree.
+  function kinds.all(first, requests, arg)
+    local rules, times = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
+    local keys, current = 0, true
+    local all = {}
+    for index = 1, rules do
+      local at = arg + 2 + 7 * (index - 1)
+      local rule = {
+        algorithm = algorithms[ARGV[at]],
+        capacity = tonumber(ARGV[at + 1]),
+        cost = tonumber(ARGV[at + 2]),
+        lot = tonumber(ARGV[at + 3]),
+        refuses = ARGV[at + 4] == '1',
+        key = keys,
+      }
+      if ARGV[at] == 'gcra' then
+        rule.emission = tonumber(ARGV[at + 5])
       else
-        answer(-1)
-        if rule.algorithm ~= algorithms.fixed then
+        rule.window_end, rule.length = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
+        current = current and is_current(rule.window_end, rule.length)
+      end
+      keys = keys + rule.algorithm.keys
+      all[index] = rule
+    end
+    local last = first + keys * requests - 1
+    for key = first, last, keys do
+      local admitted = times
+      for _, rule in ipairs(all) do
+        if current then
+          rule.free = rule.capacity - rule.algorithm.look(rule, key + rule.key)
+          rule.fits = fitting(rule.free, rule.cost, times)
+          admitted = rule.refuses and min(admitted, rule.fits) or admitted
+        else
           answer(-1)
+          if rule.algorithm ~= algorithms.fixed then
+            answer(-1)
+          end
+        end
+      end
+      for _, rule in ipairs(current and all or {}) do
+        local tokens = min(admitted, rule.fits) * rule.cost
+        if tokens > 0 and rule.lot > rule.cost then
+          tokens = min(rule.lot, rule.free)
+        end
+        if tokens > 0 then
+          rule.algorithm.take(rule, key + rule.key, tokens)
         end
       end
     end
-    for _, rule in ipairs(current and all or {}) do
-      local tokens = min(admitted, rule.fits) * rule.cost
-      if tokens > 0 and rule.lot > rule.cost then
-        tokens = min(rule.lot, rule.free)
-      end
-      if tokens > 0 then
-        rule.algorithm.take(rule, key + rule.key, tokens)
-      end
-    end
+    return last + 1, arg + 2 + 7 * rules
   end
-  return keys
+
+  return kinds
 end
 
+local kinds
 local key, arg = 1, 1
 while key <= #KEYS do
   local kind, requests = ARGV[arg], tonumber(ARGV[arg + 1])
-  local last = key + requests - 1
   if kind == 'take' then
-    take(key, last, arg + 2)
-    arg = arg + 7
-  elseif kind == 'all' then
-    local rules, times = tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3])
-    arg = arg + 4
-    algorithms = algorithms or define_algorithms()
-    local keys = 0
-    for rule = 1, rules do
-      keys = keys + algorithms[ARGV[arg + 7 * (rule - 1)]].keys
+    -- Requests of one rule with a fixed window: counted at once, and what was too many taken back. A number would have
+    -- to be made a text again for each command.
+    local taken, expiry = ARGV[arg + 2], ARGV[arg + 5]
+    local tokens, unit, limit = tonumber(taken), tonumber(ARGV[arg + 3]), tonumber(ARGV[arg + 4])
+    local window_end = tonumber(expiry)
+    local current = now < window_end and now >= window_end - tonumber(ARGV[arg + 6])
+    for index = key, key + requests - 1 do
+      local before = -1
+      if current then
+        local counter = KEYS[index]
+        local held = pcall('INCRBY', counter, taken)
+        if type(held) ~= 'number' or held < tokens then
+          call('SET', counter, taken, 'EXAT', expiry)
+          held = tokens
+        elseif held == tokens then
+          call('EXPIREAT', counter, expiry)
+        end
+        before = min(held - tokens, MOST)
+        if held > limit then
+          call('DECRBY', counter, before >= limit and taken or min(tokens, ceil((held - limit) / unit) * unit))
+        end
+      end
+      replied = replied + 1
+      reply[replied] = before
     end
-    last = key + keys * requests - 1
-    take_all(key, last, arg, rules, times)
-    arg = arg + 7 * rules
-  elseif kind == 'back' then
-    give_back(key, last, arg + 2)
-    arg = arg + 3
-  elseif kind == 'reset' then
-    reset(key, last)
-    arg = arg + 2
+    key, arg = key + requests, arg + 7
   else
-    give_back_arrival(key, last, arg + 2)
-    arg = arg + 3
+    kinds = kinds or other_kinds()
+    key, arg = kinds[kind](key, requests, arg + 2)
   end
-  key = last + 1
 end
 return reply
