@@ -32,25 +32,39 @@ async fn refused_by_header() -> &'static str {
     ANSWER
 }
 
-#[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "ip", lease = 100)]
-async fn leased_by_address() -> &'static str {
-    ANSWER
+/// A function of this name that chooses between two handlers by the kind of key; both are under the same attributes but for
+/// the scope, and admit all requests.
+macro_rules! admitted {
+    ($doc:literal $name:ident: $([$($argument:tt)*])*) => {
+        #[doc = $doc]
+        #[must_use]
+        pub fn $name(load: Load) -> Route {
+            $(#[ratelimit(limit = ADMIT_ALL, scope = "ip", $($argument)*)])*
+            async fn by_address() -> &'static str {
+                ANSWER
+            }
+            $(#[ratelimit(limit = ADMIT_ALL, scope = "header:X-Api-Key", $($argument)*)])*
+            async fn by_header() -> &'static str {
+                ANSWER
+            }
+            match load.keys {
+                Keys::One => web::get().to(by_address),
+                Keys::Many => web::get().to(by_header),
+            }
+        }
+    };
 }
 
-#[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "header:X-Api-Key", lease = 100)]
-async fn leased_by_header() -> &'static str {
-    ANSWER
-}
+admitted!("Tokens are taken from Redis a hundred at once." leased: [per = WINDOW_SECONDS, lease = 100]);
+admitted!("Two rules of one scope, decided together." two_rules: [per = WINDOW_SECONDS] [per = SECOND_WINDOW_SECONDS]);
+admitted!("A sliding window." sliding: [per = SLIDING_SECONDS, algorithm = "sliding-window"]);
+admitted!("GCRA, with tokens that come back a thousand times as fast as they are asked for." gcra: [per = 1, algorithm = "gcra"]);
 
-/// The handler under the attribute with a lease: its tokens are taken from Redis a hundred at once. All are admitted, since
-/// a lease is no larger than its limit.
-#[must_use]
-pub fn leased(load: Load) -> Route {
-    match load.keys {
-        Keys::One => web::get().to(leased_by_address),
-        Keys::Many => web::get().to(leased_by_header),
-    }
-}
+/// Of the second rule.
+const SECOND_WINDOW_SECONDS: u32 = WINDOW_SECONDS / 2;
+
+/// A sliding window cannot be longer.
+const SLIDING_SECONDS: u32 = WINDOW_SECONDS / 2;
 
 /// The handler under the attribute that `load` is about.
 #[must_use]

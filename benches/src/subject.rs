@@ -32,6 +32,9 @@ pub(crate) enum Kind {
     Bare,
     Ours,
     Leased,
+    TwoRules,
+    Sliding,
+    Gcra,
     Extensible,
     Governor,
     Limitation,
@@ -43,13 +46,19 @@ impl Subject {
     /// Whether this is the project's own.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        matches!(self.kind, Kind::Ours | Kind::Leased)
+        self.kind == Kind::Ours || self.is_variant()
     }
 
-    /// Whether it can bear this load: with a limit of one there is nothing to lease.
+    /// Whether it is the project with something else than one plain rule. Its handlers admit all requests.
+    #[must_use]
+    pub fn is_variant(&self) -> bool {
+        matches!(self.kind, Kind::Leased | Kind::TwoRules | Kind::Sliding | Kind::Gcra)
+    }
+
+    /// Whether it can bear this load.
     #[must_use]
     pub fn bears(&self, load: Load) -> bool {
-        self.kind != Kind::Leased || load.verdict == Verdict::Admitted
+        !self.is_variant() || load.verdict == Verdict::Admitted
     }
 }
 
@@ -65,6 +74,12 @@ pub const SUBJECTS: &[Subject] = &[
     redis(Kind::Ours, Store::Tcp, "redis-tcp", "ratelimit, Redis, TCP"),
     redis(Kind::Leased, Store::Unix, "leased-unix", "ratelimit, Redis, lease of 100, Unix socket"),
     redis(Kind::Leased, Store::Tcp, "leased-tcp", "ratelimit, Redis, lease of 100, TCP"),
+    redis(Kind::TwoRules, Store::Unix, "two-rules-unix", "ratelimit, Redis, two rules, Unix socket"),
+    redis(Kind::Sliding, Store::Unix, "sliding-unix", "ratelimit, Redis, sliding window, Unix socket"),
+    redis(Kind::Gcra, Store::Unix, "gcra-unix", "ratelimit, Redis, GCRA, Unix socket"),
+    memory(Kind::TwoRules, "two-rules", "ratelimit, memory, two rules"),
+    memory(Kind::Sliding, "sliding", "ratelimit, memory, sliding window"),
+    memory(Kind::Gcra, "gcra", "ratelimit, memory, GCRA"),
     memory(Kind::Governor, "governor", "actix-governor 0.10"),
     with_headers(Kind::Governor, "governor-headers", "actix-governor 0.10, with headers"),
     memory(Kind::Extensible, "extensible", "actix-extensible-rate-limit 0.4, memory"),

@@ -162,7 +162,7 @@ fn ours(command: &mut Cmd, keys: &[&str]) {
     let all = runs().count();
     command.arg(all).arg(runs().map(|run| run[0]).collect::<Vec<_>>());
     // Checks on different keys, or all on one: either way their number is the same for each key.
-    command.arg(1).arg(all).arg(keys.len() / all).arg(1).arg(LIMIT).arg(WINDOW_END).arg(WINDOW_END);
+    command.arg("take").arg(all).arg(keys.len() / all).arg(1).arg(LIMIT).arg(WINDOW_END).arg(WINDOW_END);
 }
 
 fn fields(command: &mut Cmd, keys: &[&str]) {

@@ -65,7 +65,9 @@ impl Scenario {
     /// requests those without headers.
     pub(crate) fn is_for(&self, subject: &Subject) -> bool {
         let store_and_headers = if self.pipelined > 1 { subject.store == Store::Memory } else { !subject.headers };
-        store_and_headers && subject.bears(self.load)
+        // A second rule and other algorithms are compared with one fixed window where most happens at once.
+        let is_compared = !subject.is_variant() || self.is_plain();
+        store_and_headers && is_compared && subject.bears(self.load)
     }
 
     pub(crate) fn workers(&self) -> usize {
