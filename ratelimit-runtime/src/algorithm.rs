@@ -30,6 +30,7 @@ pub(crate) enum Found {
 
 /// In a second.
 pub(crate) const NANOS: u64 = 1_000_000_000;
+const MICROS: u64 = 1_000_000;
 
 impl Terms {
     /// The end of the window in which `now` lies, in seconds since the epoch.
@@ -127,26 +128,30 @@ impl Terms {
 
     /// When what has been counted has faded so far that the request fits: in this window, or in the next.
     fn sliding_reset(&self, used: u32, before: u32, end: u64) -> Duration {
-        let per = f64::from(self.limit.per);
-        let end = Duration::from_secs(end);
+        let next = end.saturating_add(self.limit.per.into());
         let room = |used: u32| u64::from(self.limit.limit).checked_sub(self.cost)?.checked_sub(used.into());
-        // What fades is `count × left / per`: so much may be left of the window when it is down to `room`.
-        let left = |count: u32, room: u64| Duration::try_from_secs_f64(per * (room as f64 / f64::from(count)).min(1.0));
         match (room(used), room(0)) {
-            (Some(room), _) => end.saturating_sub(left(before, room).unwrap_or_default()),
-            (None, Some(room)) => {
-                let next = end + Duration::from_secs(self.limit.per.into());
-                next.saturating_sub(left(used, room).unwrap_or_default())
-            }
-            (None, None) => end + Duration::from_secs(self.limit.per.into()),
+            (Some(room), _) => self.faded(before, room, end),
+            (None, Some(room)) => self.faded(used, room, next),
+            (None, None) => Duration::from_secs(next),
         }
     }
 
-    /// What counts of the window before: as much as is left of this one.
+    /// When no more than `room` counts of what was counted before the window that ends at `end`.
+    fn faded(&self, before: u32, room: u64, end: u64) -> Duration {
+        let (before, micros) = (u128::from(before).max(1), u128::from(self.limit.per) * u128::from(MICROS));
+        let left = (u128::from(room) * micros / before).min(micros);
+        // Where the sums of `weighed` are rounded, an instant later is sure to be enough.
+        let left = if before * left < 1 << f64::MANTISSA_DIGITS { left } else { left.saturating_sub(1) };
+        Duration::from_secs(end).saturating_sub(Duration::from_micros(left as u64))
+    }
+
+    /// What counts of the window before: as much as is left of this one. In numbers such as the script in Redis has, and
+    /// multiplied first: so what comes out even stays so.
     fn weighed(&self, before: u32, end: u64, now: Duration) -> u64 {
-        let left = Duration::from_secs(end).saturating_sub(now).as_micros() as f64;
-        let per = f64::from(self.limit.per) * 1e6;
-        (f64::from(before) * (left / per).min(1.0)).ceil() as u64
+        let micros = (u64::from(self.limit.per) * MICROS) as f64;
+        let left = (Duration::from_secs(end).saturating_sub(now).as_micros() as f64).min(micros);
+        (f64::from(before) * left / micros).ceil() as u64
     }
 
     /// How far GCRA's arrival time is ahead, in nanoseconds. It is never further than all of the tokens: if it seems to
@@ -160,3 +165,6 @@ impl Terms {
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,8 +93,10 @@ local function other_kinds()
         local before = count(KEYS[key + 1])
         answer(rule.used)
         answer(before)
-        local left = (rule.window_end - now) * 1e6 - micros
-        return rule.used + ceil(before * min(left / (rule.length * 1e6), 1))
+        -- Multiplied first: so what comes out even stays so.
+        local whole = rule.length * 1e6
+        local left = min((rule.window_end - now) * 1e6 - micros, whole)
+        return rule.used + ceil(before * left / whole)
       end,
       take = function(rule, key, tokens)
         add(KEYS[key], rule.used, tokens, rule.window_end + rule.length)
