@@ -130,10 +130,16 @@ impl MemoryStore {
         });
     }
 
-    /// Takes back what was taken from a counter in the window that ends at `window_end`, if that is not over.
+    /// Takes back what was taken from a counter in the window that ends at `window_end`, if that still counts.
     pub(crate) fn give_back(&self, now: Duration, counter: &Counter, terms: &Terms, window_end: u64, tokens: u64) {
-        self.change(now, counter, terms, |found| match found {
+        let then = match terms.algorithm {
+            // It counts on in the next window, and is found at its last moment.
+            Algorithm::SlidingWindow => now.min(Duration::from_secs(window_end.saturating_sub(1))),
+            Algorithm::FixedWindow | Algorithm::Gcra { .. } => now,
+        };
+        self.change(then, counter, terms, |found| match found {
             Found::Window { end, .. } | Found::Windows { end, .. } if end != window_end => None,
+            Found::Window { used: 0, .. } | Found::Windows { used: 0, .. } | Found::Arrival(0) => None,
             found => Some(terms.give_back(found, tokens)),
         });
     }
