@@ -21,6 +21,9 @@ local call, pcall, min, ceil = redis.call, redis.pcall, math.min, math.ceil
 -- More than any limit; beyond, a number might not survive its way through Lua and back.
 local MOST = 4294967296
 
+-- Later than any time, in seconds: in the year 2286.
+local LATEST = 9999999999
+
 local time = call('TIME')
 local now, micros = tonumber(time[1]), tonumber(time[2])
 local reply, replied = {now, micros}, 2
@@ -61,7 +64,7 @@ local function other_kinds()
     if type(held) == 'string' then
       local seconds, nanos = string.match(held, '^(%d+):(%d+)$')
       if seconds then
-        return tonumber(seconds), tonumber(nanos)
+        return min(tonumber(seconds), LATEST), min(tonumber(nanos), 1e9)
       end
     end
     return 0, 0

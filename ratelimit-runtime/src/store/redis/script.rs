@@ -174,7 +174,7 @@ impl<'a> Plan<'a> {
                     command.arg("reset").arg(group.len() * self.work(run).keys());
                 }
                 Work::Count(hits, asks) => match (&hits[..], &asks[..]) {
-                    ([hit], [ask]) if hit.terms.algorithm == Algorithm::FixedWindow && hit.terms.cost > 0 => {
+                    ([hit], [ask]) if is_counted_first(hit, *ask) => {
                         // Of a lot, as many as there are; else each request gets what it costs, or nothing.
                         let unit = if ask.lot > hit.terms.cost { 1 } else { hit.terms.cost };
                         let Limit { limit, per } = hit.terms.limit;
@@ -255,9 +255,9 @@ impl<'a> Plan<'a> {
                 used.zip(before).map(|(used, before)| Found::Windows { used, before, end })
             }
             Algorithm::Gcra { .. } => {
-                let (seconds, nanos) = (count()?, count()?);
-                let arrival = |(seconds, nanos)| u64::from(seconds) * NANOS + u64::from(nanos);
-                seconds.zip(nanos).map(arrival).map(Found::Arrival)
+                let (seconds, nanos) = (values.next()?, values.next()?);
+                let whole = u64::try_from(seconds).ok().map(|seconds| seconds.saturating_mul(NANOS));
+                whole.map(|whole| Found::Arrival(whole.saturating_add(nanos.unsigned_abs())))
             }
         })
     }
@@ -309,16 +309,24 @@ impl Work {
         }
     }
 
-    /// Whether both are the same. Those that take a lot are counted one by one, where there are several rules.
+    /// Whether both are the same. Those that take a lot are counted one by one, unless they are counted first.
     fn is_counted_with(&self, next: &Self) -> bool {
         match (self, next) {
             (Self::Count(hits, asks), Self::Count(others, others_asks)) => {
                 let lots = || hits.iter().zip(asks).any(|(hit, ask)| ask.lot > hit.terms.cost);
-                asks == others_asks && hits == others && (hits.len() == 1 || !lots())
+                let first = || hits.len() == 1 && is_counted_first(&hits[0], asks[0]);
+                asks == others_asks && hits == others && (first() || !lots())
             }
             _ => false,
         }
     }
+}
+
+/// Whether a request of one rule can be counted at once, and what is too much taken back: in a fixed window, and not
+/// where a part of a lot would be left that is less than the request costs.
+fn is_counted_first(hit: &Hit, ask: Ask) -> bool {
+    let cost = hit.terms.cost;
+    hit.terms.algorithm == Algorithm::FixedWindow && cost > 0 && (ask.lot == cost || cost == 1)
 }
 
 /// What the script is told of a rule, in some order.
