@@ -91,6 +91,10 @@ impl RateLimiter {
     pub(crate) fn give_back(self, hit: Hit, outcome: Outcome) -> Option<impl Future<Output = ()>> {
         let now = self.0.now();
         let Outcome { window_end, taken, local, .. } = outcome;
+        // By then GCRA's tokens have all come back by themselves, these among them.
+        if matches!(hit.terms.algorithm, Algorithm::Gcra { .. }) && now >= Duration::from_nanos(window_end) {
+            return None;
+        }
         match &self.0.store {
             Store::Memory(store) => store.give_back(now, &hit.counter, &hit.terms, window_end, taken),
             #[cfg(feature = "redis")]

@@ -42,7 +42,7 @@ pub(crate) struct Outcome {
     pub(crate) over: bool,
     /// What it took.
     pub(crate) taken: u64,
-    /// The end of the window from which that was taken; zero, where there are none.
+    /// The end of the window from which that was taken; of GCRA the arrival time since then, in nanoseconds.
     pub(crate) window_end: u64,
     /// Whether it was taken from what stands in for a failing store.
     pub(crate) local: bool,
@@ -101,9 +101,9 @@ impl Hit {
             retry_after: u32::try_from(in_seconds(reset.saturating_sub(now))).unwrap_or(u32::MAX).max(1),
             over: !fits,
             taken,
-            window_end: match found {
+            window_end: match after {
                 Found::Window { end, .. } | Found::Windows { end, .. } => end,
-                Found::Arrival(_) => 0,
+                Found::Arrival(arrival) => arrival,
             },
             local: false,
         }
