@@ -15,7 +15,7 @@ const LONGEST_WINDOW: i128 = i32::MAX as i128;
 
 /// The longest that GCRA may take to give all tokens back, in seconds: in nanoseconds it is a whole number that Redis's
 /// Lua can hold.
-const LONGEST_REFILL: i128 = 90 * 86400;
+pub(crate) const LONGEST_REFILL: u32 = 90 * 86400;
 
 /// What to do with a request when the store fails or does not answer within the deadline.
 ///
@@ -172,7 +172,7 @@ impl Rule {
         assert!(burst >= 1, "`burst` must be at least 1");
         assert!(burst <= u32::MAX as i128, "`burst` must be at most 4294967295");
         assert!(
-            burst * self.limit.per as i128 <= LONGEST_REFILL * self.limit.limit as i128,
+            burst * self.limit.per as i128 <= LONGEST_REFILL as i128 * self.limit.limit as i128,
             "`burst` tokens must come back within 90 days: make `burst` smaller, or the rate higher"
         );
         self.algorithm = Algorithm::Gcra { burst: burst as u32 };

@@ -81,10 +81,13 @@ impl LimitTarget {
         self
     }
 
-    /// `algorithm = "gcra"` with this `burst`; zero is taken for one.
+    /// `algorithm = "gcra"` with this `burst`; zero is taken for one, and more than come back within 90 days for as many
+    /// as do.
     #[must_use]
     pub fn gcra(mut self, burst: u32) -> Self {
-        self.algorithm = Algorithm::Gcra { burst: burst.max(1) };
+        let Limit { limit, per } = self.limit;
+        let most = u64::from(policy::LONGEST_REFILL) * u64::from(limit) / u64::from(per);
+        self.algorithm = Algorithm::Gcra { burst: burst.min(u32::try_from(most).unwrap_or(u32::MAX)).max(1) };
         self
     }
 
