@@ -153,7 +153,8 @@ impl RedisStore {
     /// Looks at a counter: `hit` costs nothing.
     pub(crate) async fn peek(&self, hit: Hit) -> Result<Outcomes, StoreFailed> {
         let counter = hit.counter.clone();
-        self.ask_about(&counter, Work::Count(smallvec![hit], smallvec![Ask { hash: 0, lot: 0 }])).await
+        self.ask_about(&counter, Work::Count(smallvec![hit], smallvec![Ask { hash: 0, lot: 0, is_refill: false }]))
+            .await
     }
 
     /// Forgets what was counted.

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     algorithm::Terms,
     key::Counter,
-    store::{Hits, Outcomes, decide},
+    store::{Hit, Hits, Outcomes, decide},
 };
 
 /// How often a batch is sent again: because the server's clock has passed the end of a window meanwhile, or because
@@ -48,6 +48,8 @@ pub(super) struct Ask {
     pub(super) hash: u64,
     /// How many tokens to take, if there are as many: the request's cost, or more, to be spent later.
     pub(super) lot: u64,
+    /// All of it is to be spent later: there is no request that waits for it.
+    pub(super) is_refill: bool,
 }
 
 /// Tokens of a counter that were taken and not used.
@@ -88,7 +90,10 @@ pub(super) struct Batch {
 impl Check {
     /// Whose client has gone is not counted.
     pub(super) fn is_wanted(&self) -> bool {
-        !self.reply.is_closed() || !matches!(self.work, Work::Count(..))
+        match &self.work {
+            Work::Count(_, asks) => !self.reply.is_closed() || asks.iter().any(|ask| ask.is_refill),
+            Work::GiveBack(_) | Work::Reset(..) => true,
+        }
     }
 
     fn goes_with(&self, other: &Self) -> bool {
@@ -148,7 +153,8 @@ impl Batch {
                             known.learn(hit, *ask, Learned { used, outcome: *outcome, ends });
                         }
                     }
-                    let may_have_tokens = !decision.admitted && hits.iter().any(|hit| hit.lease > 1);
+                    let is_leased = |(hit, ask): (&Hit, &Ask)| hit.lease > 1 && !ask.is_refill;
+                    let may_have_tokens = !decision.admitted && hits.iter().zip(asks).any(is_leased);
                     // It may have been refused because of the lot that this worker has just taken itself.
                     let leased = may_have_tokens.then(|| known.decide(hits, asks)).flatten();
                     leased.unwrap_or(decision.outcomes)

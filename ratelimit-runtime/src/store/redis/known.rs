@@ -29,11 +29,15 @@ const BELIEVED: Duration = Duration::from_secs(1);
 const SHARES_OF_REST: u64 = 10;
 
 pub(super) struct Known {
+    /// How long a lot may be under way.
+    deadline: Duration,
     hasher: RandomState,
     entries: Box<[Option<Entry>]>,
     /// When to look for tokens that nobody has spent, if there may be some.
     sweep: Option<Instant>,
     refunds: Vec<Refund>,
+    /// Lots to ask for before the last one is spent.
+    refills: Vec<(Hit, Ask)>,
 }
 
 struct Entry {
@@ -77,13 +81,15 @@ enum Standing {
 }
 
 impl Known {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(deadline: Duration) -> Self {
         let entries = std::iter::repeat_with(|| None).take(ENTRIES).collect();
-        Self { hasher: RandomState::new(), entries, sweep: None, refunds: Vec::new() }
+        Self { deadline, hasher: RandomState::new(), entries, sweep: None, refunds: Vec::new(), refills: Vec::new() }
     }
 
     pub(super) fn asks(&self, hits: &[Hit]) -> Asks {
-        hits.iter().map(|hit| Ask { hash: self.hasher.hash_one(&hit.counter), lot: hit.terms.cost }).collect()
+        hits.iter()
+            .map(|hit| Ask { hash: self.hasher.hash_one(&hit.counter), lot: hit.terms.cost, is_refill: false })
+            .collect()
     }
 
     /// Decides a request, if what is known is enough for that.
@@ -104,32 +110,52 @@ impl Known {
         if !refused && !spent {
             return None;
         }
-        let outcome = |((hit, ask), standing): ((&Hit, &Ask), &Standing)| {
+        let outcomes = hits.iter().zip(asks).zip(&standings).map(|((hit, ask), standing)| {
             let entry = self.entries[place(ask.hash)].as_mut()?;
             let taken = if !refused && *standing == Standing::Fits { hit.terms.cost } else { 0 };
             // It fits, so there are as many.
             entry.tokens = entry.tokens.saturating_sub(taken);
             Some(entry.outcome(hit, *standing, taken, now))
-        };
-        hits.iter().zip(asks).zip(&standings).map(outcome).collect()
+        });
+        let outcomes = outcomes.collect();
+        if spent && !refused {
+            hits.iter().zip(asks).for_each(|(hit, ask)| self.refill(hit, ask.hash, now));
+        }
+        outcomes
+    }
+
+    /// Asks for another lot when half of the last one is spent, so that hardly a request has to wait for it.
+    fn refill(&mut self, hit: &Hit, hash: u64, now: Instant) {
+        let deadline = self.deadline;
+        let Some(entry) = self.entries[place(hash)].as_mut() else { return };
+        let lot = lot(hit, entry.used);
+        let is_under_way = entry.asked_until.is_some_and(|until| now < until);
+        if lot > hit.terms.cost && entry.tokens < lot / 2 && !is_under_way {
+            entry.asked_until = Some(now + deadline);
+            self.refills.push((hit.clone(), Ask { hash, lot, is_refill: true }));
+        }
+    }
+
+    /// What to ask for besides.
+    pub(super) fn refills(&mut self) -> Vec<(Hit, Ask)> {
+        std::mem::take(&mut self.refills)
     }
 
     /// Chooses how many tokens to ask for, where every rule of the request has a lease: else it goes to Redis anyway,
     /// and tokens for a part of its rules would not spare it that.
-    pub(super) fn choose_lots(&mut self, hits: &[Hit], asks: &mut [Ask], deadline: Duration) {
+    pub(super) fn choose_lots(&mut self, hits: &[Hit], asks: &mut [Ask]) {
         if hits.iter().all(|hit| hit.lease > 1) {
             let now = Instant::now();
             for (hit, ask) in hits.iter().zip(asks) {
-                ask.lot = self.choose_lot(hit, ask.hash, now, deadline);
+                ask.lot = self.choose_lot(hit, ask.hash, now);
             }
         }
     }
 
-    fn choose_lot(&mut self, hit: &Hit, hash: u64, now: Instant, deadline: Duration) -> u64 {
-        let (limit, cost) = (u64::from(hit.terms.limit.limit), hit.terms.cost);
+    fn choose_lot(&mut self, hit: &Hit, hash: u64, now: Instant) -> u64 {
+        let cost = hit.terms.cost;
         let entry = self.entry(hash).filter(|entry| now < entry.ends);
-        let used = entry.map_or(0, |entry| entry.used);
-        let lot = (limit.saturating_sub(used) / SHARES_OF_REST).min(hit.lease.into());
+        let lot = lot(hit, entry.map_or(0, |entry| entry.used));
         let is_under_way = self.entry(hash).is_some_and(|entry| entry.asked_until.is_some_and(|until| now < until));
         let has_tokens = entry.is_some_and(|entry| entry.tokens >= cost && now < entry.until);
         if lot <= cost || is_under_way || has_tokens {
@@ -138,7 +164,7 @@ impl Known {
         let mut entry = self.take_place(hash, hit.terms, now);
         // What is left of the last lot is no longer believed in, and goes back before the next one is taken.
         self.refunds.extend(entry.refund(now));
-        entry.asked_until = Some(now + deadline);
+        entry.asked_until = Some(now + self.deadline);
         self.entries[place(hash)] = Some(entry);
         lot
     }
@@ -160,12 +186,12 @@ impl Known {
         }
         entry.terms = hit.terms;
         entry.window_end = outcome.window_end;
-        entry.used = entry.used.max(used);
+        entry.used = used;
         entry.reset = outcome.reset;
         entry.ends = ends;
         entry.until = ends.min(now + BELIEVED);
         if took_lot {
-            entry.tokens += taken.saturating_sub(outcome.taken);
+            entry.tokens += if ask.is_refill { taken } else { taken.saturating_sub(outcome.taken) };
             entry.lease.get_or_insert_with(|| Box::new((hit.counter.clone(), hit.terms)));
             entry.asked_until = None;
             self.sweep.get_or_insert(now + BELIEVED);
@@ -248,6 +274,11 @@ impl Entry {
         let (counter, terms) = *self.lease.take()?;
         (tokens > 0 && now < self.ends).then(|| Refund { counter, terms, window_end: self.window_end, tokens })
     }
+}
+
+/// How many tokens to ask for, where so many are used.
+fn lot(hit: &Hit, used: u64) -> u64 {
+    (u64::from(hit.terms.limit.limit).saturating_sub(used) / SHARES_OF_REST).min(hit.lease.into())
 }
 
 fn place(hash: u64) -> usize {

@@ -146,7 +146,7 @@ impl Place {
                 })?
             }
         };
-        Some(Work::Count(smallvec![hit], smallvec![Ask { hash: 0, lot: 1 }]))
+        Some(Work::Count(smallvec![hit], smallvec![Ask { hash: 0, lot: 1, is_refill: false }]))
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     Settings, StoreFailed,
-    batch::{Answer, Asks, Check, Passage, Refund, Work},
+    batch::{Answer, Asks, Check, Passage, Work},
     cluster::{Cluster, Map, Mapper, Node, Redirect, slot},
     known::Known,
     link::Link,
@@ -112,7 +112,7 @@ impl Way {
 impl Worker {
     /// Starts the tasks that own this thread's connections.
     pub(super) fn start(store: u64, settings: Arc<Settings>, limiter: watch::Receiver<()>, runtime: Handle) -> Self {
-        let known = Arc::new(Mutex::new(Known::new()));
+        let known = Arc::new(Mutex::new(Known::new(settings.deadline)));
         let start = |place| Wire::start(place, Notify::new().into(), &settings, &known, &limiter, &runtime);
         let routes = match &settings.deployment {
             Deployment::Server(client) => Routes::One(start(Place::Server((**client).clone()))),
@@ -143,25 +143,28 @@ impl Worker {
         }
         let mut known = self.known.lock();
         let mut asks = known.asks(hits);
-        if let Some(outcomes) = known.decide(hits, &asks) {
-            return Ok(Begun::Decided(outcomes));
+        let decided = known.decide(hits, &asks);
+        if decided.is_none() {
+            known.choose_lots(hits, &mut asks);
         }
-        known.choose_lots(hits, &mut asks, self.settings.deadline);
-        let refunds = known.refunds();
+        let (refunds, refills) = (known.refunds(), known.refills());
         drop(known);
+        // Nobody waits for these. If what is given back is lost, so is a part of the limit, until the window ends.
         for refund in refunds {
-            // If it is lost, so is a part of the limit, until the window ends.
-            drop(self.give_back(refund));
+            let slot = self.slot(&refund.counter);
+            drop(self.send(slot, &Way::default(), Work::GiveBack(refund)));
+        }
+        for (hit, ask) in refills {
+            let slot = self.slot(&hit.counter);
+            drop(self.send(slot, &Way::default(), Work::Count(smallvec![hit], smallvec![ask])));
+        }
+        if let Some(outcomes) = decided {
+            return Ok(Begun::Decided(outcomes));
         }
         match &self.routes {
             Routes::One(wire) => wire.send(Work::Count(hits.clone(), asks), 0, Passage::Usual).map(Begun::Asked),
             Routes::Cluster(_) => Ok(Begun::InSlots(self.parts(hits, &asks))),
         }
-    }
-
-    fn give_back(&mut self, refund: Refund) -> Result<Option<oneshot::Receiver<Answer>>, StoreFailed> {
-        let slot = self.slot(&refund.counter);
-        self.send(slot, &Way::default(), Work::GiveBack(refund))
     }
 
     /// Sends a check to the node that has the slot, or to the one that it was sent on to; `None` if it is not yet known
