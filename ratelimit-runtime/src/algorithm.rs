@@ -91,12 +91,13 @@ impl Terms {
         }
     }
 
-    /// The counter in the window that ends at `window_end`, if that is later than its own.
+    /// The counter in the window that ends at `window_end`, which may be a later one than its own; `None` if that is over.
     #[cfg(feature = "redis")]
-    pub(crate) fn in_window(&self, found: Found, window_end: u64) -> Found {
+    pub(crate) fn in_window(&self, found: Found, window_end: u64) -> Option<Found> {
         match found {
-            Found::Window { end, .. } if end < window_end => Found::Window { used: 0, end: window_end },
-            found => found,
+            Found::Window { end, .. } if end < window_end => Some(Found::Window { used: 0, end: window_end }),
+            Found::Window { end, .. } | Found::Windows { end, .. } if end != window_end => None,
+            found => Some(found),
         }
     }
 

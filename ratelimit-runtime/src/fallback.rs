@@ -46,7 +46,9 @@ impl Fallback {
 
     /// Gives back what was taken, here or from the store.
     pub(crate) fn give_back(&self, now: Duration, hit: &Hit, outcome: &Outcome) {
-        self.local.give_back(now, &hit.counter, &hit.terms, outcome.window_end, outcome.taken);
+        if self.wants(hit) == OnStoreError::Local {
+            self.local.give_back(now, &hit.counter, &hit.terms, outcome.window_end, outcome.taken);
+        }
     }
 
     pub(crate) fn reset(&self, now: Duration, counter: &Counter, terms: &Terms) {

@@ -15,6 +15,7 @@ use actix_web::{
     http::{StatusCode, header},
     web::Payload,
 };
+use tokio::runtime::Handle;
 
 /// Called by the attribute's output: `handler`, limited by `policy`.
 ///
@@ -85,6 +86,7 @@ fn hits(asker: &Asker<'_>, rules: &'static [Prepared]) -> (Hits, Rules) {
     let mut counting = Rules::new();
     for rule in rules {
         let Some(mut counter) = asker.counter(rule) else { continue };
+        // One function may stand in two rules by two paths.
         while hits.iter().any(|hit| hit.counter == counter) {
             counter.ordinal += 1;
         }
@@ -147,8 +149,8 @@ impl Charged {
                 state.give_back(rule);
             }
             let limiter = self.limiter.clone();
-            if let Some(later) = limiter.give_back(hit, outcome) {
-                actix_web::rt::spawn(later);
+            if let (Some(later), Ok(runtime)) = (limiter.give_back(hit, outcome), Handle::try_current()) {
+                runtime.spawn(later);
             }
         }
     }

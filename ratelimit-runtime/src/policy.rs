@@ -319,6 +319,19 @@ impl Rule {
         kind(self.algorithm, self.stagger)
     }
 
+    /// Whether both name the same functions in key and scope.
+    fn asks_as(&self, other: &Self) -> bool {
+        let path = |part: &Scope| match part {
+            Scope::Function(path, _) => Some(*path),
+            _ => None,
+        };
+        let key = |rule: &Self| match rule.key {
+            Key::Function(path, _) => Some(path),
+            Key::Handler | Key::Named(_) => None,
+        };
+        key(self) == key(other) && self.scope.iter().map(path).eq(other.scope.iter().map(path))
+    }
+
     fn asks(&self) -> bool {
         let is_function = |part: &Scope| matches!(part, Scope::User | Scope::Function(..));
         matches!(self.key, Key::Function(..))
@@ -374,6 +387,8 @@ pub(crate) struct Prepared {
     pub(crate) key: &'static str,
     /// What all counters of the rule have in common, as a hash.
     pub(crate) family: u64,
+    /// Tells its counters from those of the rules before it that are alike.
+    pub(crate) ordinal: u32,
     /// Whether functions of users have to be asked whom it counts.
     pub(crate) asks: bool,
     /// What clients know the rule by.
@@ -411,10 +426,13 @@ impl Policy {
             if prepared.iter().any(|other| other.name == name) {
                 name = format!("{name};{}", prepared.len() + 1);
             }
+            let family = rule.family(key);
+            let alike = prepared.iter().filter(|other| other.family == family && other.rule.asks_as(rule)).count();
             prepared.push(Prepared {
                 rule,
                 key,
-                family: rule.family(key),
+                family,
+                ordinal: u32::try_from(alike).unwrap_or(u32::MAX),
                 asks: rule.asks(),
                 name,
                 limit: rule.capacity().to_string(),

@@ -187,7 +187,14 @@ impl<'a> Asker<'a> {
         for part in rule.rule.scope {
             scope.push(self.who(part)?);
         }
-        Some(Counter { family: rule.family, key, per: rule.rule.limit.per, kind: rule.rule.kind(), ordinal: 0, scope })
+        Some(Counter {
+            family: rule.family,
+            key,
+            per: rule.rule.limit.per,
+            kind: rule.rule.kind(),
+            ordinal: rule.ordinal,
+            scope,
+        })
     }
 
     /// Whom the request counts for under one part of a scope.

@@ -59,6 +59,7 @@ pub(crate) struct Denied;
 
 /// The decision about one request.
 pub(crate) struct Decision {
+    #[cfg(feature = "redis")]
     pub(crate) admitted: bool,
     pub(crate) outcomes: Outcomes,
 }
@@ -75,7 +76,11 @@ impl Decision {
 pub(crate) fn decide(hits: &[Hit], found: &[Found], now: Duration) -> Decision {
     let admitted = hits.iter().zip(found).all(|(hit, found)| hit.admits(*found, now));
     let outcomes = hits.iter().zip(found).map(|(hit, found)| hit.outcome(*found, admitted, now)).collect();
-    Decision { admitted, outcomes }
+    Decision {
+        #[cfg(feature = "redis")]
+        admitted,
+        outcomes,
+    }
 }
 
 /// The same decision about a request with one hit.

@@ -35,6 +35,7 @@ pub struct LimitTarget {
     limit: Limit,
     algorithm: Algorithm,
     stagger: bool,
+    ordinal: u32,
     scope: SmallVec<[Part; 1]>,
 }
 
@@ -70,7 +71,7 @@ impl LimitTarget {
 
     fn with(key: Key, limit: u32, per: u32) -> Self {
         let limit = Limit { limit: limit.max(1), per: per.clamp(1, i32::MAX as u32) };
-        Self { key, limit, algorithm: Algorithm::FixedWindow, stagger: false, scope: SmallVec::new() }
+        Self { key, limit, algorithm: Algorithm::FixedWindow, stagger: false, ordinal: 0, scope: SmallVec::new() }
     }
 
     /// `algorithm = "sliding-window"`
@@ -95,6 +96,13 @@ impl LimitTarget {
     #[must_use]
     pub fn stagger(mut self) -> Self {
         self.stagger = true;
+        self
+    }
+
+    /// Of several rules of one handler that are alike but for their limits, the one behind so many others; 0 unless set.
+    #[must_use]
+    pub fn behind(mut self, others: u32) -> Self {
+        self.ordinal = others;
         self
     }
 
@@ -140,7 +148,10 @@ impl LimitTarget {
             Key::Literal(key) => (Name::Static(key), Some(*key)),
             Key::Given(text) => (Name::Given(text.clone()), None),
         };
-        let parts = self.scope.iter().map(|part| match part {
+        // A counter counts somebody: without a part that says whom, everybody.
+        let everybody = [Part::Global];
+        let scope = if self.scope.is_empty() { &everybody[..] } else { &self.scope[..] };
+        let parts = scope.iter().map(|part| match part {
             Part::Ip(_) => ("ip", ""),
             Part::User(_) => ("user", ""),
             Part::Global => ("global", ""),
@@ -155,8 +166,8 @@ impl LimitTarget {
             Part::Header(name, text) => Who::Header(name, text),
             Part::Function(function, text) => Who::Function(function, text),
         };
-        let scope = self.scope.iter().map(who).collect();
-        let counter = Counter { family, key, per: self.limit.per, kind, ordinal: 0, scope };
+        let scope = scope.iter().map(who).collect();
+        let counter = Counter { family, key, per: self.limit.per, kind, ordinal: self.ordinal, scope };
         let phase = if self.stagger { counter.phase() } else { 0 };
         let terms = Terms { limit: self.limit, algorithm: self.algorithm, phase, cost: 0 };
         Hit { counter, terms, refuses: false, lease: 1, on_store_error: None }

@@ -150,7 +150,7 @@ impl MemoryStore {
         let terms = &hit.terms;
         self.change(now, &hit.counter, terms, |found| {
             // A window that begins is known by its first request.
-            let found = terms.in_window(found, window_end);
+            let found = terms.in_window(found, window_end)?;
             let missing = u64::from(used).checked_sub(terms.used(found, now))?;
             (missing > 0).then(|| terms.take(found, missing, now))
         });
@@ -229,7 +229,7 @@ impl MemoryStore {
                 };
                 let (kept_until, nanos) = self.read(slot);
                 let whole = seconds.saturating_add_signed(seconds_left(kept_until, seconds) - 1);
-                Look { slot, hash, found: Found::Arrival(whole.saturating_mul(NANOS) + u64::from(nanos)) }
+                Look { slot, hash, found: Found::Arrival(whole.saturating_mul(NANOS).saturating_add(nanos.into())) }
             }
         }
     }

@@ -49,9 +49,6 @@ use crate::{
     store::{Hit, Hits, Outcome, Outcomes},
 };
 
-/// How often a check is sent elsewhere, in a cluster whose slots are being moved.
-const REDIRECTS: usize = 16;
-
 /// The pause before a check is sent again whose slot is being moved.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -59,12 +56,13 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoreFailed;
 
+#[derive(Clone)]
 pub(crate) struct RedisStore {
     /// Tells the connections of this limiter from those of others on the same thread.
     id: u64,
     settings: Arc<Settings>,
     /// Ends the connections' tasks when it is dropped.
-    alive: watch::Sender<()>,
+    alive: Arc<watch::Sender<()>>,
 }
 
 /// What every connection of a limiter shares.
@@ -90,7 +88,7 @@ impl RedisStore {
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),
             settings: Arc::new(Settings { deployment, names, deadline, health, clock }),
-            alive: watch::Sender::new(()),
+            alive: Arc::new(watch::Sender::new(())),
         })
     }
 
@@ -107,16 +105,21 @@ impl RedisStore {
                 Ok(Answer::Decided(outcomes)) => Ok(outcomes),
                 Ok(Answer::Elsewhere(_)) | Err(_) => Err(StoreFailed),
             },
-            Begun::InSlots(parts) => self.hit_slots(hits, parts).await,
+            Begun::InSlots(parts) => match &parts[..] {
+                [part] => self.ask(part.slot, part.work.clone()).await,
+                // What one slot has counted is given back where another refuses, also if the client leaves meanwhile.
+                _ => {
+                    let (store, hits) = (self.clone(), hits.clone());
+                    let check = tokio::spawn(async move { store.hit_slots(&hits, parts).await });
+                    check.await.map_err(|_| StoreFailed)?
+                }
+            },
         }
     }
 
     /// Asks for each part in its slot. A cluster decides one slot at a time: where another slot refuses, what was counted
     /// is given back, so that meanwhile others may be refused, and nobody is admitted over a limit.
     async fn hit_slots(&self, hits: &Hits, parts: SmallVec<[Part; 1]>) -> Result<Outcomes, StoreFailed> {
-        if let [part] = &parts[..] {
-            return self.ask(part.slot, part.work.clone()).await;
-        }
         let due = Instant::now() + self.settings.deadline;
         let answers = join_all(parts.iter().map(|part| self.ask(part.slot, part.work.clone()))).await;
         let mut outcomes: SmallVec<[Option<Outcome>; 2]> = SmallVec::from_elem(None, hits.len());
@@ -147,6 +150,7 @@ impl RedisStore {
 
     /// Gives back what was taken.
     pub(crate) async fn give_back(&self, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
+        self.forget(&hit.counter, false)?;
         self.ask_about(&hit.counter, Work::GiveBack(refund(hit, outcome))).await.map(drop)
     }
 
@@ -159,7 +163,15 @@ impl RedisStore {
 
     /// Forgets what was counted.
     pub(crate) async fn reset(&self, counter: &Counter, terms: &Terms) -> Result<(), StoreFailed> {
+        self.forget(counter, true)?;
         self.ask_about(counter, Work::Reset(counter.clone(), *terms)).await.map(drop)
+    }
+
+    fn forget(&self, counter: &Counter, is_reset: bool) -> Result<(), StoreFailed> {
+        self.with_worker(|worker| {
+            worker.forget(counter, is_reset);
+            Ok(())
+        })
     }
 
     async fn ask_about(&self, counter: &Counter, work: Work) -> Result<Outcomes, StoreFailed> {
@@ -184,7 +196,7 @@ impl RedisStore {
 
     /// Asks one node after the other, as each says.
     async fn search(&self, slot: u16, work: Work, mut way: Way) -> Result<Outcomes, StoreFailed> {
-        for _ in 0..REDIRECTS {
+        loop {
             if way.is_blocked() {
                 sleep(PAUSE).await;
             }
@@ -199,7 +211,6 @@ impl RedisStore {
                 Err(_) => return Err(StoreFailed),
             }
         }
-        Err(StoreFailed)
     }
 
     /// Does something with this thread's connections, which are made on first use.

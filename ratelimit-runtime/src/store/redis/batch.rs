@@ -19,6 +19,9 @@ use crate::{
 /// the connection turned out to be closed.
 const RETRIES: u8 = 3;
 
+/// The most requests that one call of the script decides: it holds up the server's other clients meanwhile.
+pub(super) const LARGEST_BATCH: usize = 256;
+
 /// One request on its way to the store. It is answered by its sender: to drop it is to say that the store failed.
 pub(super) struct Check {
     pub(super) work: Work,
@@ -106,19 +109,21 @@ impl Batch {
         Self { checks: vec![check], sent: Instant::now(), due, retries: RETRIES }
     }
 
-    /// As many batches as it takes for each to be of one slot: outside a cluster, one.
+    /// As many batches as it takes for each to be of one slot and not too large.
     pub(super) fn split(mut checks: Vec<Check>, due: Instant) -> SmallVec<[Self; 1]> {
         if checks.is_empty() {
             return SmallVec::new();
         }
-        if checks.windows(2).all(|pair| pair[0].goes_with(&pair[1])) {
+        if checks.len() <= LARGEST_BATCH && checks.windows(2).all(|pair| pair[0].goes_with(&pair[1])) {
             return smallvec![Self { checks, sent: Instant::now(), due, retries: RETRIES }];
         }
         checks.sort_by_key(|check| check.slot);
         let mut batches = SmallVec::<[Self; 1]>::new();
         for check in checks {
             match batches.last_mut() {
-                Some(last) if last.checks[0].goes_with(&check) => last.checks.push(check),
+                Some(last) if last.checks.len() < LARGEST_BATCH && last.checks[0].goes_with(&check) => {
+                    last.checks.push(check);
+                }
                 _ => batches.push(Self::new(check, due)),
             }
         }
@@ -174,7 +179,14 @@ impl Batch {
         }
     }
 
-    pub(super) fn again(mut self) -> Option<Self> {
+    /// To be sent again on another connection. What the first has brought about is not known: requests may be counted
+    /// twice, which admits fewer; but nothing is given back twice.
+    pub(super) fn again_elsewhere(mut self) -> Option<Self> {
+        self.checks.retain(|check| !matches!(check.work, Work::GiveBack(_)));
+        if self.checks.is_empty() { None } else { self.again() }
+    }
+
+    fn again(mut self) -> Option<Self> {
         self.retries = self.retries.checked_sub(1)?;
         Some(self)
     }

@@ -48,9 +48,15 @@ pub(super) enum Redirect {
 }
 
 impl Redirect {
-    /// The redirect that an error is.
-    pub(super) fn of(error: &RedisError) -> Option<Self> {
-        let node = || error.redirect_node().map(|(node, _)| Node::from(node));
+    /// The redirect that an error of `asked` is.
+    pub(super) fn of(error: &RedisError, asked: &Node) -> Option<Self> {
+        let node = || {
+            let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
+            // A node that does not know its own host names none: it is the host that was asked.
+            let own = asked.rsplit_once(':').map_or("", |(host, _)| host);
+            let host = if matches!(host, "" | "?") { own } else { host };
+            Some(Node::from(format!("{host}:{port}")))
+        };
         match error.kind() {
             kind if kind == ServerErrorKind::Moved.into() => node().map(Self::Moved),
             kind if kind == ServerErrorKind::Ask.into() => node().map(Self::Ask),
@@ -168,11 +174,7 @@ impl Mapper {
             loop {
                 match self.read().await {
                     Ok(map) => {
-                        self.map.send_if_modified(|known| {
-                            let changes = *known != map;
-                            *known = map;
-                            changes
-                        });
+                        self.map.send_replace(map);
                         if self.down.swap(false, Relaxed) {
                             self.settings.health.recovered();
                         }

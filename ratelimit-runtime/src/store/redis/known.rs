@@ -1,7 +1,7 @@
 //! What this worker knows of counters without asking: which are full, and of which it has tokens to spend.
 //!
-//! Within a window a counter only grows, so what it has refused once it refuses until the window ends; what is no fixed
-//! window refuses until the time that it has said. Tokens that
+//! Within a window a counter only grows, unless something is given back, so what it has refused once it refuses until the
+//! window ends; what is no fixed window refuses until the time that it has said. Tokens that
 //! were taken from it in a lot are the worker's own, to be spent within that window. Both are believed for a second at
 //! the most: a counter that was deleted is noticed as soon as that. The table has a fixed size, and an entry gives way
 //! to the next that falls on its place, so no number of keys makes it grow.
@@ -189,7 +189,9 @@ impl Known {
         entry.used = used;
         entry.reset = outcome.reset;
         entry.ends = ends;
-        entry.until = ends.min(now + BELIEVED);
+        let until = ends.min(now + BELIEVED);
+        // Tokens that were there before are not believed in for any longer.
+        entry.until = if entry.tokens > 0 { entry.until.min(until) } else { until };
         if took_lot {
             entry.tokens += if ask.is_refill { taken } else { taken.saturating_sub(outcome.taken) };
             entry.lease.get_or_insert_with(|| Box::new((hit.counter.clone(), hit.terms)));
@@ -197,6 +199,16 @@ impl Known {
             self.sweep.get_or_insert(now + BELIEVED);
         }
         self.entries[place(ask.hash)] = Some(entry);
+    }
+
+    /// Believes no longer what it knows of a counter, of which something is given back. Of one that is reset the tokens are
+    /// nobody's.
+    pub(super) fn forget(&mut self, counter: &Counter, is_reset: bool) {
+        let hash = self.hasher.hash_one(counter);
+        if let Some(entry) = self.entries[place(hash)].as_mut().filter(|entry| entry.hash == hash) {
+            entry.until = Instant::now();
+            entry.tokens = if is_reset { 0 } else { entry.tokens };
+        }
     }
 
     /// Tokens that are to be given back: those that gave way to others, and, looked for once a second, those that

@@ -23,13 +23,10 @@ use tokio::{
 
 use super::{
     Settings,
-    batch::{Batch, Check},
+    batch::{Batch, Check, LARGEST_BATCH},
     known::Known,
     session::{Failure, Place, ServerClock, Session},
 };
-
-/// The most requests that one call of the script decides: it holds up the server's other clients meanwhile.
-const LARGEST_BATCH: usize = 256;
 
 /// The pauses between attempts to connect, doubled from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -111,7 +108,7 @@ impl Link {
 
     /// The checks that are in the queue.
     fn waiting(&mut self) -> Vec<Check> {
-        std::iter::from_fn(|| self.checks.try_recv().ok()).collect()
+        std::iter::from_fn(|| self.checks.try_recv().ok()).filter(Check::is_wanted).collect()
     }
 
     /// Gives up what is under way, and lets the requests know, those that wait and those to come.
@@ -144,10 +141,10 @@ impl Link {
         let mut arrived = Vec::new();
         let place = Arc::clone(&self.place);
         let mut leave = pin!(place.leave(session.address().clone()));
-        let mut is_leaving = false;
+        let (mut is_leaving, mut is_closed) = (false, false);
         loop {
-            if is_leaving && flights.is_empty() {
-                return Some(Failure::FailedOver);
+            if flights.is_empty() && (is_closed || is_leaving) {
+                return (!is_closed).then_some(Failure::FailedOver);
             }
             select! {
                 biased;
@@ -161,17 +158,20 @@ impl Link {
                     }
                     Err(failure) => {
                         // Of a server that is alone, it is a failure like any other.
-                        let elsewhere = failure.redirect().filter(|_| matches!(*self.place, Place::Node { .. }));
+                        let elsewhere = self.place.redirect(&failure);
                         if let Some(redirect) = elsewhere {
                             self.stale.notify_one();
                             batch.redirect(&redirect);
                             continue;
                         }
-                        batches.extend(batch.again());
+                        batches.extend(batch.again_elsewhere());
                         if failure.is_disconnect() {
                             // The other batches on this connection learn it now, too.
-                            while let Some((batch, _)) = flights.next().await {
-                                batches.extend(batch.again());
+                            while let Some((batch, result)) = flights.next().await {
+                                batches.extend(match result {
+                                    Ok(reply) => batch.answer(reply, &self.known),
+                                    Err(_) => batch.again_elsewhere(),
+                                });
                             }
                         }
                         return Some(failure);
@@ -179,10 +179,9 @@ impl Link {
                 },
                 // What is under way is answered; what comes waits for the other server.
                 () = &mut leave, if !is_leaving => is_leaving = true,
-                count = self.checks.recv_many(&mut arrived, LARGEST_BATCH), if !is_leaving => {
-                    if count == 0 {
-                        return None;
-                    }
+                count = self.checks.recv_many(&mut arrived, LARGEST_BATCH), if !is_leaving && !is_closed => {
+                    // The worker is gone, or sends to another node; what is under way is answered.
+                    is_closed = count == 0;
                     let checks: Vec<Check> = arrived.drain(..).filter(Check::is_wanted).collect();
                     let due = Instant::now() + settings.deadline;
                     for batch in Batch::split(checks, due) {

@@ -58,6 +58,8 @@ impl Sentinel {
 
     /// The primary, as the sentinels say that answer: one that hangs holds up nobody.
     pub(super) async fn primary(&self) -> RedisResult<Client> {
+        // A deployment that was set up anew counts its failovers from the start.
+        self.state.lock().primary = None;
         let mut answers: FuturesUnordered<_> = self.sentinels.iter().map(|sentinel| self.ask(sentinel)).collect();
         let mut failure = None;
         let mut any = false;

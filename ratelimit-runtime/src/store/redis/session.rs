@@ -79,16 +79,18 @@ impl Session {
             Ok::<_, RedisError>((connect(client).await?, client.get_connection_info().addr().clone()))
         };
         let (mut connection, address) = timeout(attempt, connect).await.map_err(|_| Failure::Late(attempt))??;
-        let prove = async {
-            let (seconds, micros): (u64, u32) = redis::cmd("TIME").query_async(&mut connection).await?;
-            let time = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
-            if had_failed && let Some(probe) = place.probe(settings) {
-                script::call(&mut connection, &settings.names, &[&probe], Passage::Usual, time).await?;
-            }
-            Ok(ServerClock::new(time))
-        };
+        // Each answer has the time that one has for a check: a server that is slow, and within that time, is used.
         let late = |_| Failure::Late(settings.deadline);
-        let clock = timeout(settings.deadline, prove).await.map_err(late)?.map_err(Failure::Redis)?;
+        let ask = redis::cmd("TIME");
+        let told = timeout(settings.deadline, ask.query_async::<(u64, u32)>(&mut connection)).await.map_err(late)?;
+        let (seconds, micros) = told?;
+        let time = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
+        let clock = ServerClock::new(time);
+        if had_failed && let Some(probe) = place.probe(settings) {
+            let works = [&probe];
+            let call = script::call(&mut connection, &settings.names, &works, Passage::Usual, time);
+            timeout(settings.deadline, call).await.map_err(late)??;
+        }
         Ok(Self { connection, address, clock })
     }
 
@@ -114,6 +116,14 @@ impl Session {
 }
 
 impl Place {
+    /// Where else to ask, if that is what a node of a cluster says. Of a server that is alone, it is a failure like any other.
+    pub(super) fn redirect(&self, failure: &Failure) -> Option<Redirect> {
+        match (self, failure) {
+            (Self::Node { node, .. }, Failure::Redis(error)) => Redirect::of(error, node),
+            _ => None,
+        }
+    }
+
     /// Waits until a connection to `address` is one to the wrong server, though that may not say so.
     pub(super) async fn leave(&self, address: ConnectionAddr) {
         match self {
@@ -168,14 +178,6 @@ impl ServerClock {
 }
 
 impl Failure {
-    /// Where else to ask, if the server is none to ask and has not failed.
-    pub(super) fn redirect(&self) -> Option<Redirect> {
-        match self {
-            Self::Redis(error) => Redirect::of(error),
-            Self::Late(_) | Self::NoSlots | Self::FailedOver => None,
-        }
-    }
-
     pub(super) fn is_disconnect(&self) -> bool {
         matches!(self, Self::Redis(error) if error.is_io_error() || error.is_connection_dropped())
     }

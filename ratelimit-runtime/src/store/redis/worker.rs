@@ -197,6 +197,10 @@ impl Worker {
         wire.send(work, slot, way.passage).map(Some)
     }
 
+    pub(super) fn forget(&self, counter: &Counter, is_reset: bool) {
+        self.known.lock().forget(counter, is_reset);
+    }
+
     /// The map of the cluster, to wait for.
     pub(super) fn map(&self) -> Option<watch::Receiver<Map>> {
         match &self.routes {
