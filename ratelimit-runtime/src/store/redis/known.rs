@@ -256,6 +256,10 @@ impl Entry {
             return Some(Standing::Open);
         }
         let cost = hit.terms.cost;
+        if cost == 0 {
+            // It always fits, but what is left may be more or less by now.
+            return Some(Standing::Open);
+        }
         let used_by_others = self.used.saturating_sub(self.tokens);
         Some(match used_by_others.saturating_add(cost) <= hit.terms.capacity().into() {
             true if self.tokens >= cost => Standing::Fits,
