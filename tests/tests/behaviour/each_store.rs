@@ -1,0 +1,81 @@
+//! Two servers that share a store, of each kind.
+
+use std::future::Future;
+
+use actix_web::rt::Runtime;
+use actix_web::web::ServiceConfig;
+use actix_web::{HttpRequest, HttpResponse};
+use ratelimit_runtime::{LimitTarget, OnStoreError, Peek, RateLimiter, RateLimiterBuilder};
+use ratelimit_tests::app::Served;
+#[cfg(feature = "redis")]
+use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
+
+/// Two servers, and a limiter of each: as two processes have them, where the store is a shared one.
+pub(crate) struct Shared {
+    pub(crate) name: &'static str,
+    pub(crate) here: Served,
+    pub(crate) there: Served,
+    pub(crate) limiters: [RateLimiter; 2],
+    runtime: Runtime,
+}
+
+impl Shared {
+    fn new(
+        name: &'static str,
+        limiter: impl Fn() -> RateLimiter,
+        routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    ) -> Self {
+        let limiters = [limiter(), limiter()];
+        let [here, there] = limiters.each_ref().map(|limiter| Served::limited(limiter, routes.clone()));
+        Self { name, here, there, limiters, runtime: Runtime::new().expect("a runtime") }
+    }
+
+    pub(crate) fn in_memory(routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static) -> Self {
+        let limiter = builder().in_memory();
+        Self::new("in memory", || limiter.clone(), routes)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn in_redis(redis: &RedisServer, routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static) -> Self {
+        Self::new("in Redis", || connect(&redis.url()), routes)
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn in_cluster(
+        cluster: &RedisCluster,
+        routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    ) -> Self {
+        Self::new("in a cluster", || connect(&cluster.url()), routes)
+    }
+
+    pub(crate) fn wait_for<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    /// What `there` sees of a counter.
+    pub(crate) fn peek(&self, target: &LimitTarget) -> Peek {
+        self.wait_for(self.limiters[1].peek(target)).expect("a store")
+    }
+
+    /// Resets a counter through `there`.
+    pub(crate) fn reset(&self, target: &LimitTarget) {
+        self.wait_for(self.limiters[1].reset(target)).expect("a store");
+    }
+}
+
+#[cfg(feature = "redis")]
+fn connect(url: &str) -> RateLimiter {
+    builder().connect(url).expect("a URL")
+}
+
+/// A slow machine must not turn a test of counting into one of failing.
+fn builder() -> RateLimiterBuilder {
+    let user = |request: &HttpRequest| Some(request.headers().get("x-user")?.to_str().ok()?.to_owned());
+    RateLimiter::builder().deadline(ratelimit_tests::wait::PATIENCE).on_store_error(OnStoreError::Deny).user(user)
+}
+
+/// What a client asks for in `x-status`, or 200.
+pub(crate) fn wanted(request: &HttpRequest) -> HttpResponse {
+    let status = request.headers().get("x-status").and_then(|status| status.to_str().ok()?.parse().ok());
+    HttpResponse::build(status.and_then(|code: u16| code.try_into().ok()).unwrap_or_default()).finish()
+}
