@@ -3,6 +3,7 @@
 // A test that cannot go on has failed, and a panic with a message is how it says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod algorithms;
 mod attribute;
 mod client_ip;
 mod contract;
@@ -18,6 +19,7 @@ mod setup;
 mod shapes;
 mod state;
 mod stores;
+mod targets;
 
 #[cfg(feature = "redis")]
 mod redis_cluster;

@@ -1,0 +1,242 @@
+//! `RateLimiter::peek` and `reset`: each kind of counter that an attribute can make is found by its name.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Responder};
+use ratelimit_runtime::{Clock, LimitTarget, RateLimiter, StoreUnavailable, TrustedProxies, ratelimit};
+use ratelimit_tests::FOREVER;
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::Server;
+#[cfg(feature = "redis")]
+use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::wait;
+
+use crate::each_store::Shared;
+
+#[ratelimit(limit = 9, per = FOREVER, key = "a key")]
+async fn by_ip() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = FOREVER, key = "a key", scope = "user")]
+async fn by_user() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = FOREVER, key = "a key", scope = "global")]
+async fn global() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = FOREVER, key = "a key", scope = "header:X-Api-Key")]
+async fn by_header() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = FOREVER, key = "a key", scope = tenant)]
+async fn by_tenant() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = FOREVER, key = "a key", scope = shop)]
+async fn by_shop() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = FOREVER, key = "a key", scope = ["ip", tenant, "header:X-Api-Key", "user"])]
+async fn joined() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = FOREVER, key = tenant)]
+async fn with_a_key_function() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = FOREVER)]
+async fn with_its_own_key() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = FOREVER, key = "a key", scope = "global", stagger = true)]
+async fn staggered() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = 3600, key = "a key", scope = "global", algorithm = "gcra", burst = 9)]
+async fn gcra() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 1000, per = FOREVER, key = "a lease", scope = "global", lease = 50)]
+async fn leased() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn tenant(request: &HttpRequest) -> String {
+    request.query_string().to_owned()
+}
+
+async fn shop(query: web::Query<Vec<(String, String)>>) -> String {
+    query.first().map(|(name, _)| name.clone()).unwrap_or_default()
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config.route("/ip", web::get().to(by_ip)).route("/user", web::get().to(by_user));
+    config.route("/global", web::get().to(global)).route("/header", web::get().to(by_header));
+    config.route("/tenant", web::get().to(by_tenant)).route("/shop", web::get().to(by_shop));
+    config.route("/joined", web::get().to(joined)).route("/key", web::get().to(with_a_key_function));
+    config.route("/own", web::get().to(with_its_own_key)).route("/leased", web::get().to(leased));
+    config.route("/staggered", web::get().to(staggered)).route("/gcra", web::get().to(gcra));
+}
+
+/// For each path that is asked the counters that it has, and others that are alike.
+fn targets() -> Vec<(&'static str, LimitTarget, Vec<LimitTarget>)> {
+    let localhost = [127, 0, 0, 1].into();
+    let target = || LimitTarget::new("a key", 9, FOREVER);
+    let long = "x".repeat(300);
+    vec![
+        ("/ip", target().ip(localhost), vec![target().ip([127, 0, 0, 2].into()), target().user("127.0.0.1")]),
+        ("/user", target().user("al ice"), vec![target().user("al%20ice"), target().header("x-user", "al ice")]),
+        ("/global", target().global(), vec![target(), LimitTarget::new("another", 9, FOREVER).global()]),
+        ("/header", target().header("x-api-key", "1/2"), vec![target().header("x-api-key", "1%2F2")]),
+        ("/tenant?acme", target().function(tenant, "acme"), vec![target().function(shop, "acme")]),
+        ("/shop?acme=1", target().function(shop, "acme"), vec![target().function(tenant, "acme=1")]),
+        (
+            "/joined?acme",
+            target().ip(localhost).function(tenant, "acme").header("x-api-key", "1/2").user("al ice"),
+            vec![target().function(tenant, "acme").ip(localhost).header("x-api-key", "1/2").user("al ice")],
+        ),
+        (
+            "/key?acme",
+            LimitTarget::given("acme", 9, FOREVER).ip(localhost),
+            vec![LimitTarget::new("acme", 9, FOREVER).ip(localhost), LimitTarget::given("acme", 9, 1).ip(localhost)],
+        ),
+        (
+            "/own",
+            LimitTarget::new(concat!(module_path!(), "::with_its_own_key"), 9, FOREVER).ip(localhost),
+            vec![LimitTarget::new("with_its_own_key", 9, FOREVER).ip(localhost)],
+        ),
+        ("/staggered", target().global().stagger(), vec![]),
+        ("/gcra", LimitTarget::new("a key", 9, 3600).gcra(9).global(), vec![]),
+        (
+            Box::leak(format!("/tenant?{long}").into_boxed_str()),
+            target().function(tenant, &long),
+            vec![target().function(tenant, &long[1..])],
+        ),
+    ]
+}
+
+fn each_counter_is_found(store: &Shared) {
+    let headers = [("X-User", "al ice"), ("X-Api-Key", "1/2")];
+    let counters = targets();
+    for (path, target, others) in &counters {
+        let before: Vec<_> = others.iter().map(|other| store.peek(other).remaining()).collect();
+        assert_eq!(store.peek(target).remaining(), 9, "{path}, {}", store.name);
+        for used in 1..4 {
+            assert_eq!(store.here.get_with(path, &headers).status, 200, "{path}, {}", store.name);
+            assert_eq!(store.peek(target).remaining(), 9 - used, "{path}, {}", store.name);
+        }
+        let after: Vec<_> = others.iter().map(|other| store.peek(other).remaining()).collect();
+        assert_eq!(before, after, "{path}, {}", store.name);
+        for other in others {
+            store.reset(other);
+        }
+        assert_eq!(store.peek(target).remaining(), 6, "{path}, {}: the reset of another", store.name);
+        store.reset(target);
+        store.reset(target);
+        assert_eq!(store.peek(target).remaining(), 9, "{path}, {}", store.name);
+        assert_eq!(store.here.get_with(path, &headers).x_headers().1, 8, "{path}, {}", store.name);
+        store.reset(target);
+    }
+}
+
+#[test]
+fn each_kind_of_counter_is_found_by_its_name() {
+    each_counter_is_found(&Shared::in_memory(routes));
+    #[cfg(feature = "redis")]
+    {
+        let redis = RedisServer::on_socket();
+        each_counter_is_found(&Shared::in_redis(&redis, routes));
+        assert_eq!(redis.keys(), [""; 0], "a look, or a reset, leaves a key");
+    }
+}
+
+#[test]
+fn an_address_stands_for_its_network() {
+    let proxies = || TrustedProxies::networks(["127.0.0.1"]).expect("an address");
+    for (bits, same) in [(64, true), (128, false)] {
+        let limiter = RateLimiter::builder().trusted_proxies(proxies()).ipv6_prefix(bits).in_memory();
+        let server = Served::limited(&limiter, routes);
+        let used = |address: &str| {
+            let target = LimitTarget::new("a key", 9, FOREVER).ip(address.parse().expect("an address"));
+            let peek = actix_web::rt::System::new().block_on(limiter.peek(&target)).expect("a store");
+            9 - peek.remaining()
+        };
+        server.get_with("/ip", &[("X-Forwarded-For", "2001:db8::1")]);
+        server.get_with("/ip", &[("X-Forwarded-For", "192.0.2.60")]);
+        assert_eq!((used("2001:db8::1"), used("2001:db8::ffff:2") == 1), (1, same));
+        assert_eq!((used("2001:db8:0:1::1"), used("192.0.2.61")), (0, 0));
+        assert_eq!((used("192.0.2.60"), used("::ffff:192.0.2.60")), (1, 1));
+    }
+}
+
+#[test]
+fn numbers_that_no_attribute_has_are_taken_for_some_that_it_might() {
+    let limiter = RateLimiter::builder().clock(Clock::manual(crate::START)).in_memory();
+    for (limit, per) in [(0, 0), (1, 1), (1, u32::MAX), (u32::MAX, 1), (u32::MAX, u32::MAX)] {
+        let target = || LimitTarget::new("a key", limit, per).global();
+        let mut targets = vec![target(), target().sliding_window(), target().stagger()];
+        targets.extend([0, 1, u32::MAX].map(|burst| target().gcra(burst)));
+        for target in targets {
+            let peek = actix_web::rt::System::new().block_on(limiter.peek(&target)).expect("a store");
+            assert_eq!(peek.remaining(), peek.limit(), "{target:?}");
+            actix_web::rt::System::new().block_on(limiter.reset(&target)).expect("a store");
+        }
+    }
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_reset_reaches_a_lease_elsewhere() {
+    let redis = RedisServer::on_socket();
+    let store = Shared::in_redis(&redis, routes);
+    let target = LimitTarget::new("a lease", 1000, FOREVER).global();
+    let passes = |server: &Served| {
+        let mut connection = server.open();
+        (0..).take_while(|_| connection.get("/leased").status == 200).count()
+    };
+    let first = passes(&store.here) + passes(&store.there);
+    assert!((1000 - 3 * 49..=1000).contains(&first), "{first}");
+    store.reset(&target);
+    let reset = Instant::now();
+    assert_eq!(store.peek(&target).remaining(), 1000);
+    wait::until("the worker that refused admits again", || store.here.get("/leased").status == 200);
+    assert!(reset.elapsed() < Duration::from_secs(3), "{:?}", reset.elapsed());
+    // A lease of before the reset lives for a second, and no longer.
+    sleep(Duration::from_secs(1));
+    let second = passes(&store.here) + passes(&store.there) + 1;
+    assert!((1000 - 3 * 49 - 1..=1000 + 4 * 49).contains(&second), "{second}");
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_store_that_does_not_answer_is_said_to() {
+    let mut redis = RedisServer::on_socket();
+    let limiter = RateLimiter::builder().connect(&redis.url()).expect("a URL");
+    let runtime = actix_web::rt::Runtime::new().expect("a runtime");
+    let target = LimitTarget::new("a key", 9, FOREVER).global();
+    let answers = || {
+        // The connection's task lives on this runtime, which runs within this call alone.
+        runtime.block_on(actix_web::rt::time::sleep(Duration::from_millis(5)));
+        runtime.block_on(limiter.peek(&target)).is_ok()
+    };
+    wait::until("Redis answers", answers);
+    redis.kill();
+    assert_eq!(runtime.block_on(limiter.peek(&target)), Err(StoreUnavailable));
+    assert_eq!(runtime.block_on(limiter.reset(&target)), Err(StoreUnavailable));
+    redis.restart();
+    wait::until("Redis answers", answers);
+}
