@@ -230,7 +230,7 @@ fn a_store_that_does_not_answer_is_said_to() {
     let target = LimitTarget::new("a key", 9, FOREVER).global();
     let answers = || {
         // The connection's task lives on this runtime, which runs within this call alone.
-        runtime.block_on(actix_web::rt::time::sleep(Duration::from_millis(5)));
+        runtime.block_on(async { actix_web::rt::time::sleep(Duration::from_millis(5)).await });
         runtime.block_on(limiter.peek(&target)).is_ok()
     };
     wait::until("Redis answers", answers);

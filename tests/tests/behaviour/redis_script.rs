@@ -1,0 +1,330 @@
+//! The script in Redis beside a model that decides one request after the other, in whole numbers: batches of any kind, at
+//! any time.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use ratelimit_tests::redis_server::RedisServer;
+
+const SOURCE: &str = include_str!("../../../ratelimit-runtime/src/store/redis/check.lua");
+
+const SECOND: u64 = 1_000_000;
+const NANOS: u128 = 1_000_000_000;
+
+/// In microseconds: far from now, so that nothing expires by the server's own clock.
+const START: u64 = 4_000_000_007_654_321;
+
+/// As the script is told of it.
+#[derive(Clone, Copy, Debug)]
+enum Algorithm {
+    Fixed { per: u64 },
+    Sliding { per: u64 },
+    Gcra { emission: u64 },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    algorithm: Algorithm,
+    capacity: u64,
+    cost: u64,
+    refuses: bool,
+    /// How many windows the client's clock is behind or ahead, where it is.
+    drift: i64,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Microseconds.
+    Wait(u64),
+    /// So many requests that are alike of each of these clients.
+    All {
+        rules: Vec<Rule>,
+        times: u64,
+        clients: Vec<u8>,
+    },
+    /// One rule with a fixed window.
+    Take {
+        per: u64,
+        limit: u64,
+        cost: u64,
+        times: u64,
+        clients: Vec<u8>,
+    },
+    /// Tokens, of the window so many back.
+    Back {
+        algorithm: Algorithm,
+        tokens: u64,
+        client: u8,
+        windows: u64,
+    },
+    Reset {
+        algorithm: Algorithm,
+        client: u8,
+    },
+    /// Something else writes into a counter.
+    Spoil {
+        algorithm: Algorithm,
+        client: u8,
+        value: &'static str,
+    },
+}
+
+fn algorithms() -> impl Strategy<Value = Algorithm> {
+    prop_oneof![
+        (1..4_u64).prop_map(|per| Algorithm::Fixed { per: 7 * per }),
+        (1..4_u64).prop_map(|per| Algorithm::Sliding { per: 11 * per }),
+        prop::sample::select(vec![1, 333_333_334, 1_000_000_000, 777_600_000_000_000])
+            .prop_map(|emission| Algorithm::Gcra { emission }),
+    ]
+}
+
+fn rules() -> impl Strategy<Value = Rule> {
+    let drift = prop_oneof![20 => Just(0), 1 => -1..2_i64];
+    (algorithms(), 1..10_u64, 0..5_u64, prop::bool::weighted(0.8), drift)
+        .prop_map(|(algorithm, capacity, cost, refuses, drift)| Rule { algorithm, capacity, cost, refuses, drift })
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let clients = || prop::sample::subsequence(vec![0, 1, 2], 1..=3);
+    prop_oneof![
+        2 => (0..3 * SECOND).prop_map(Step::Wait),
+        1 => (0..30 * SECOND).prop_map(Step::Wait),
+        8 => (vec(rules(), 1..4), 1..5_u64, clients())
+            .prop_filter("each counter once", |(rules, ..)| {
+                let names: std::collections::HashSet<_> = rules.iter().map(|rule| name(rule.algorithm)).collect();
+                names.len() == rules.len()
+            })
+            .prop_map(|(rules, times, clients)| Step::All { rules, times, clients }),
+        3 => (1..4_u64, 1..10_u64, 1..5_u64, 1..5_u64, clients())
+            .prop_map(|(per, limit, cost, times, clients)| Step::Take { per: 7 * per, limit, cost, times, clients }),
+        3 => (algorithms(), 1..5_u64, 0..3_u8, 0..2_u64)
+            .prop_map(|(algorithm, tokens, client, windows)| Step::Back { algorithm, tokens, client, windows }),
+        1 => (algorithms(), 0..3_u8).prop_map(|(algorithm, client)| Step::Reset { algorithm, client }),
+        1 => (algorithms(), 0..3_u8, prop::sample::select(GARBAGE.to_vec()))
+            .prop_map(|(algorithm, client, value)| Step::Spoil { algorithm, client, value }),
+    ]
+}
+
+/// What is neither a count nor a time.
+const GARBAGE: [&str; 9] = ["", "garbage", "-5", "1.5", "0x10", "1e3", "12:", ":12", "-1:-1"];
+
+fn name(algorithm: Algorithm) -> String {
+    match algorithm {
+        Algorithm::Fixed { per } => format!("fixed/{per}"),
+        Algorithm::Sliding { per } => format!("sliding/{per}"),
+        Algorithm::Gcra { emission } => format!("gcra/{emission}"),
+    }
+}
+
+/// A counter of a client, in the window that ends then.
+fn key(algorithm: Algorithm, client: u8, end: Option<u64>) -> String {
+    format!("{}/{client}/{}", name(algorithm), end.unwrap_or_default())
+}
+
+fn length(algorithm: Algorithm) -> Option<u64> {
+    match algorithm {
+        Algorithm::Fixed { per } | Algorithm::Sliding { per } => Some(per),
+        Algorithm::Gcra { .. } => None,
+    }
+}
+
+struct Model<'a> {
+    redis: &'a RefCell<redis::Connection>,
+    /// Microseconds since the epoch.
+    now: u64,
+    counts: HashMap<String, u64>,
+    /// In nanoseconds since the epoch.
+    arrivals: HashMap<String, u128>,
+}
+
+impl Model<'_> {
+    fn end(&self, algorithm: Algorithm) -> Option<u64> {
+        length(algorithm).map(|per| (self.now / SECOND / per + 1) * per)
+    }
+
+    fn count(&self, key: &str) -> u64 {
+        self.counts.get(key).copied().unwrap_or(0)
+    }
+
+    /// How much is used, and the numbers that tell.
+    fn look(&self, rule: &Rule, client: u8) -> (u64, Vec<i64>) {
+        let end = self.end(rule.algorithm);
+        let here = key(rule.algorithm, client, end);
+        match (rule.algorithm, end) {
+            (Algorithm::Fixed { .. }, _) => (self.count(&here), vec![self.count(&here) as i64]),
+            (Algorithm::Sliding { per }, Some(end)) => {
+                let (used, before) = (self.count(&here), self.count(&key(rule.algorithm, client, Some(end - per))));
+                let left = end * SECOND - self.now;
+                (used + (before * left).div_ceil(per * SECOND), vec![used as i64, before as i64])
+            }
+            (Algorithm::Gcra { emission }, _) | (Algorithm::Sliding { per: emission }, None) => {
+                let arrival = self.arrivals.get(&here).copied().unwrap_or(0);
+                let numbers = vec![(arrival / NANOS) as i64, (arrival % NANOS) as i64];
+                (
+                    (self.ahead(rule, &here) / u128::from(emission)
+                        + u128::from(self.ahead(rule, &here) % u128::from(emission) > 0)) as u64,
+                    numbers,
+                )
+            }
+        }
+    }
+
+    fn ahead(&self, rule: &Rule, key: &str) -> u128 {
+        let Algorithm::Gcra { emission } = rule.algorithm else { return 0 };
+        let arrival = self.arrivals.get(key).copied().unwrap_or(0);
+        arrival.saturating_sub(u128::from(self.now) * 1000).min(u128::from(rule.capacity) * u128::from(emission))
+    }
+
+    fn take(&mut self, rule: &Rule, client: u8, tokens: u64) {
+        let key = key(rule.algorithm, client, self.end(rule.algorithm));
+        match rule.algorithm {
+            Algorithm::Gcra { emission } => {
+                let ahead = self.ahead(rule, &key) + u128::from(tokens) * u128::from(emission);
+                self.arrivals.insert(key, u128::from(self.now) * 1000 + ahead);
+            }
+            _ => *self.counts.entry(key).or_default() += tokens,
+        }
+    }
+
+    /// Decides one request: what each rule found, or nothing if a window is not the current one.
+    fn ask(&mut self, rules: &[Rule], client: u8) {
+        let fits = |rule: &Rule| rule.cost == 0 || self.look(rule, client).0 + rule.cost <= rule.capacity;
+        let fitting: Vec<bool> = rules.iter().map(fits).collect();
+        if rules.iter().zip(&fitting).all(|(rule, fits)| *fits || !rule.refuses) {
+            for (rule, _) in rules.iter().zip(&fitting).filter(|(rule, fits)| **fits && rule.cost > 0) {
+                self.take(rule, client, rule.cost);
+            }
+        }
+    }
+
+    fn run(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        let (mut keys, mut args, mut expected) = (Vec::new(), Vec::<String>::new(), Vec::new());
+        match step {
+            Step::Wait(micros) => self.now += micros,
+            Step::All { rules, times, clients } => {
+                args.extend(["all".into(), clients.len().to_string(), rules.len().to_string(), times.to_string()]);
+                for rule in rules {
+                    let Rule { algorithm, capacity, cost, refuses, .. } = *rule;
+                    let (kind, last) = match algorithm {
+                        Algorithm::Fixed { per } => ("fixed", [self.told_end(rule), per]),
+                        Algorithm::Sliding { per } => ("sliding", [self.told_end(rule), per]),
+                        Algorithm::Gcra { emission } => ("gcra", [emission, 0]),
+                    };
+                    args.push(kind.into());
+                    args.extend(
+                        [capacity, cost, cost, refuses.into(), last[0], last[1]].map(|number| number.to_string()),
+                    );
+                }
+                let current = rules.iter().all(|rule| length(rule.algorithm).is_none() || rule.drift == 0);
+                for client in clients {
+                    for rule in rules {
+                        let end = self.end(rule.algorithm).map(|_| self.told_end(rule));
+                        keys.push(key(rule.algorithm, *client, end));
+                        if let Algorithm::Sliding { per } = rule.algorithm {
+                            keys.push(key(rule.algorithm, *client, end.map(|end| end - per)));
+                        }
+                        let numbers = self.look(rule, *client).1;
+                        expected.extend(numbers.iter().map(|number| if current { *number } else { -1 }));
+                    }
+                    for _ in 0..if current { *times } else { 0 } {
+                        self.ask(rules, *client);
+                    }
+                }
+            }
+            Step::Take { per, limit, cost, times, clients } => {
+                let rule = Rule {
+                    algorithm: Algorithm::Fixed { per: *per },
+                    capacity: *limit,
+                    cost: *cost,
+                    refuses: true,
+                    drift: 0,
+                };
+                let end = self.told_end(&rule);
+                args.extend(["take".into(), clients.len().to_string()]);
+                args.extend([cost * times, *cost, *limit, end, *per].map(|number| number.to_string()));
+                for client in clients {
+                    keys.push(key(rule.algorithm, *client, Some(end)));
+                    expected.extend(self.look(&rule, *client).1);
+                    (0..*times).for_each(|_| self.ask(&[rule], *client));
+                }
+            }
+            Step::Back { algorithm, tokens, client, windows } => {
+                let end = self.end(*algorithm).map(|end| end - windows * length(*algorithm).unwrap_or(0));
+                let key = key(*algorithm, *client, end);
+                if let Algorithm::Gcra { emission } = algorithm {
+                    args.extend(["arrival".into(), "1".into(), (tokens * emission).to_string()]);
+                    let arrival = self.arrivals.get(&key).copied().unwrap_or(0);
+                    expected.push((arrival / NANOS) as i64);
+                    if let Some(arrival) = self.arrivals.get_mut(&key) {
+                        *arrival -= u128::from(tokens * emission);
+                    }
+                } else {
+                    args.extend(["back".into(), "1".into(), tokens.to_string()]);
+                    expected.push(self.count(&key) as i64);
+                    if let Some(count) = self.counts.get_mut(&key) {
+                        *count -= (*count).min(*tokens);
+                    }
+                }
+                keys.push(key);
+            }
+            Step::Reset { algorithm, client } => {
+                let end = self.end(*algorithm);
+                keys.push(key(*algorithm, *client, end));
+                if let Algorithm::Sliding { per } = algorithm {
+                    keys.push(key(*algorithm, *client, end.map(|end| end - per)));
+                }
+                args.extend(["reset".into(), keys.len().to_string()]);
+                for key in &keys {
+                    let was_there = self.arrivals.remove(key).is_some() | self.counts.remove(key).is_some();
+                    expected.push(was_there.into());
+                }
+            }
+            Step::Spoil { algorithm, client, value } => {
+                let key = key(*algorithm, *client, self.end(*algorithm));
+                self.counts.remove(&key);
+                self.arrivals.remove(&key);
+                let set =
+                    redis::cmd("SET").arg(&key).arg(value).arg("EX").arg(1000).query(&mut self.redis.borrow_mut());
+                let () = set.expect("a value");
+            }
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let source = SOURCE.replace("call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}");
+        let mut command = redis::cmd("EVAL");
+        command.arg(source).arg(keys.len()).arg(&keys).arg(&args).arg(self.now / SECOND).arg(self.now % SECOND);
+        let reply: Vec<i64> = command.query(&mut self.redis.borrow_mut()).expect("a reply");
+        if matches!(step, Step::Reset { .. }) {
+            // A key that was spoilt, or is down to zero, is there for Redis.
+            prop_assert_eq!(reply.len() - 2, expected.len());
+        } else {
+            prop_assert_eq!(&reply[2..], expected, "{:?} of {:?}, {:?}", step, keys, args);
+        }
+        Ok(())
+    }
+
+    /// The end of the window that the client takes for the current one.
+    fn told_end(&self, rule: &Rule) -> u64 {
+        let (end, per) = (self.end(rule.algorithm).unwrap_or(0), length(rule.algorithm).unwrap_or(0));
+        end.saturating_add_signed(rule.drift * per as i64)
+    }
+}
+
+#[test]
+fn the_script_decides_as_one_request_after_the_other() {
+    let redis = RedisServer::on_port();
+    let client = redis::Client::open(redis.url()).expect("a URL");
+    let connection = RefCell::new(client.get_connection().expect("a connection"));
+    let config = ProptestConfig { failure_persistence: None, cases: 200, max_shrink_iters: 2000, ..Default::default() };
+    proptest!(config, |(steps in vec(steps(), 1..40))| {
+        let () = redis::cmd("FLUSHALL").query(&mut connection.borrow_mut()).expect("an empty server");
+        let mut model = Model { redis: &connection, now: START, counts: HashMap::new(), arrivals: HashMap::new() };
+        for step in &steps {
+            model.run(step)?;
+        }
+        prop_assert_eq!(redis.keys_without_expiry(), [""; 0]);
+    });
+}
