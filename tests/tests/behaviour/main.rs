@@ -22,6 +22,8 @@ mod stores;
 mod targets;
 
 #[cfg(feature = "redis")]
+mod redis_algorithms;
+#[cfg(feature = "redis")]
 mod redis_cluster;
 #[cfg(feature = "redis")]
 mod redis_script;
