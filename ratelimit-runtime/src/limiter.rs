@@ -232,7 +232,11 @@ impl fmt::Debug for RateLimiter {
 /// Whether the in-memory store admits a request of `client`: hashing the address, reading the clock and counting, with
 /// nothing around it. For measurements.
 pub fn hit(limiter: &RateLimiter, client: IpAddr, limit: Limit) -> bool {
-    let Store::Memory(store) = &limiter.0.store else { return false };
+    let store = match &limiter.0.store {
+        Store::Memory(store) => store,
+        #[cfg(feature = "redis")]
+        Store::Redis(..) => return false,
+    };
     let scope = smallvec![Who::Ip(Some(client))];
     let counter = Counter { family: 0, key: Name::Static("hit"), per: limit.per, kind: "", ordinal: 0, scope };
     let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
