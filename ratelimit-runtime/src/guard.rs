@@ -59,14 +59,16 @@ async fn check(
         // Logged when the URL was read.
         Err(_) => return Err(problem::misconfigured()),
     };
-    let mut asker = Asker::new(limiter.clients(), request);
     let rules = policy.prepared(handler);
-    if rules.iter().any(|rule| rule.asks)
-        && let Err(error) = Box::pin(asker.ask(rules)).await
-    {
-        return Err(HttpResponse::from_error(error));
-    }
-    let (hits, rules) = hits(&asker, rules);
+    let (hits, rules) = {
+        let mut asker = Asker::new(limiter.clients(), request);
+        if rules.iter().any(|rule| rule.asks)
+            && let Err(error) = Box::pin(asker.ask(rules)).await
+        {
+            return Err(HttpResponse::from_error(error));
+        }
+        hits(&asker, rules)
+    };
     let checked = match limiter.check(&hits).await {
         Ok(checked) => checked,
         Err(_) => return Err(reject::unavailable()),

@@ -105,8 +105,9 @@ impl RedisStore {
                 Ok(Answer::Decided(outcomes)) => Ok(outcomes),
                 Ok(Answer::Elsewhere(_)) | Err(_) => Err(StoreFailed),
             },
+            // Boxed, or it would make the future of every handler large.
             Begun::InSlots(parts) => match &parts[..] {
-                [part] => self.ask(part.slot, part.work.clone()).await,
+                [part] => Box::pin(self.ask(part.slot, part.work.clone())).await,
                 // What one slot has counted is given back where another refuses, also if the client leaves meanwhile.
                 _ => {
                     let (store, hits) = (self.clone(), hits.clone());
@@ -119,7 +120,7 @@ impl RedisStore {
 
     /// Asks for each part in its slot. A cluster decides one slot at a time: where another slot refuses, what was counted
     /// is given back, so that meanwhile others may be refused, and nobody is admitted over a limit.
-    async fn hit_slots(&self, hits: &Hits, parts: SmallVec<[Part; 1]>) -> Result<Outcomes, StoreFailed> {
+    async fn hit_slots(&self, hits: &Hits, parts: Vec<Part>) -> Result<Outcomes, StoreFailed> {
         let due = Instant::now() + self.settings.deadline;
         let answers = join_all(parts.iter().map(|part| self.ask(part.slot, part.work.clone()))).await;
         let mut outcomes: SmallVec<[Option<Outcome>; 2]> = SmallVec::from_elem(None, hits.len());

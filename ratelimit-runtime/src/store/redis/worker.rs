@@ -72,7 +72,7 @@ pub(super) enum Begun {
     Decided(Outcomes),
     Asked(oneshot::Receiver<Answer>),
     /// Redis is to be asked in each of these slots.
-    InSlots(SmallVec<[Part; 1]>),
+    InSlots(Vec<Part>),
 }
 
 /// The hits of a request whose counters are in one slot.
@@ -210,8 +210,8 @@ impl Worker {
     }
 
     /// The hits by their slots.
-    fn parts(&self, hits: &Hits, asks: &Asks) -> SmallVec<[Part; 1]> {
-        let mut parts = SmallVec::<[Part; 1]>::new();
+    fn parts(&self, hits: &Hits, asks: &Asks) -> Vec<Part> {
+        let mut parts = Vec::<Part>::new();
         for (index, (hit, ask)) in hits.iter().zip(asks).enumerate() {
             let slot = self.slot(&hit.counter);
             match parts.iter_mut().find(|part| part.slot == slot) {
