@@ -3,8 +3,6 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    algorithm::Terms,
-    key::Counter,
     policy::OnStoreError,
     store::{Checked, Denied, Hit, Hits, Outcome, memory::MemoryStore},
 };
@@ -47,12 +45,12 @@ impl Fallback {
     /// Gives back what was taken, here or from the store.
     pub(crate) fn give_back(&self, now: Duration, hit: &Hit, outcome: &Outcome) {
         if self.wants(hit) == OnStoreError::Local {
-            self.local.give_back(now, &hit.counter, &hit.terms, outcome.window_end, outcome.taken);
+            self.local.give_back(now, hit, outcome.window_end, outcome.taken);
         }
     }
 
-    pub(crate) fn reset(&self, now: Duration, counter: &Counter, terms: &Terms) {
-        self.local.reset(now, counter, terms);
+    pub(crate) fn reset(&self, now: Duration, hit: &Hit) {
+        self.local.reset(now, hit);
     }
 
     fn wants(&self, hit: &Hit) -> OnStoreError {

@@ -75,7 +75,7 @@ async fn check(
     };
     let may_give_back = rules.iter().any(|rule| rule.rule.count_if.is_some());
     let charged = may_give_back.then(|| Charged::new(limiter, &hits, &rules, &checked));
-    let Some(state) = keep(RateLimitState::new(policy, rules, &checked), request) else { return Ok(charged) };
+    let Some(state) = keep(RateLimitState::new(policy, &rules, &checked), request) else { return Ok(charged) };
     match state.refused_by().map(|rule| rule.rule().over_limit) {
         Some(OverLimit::Function(function)) => Err(Box::pin(respond(function, state, request)).await),
         _ => Err(reject::too_many_requests(&state)),
@@ -83,6 +83,7 @@ async fn check(
 }
 
 /// The rules that count the request, and what each has to count.
+#[inline]
 fn hits(asker: &Asker<'_>, rules: &'static [Prepared]) -> (Hits, Rules) {
     let mut hits = Hits::new();
     let mut counting = Rules::new();
@@ -95,7 +96,8 @@ fn hits(asker: &Asker<'_>, rules: &'static [Prepared]) -> (Hits, Rules) {
         let Rule { limit, algorithm, lease, on_store_error, .. } = *rule.rule;
         let phase = if rule.rule.stagger { counter.phase() } else { 0 };
         let terms = Terms { limit, algorithm, phase, cost: asker.cost(rule.rule) };
-        hits.push(Hit { counter, terms, refuses: rule.rule.refuses(), lease, on_store_error });
+        let hash = counter.hash();
+        hits.push(Hit { counter, hash, terms, refuses: rule.rule.refuses(), lease, on_store_error });
         counting.push(rule);
     }
     (hits, counting)

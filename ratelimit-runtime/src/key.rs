@@ -1,14 +1,12 @@
 //! The name of a counter: what tells it from every other, in memory and in Redis.
 
 use std::fmt::Write;
-use std::{
-    fmt,
-    hash::{Hash, Hasher},
-    net::IpAddr,
-};
+use std::{fmt, net::IpAddr};
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
+
+use crate::hash::WordHasher;
 
 /// Values longer than this, in bytes, stand in keys by their digest.
 const LONGEST_VALUE: usize = 64;
@@ -55,49 +53,32 @@ pub(crate) enum Who {
 /// A client's address; `None` for all those together whose address is not known.
 pub(crate) type Address = Option<IpAddr>;
 
-impl Hash for Counter {
-    /// In whole words, which keyed hash functions are quick at, and of which each tells what follows it.
-    fn hash<H: Hasher>(&self, state: &mut H) {
+impl Counter {
+    /// What tables know it by. In whole words, of which each tells what follows it.
+    pub(crate) fn hash(&self) -> u64 {
+        let mut hasher = WordHasher::new();
         // Few have an ordinal, and then a small one: it does not make two families one.
-        state.write_u64(self.family.wrapping_add(self.ordinal.into()));
+        hasher.word(self.family.wrapping_add(self.ordinal.into()));
         if let Name::Given(given) = &self.key {
-            text(state, 1, &given.0);
+            hash_text(&mut hasher, 1, &given.0);
         }
         for who in &self.scope {
             match who {
-                Who::Global => state.write_u64(2),
-                Who::Ip(ip) => address(state, 3, *ip),
-                Who::NoUser(ip) => address(state, 4, *ip),
-                Who::NoHeader(_, ip) => address(state, 5, *ip),
-                Who::User(user) => text(state, 6, &user.0),
-                Who::Header(_, value) => text(state, 7, &value.0),
+                Who::Global => hasher.word(2),
+                Who::Ip(ip) => hash_address(&mut hasher, 3, *ip),
+                Who::NoUser(ip) => hash_address(&mut hasher, 4, *ip),
+                Who::NoHeader(_, ip) => hash_address(&mut hasher, 5, *ip),
+                Who::User(user) => hash_text(&mut hasher, 6, &user.0),
+                Who::Header(_, value) => hash_text(&mut hasher, 7, &value.0),
                 Who::Function(function, value) => {
-                    text(state, 8, function);
-                    text(state, 8, &value.0);
+                    hash_text(&mut hasher, 8, function);
+                    hash_text(&mut hasher, 8, &value.0);
                 }
             }
         }
+        hasher.finish()
     }
-}
 
-/// A text with its kind and its length before it, so that no two sequences of texts are the same bytes.
-fn text<H: Hasher>(state: &mut H, kind: u64, text: &str) {
-    state.write_u64(kind | (text.len() as u64) << 8);
-    state.write(text.as_bytes());
-}
-
-fn address<H: Hasher>(state: &mut H, kind: u64, address: Address) {
-    match address {
-        None => state.write_u64(kind),
-        Some(IpAddr::V4(address)) => state.write_u64(kind | 4 << 8 | u64::from(address.to_bits()) << 32),
-        Some(IpAddr::V6(address)) => {
-            state.write_u64(kind | 6 << 8);
-            state.write_u128(address.to_bits());
-        }
-    }
-}
-
-impl Counter {
     /// `{prefix}/{key}/{per}/{scope}/{window end}`, the counter's name in Redis; `{per}.{ordinal}` for the second
     /// and later rules of a handler that are alike. Tagged, the scope stands in braces.
     pub(crate) fn write(&self, prefix: &str, tagged: bool, window_end: Option<u64>, out: &mut String) {
@@ -139,6 +120,25 @@ impl Counter {
         let digest = Sha256::digest(name.as_bytes());
         let number = digest.iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
         u32::try_from(number % u64::from(self.per)).unwrap_or_default()
+    }
+}
+
+/// A text with its kind and its length before it, so that no two sequences of texts are the same words.
+fn hash_text(hasher: &mut WordHasher, kind: u64, text: &str) {
+    hasher.word(kind | (text.len() as u64) << 8);
+    hasher.bytes(text.as_bytes());
+}
+
+fn hash_address(hasher: &mut WordHasher, kind: u64, address: Address) {
+    match address {
+        None => hasher.word(kind),
+        Some(IpAddr::V4(address)) => hasher.word(kind | 4 << 8 | u64::from(address.to_bits()) << 32),
+        Some(IpAddr::V6(address)) => {
+            let bits = address.to_bits();
+            hasher.word(kind | 6 << 8);
+            hasher.word(bits as u64);
+            hasher.word((bits >> 64) as u64);
+        }
     }
 }
 

@@ -9,9 +9,11 @@ mod error;
 mod fallback;
 mod function;
 mod guard;
+mod hash;
 mod headers;
 mod key;
 mod limiter;
+mod measure;
 mod policy;
 mod problem;
 mod reject;
@@ -45,7 +47,7 @@ pub mod __private {
     pub use crate::{
         function::{Answer, Extracting, Plain, cost, exempt, respond, scope},
         guard::limited,
-        limiter::hit,
+        measure::hit,
         policy::{Limit, OnStoreError, Policy, Rule},
         scope::Scope,
     };

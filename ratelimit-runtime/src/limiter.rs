@@ -1,17 +1,14 @@
 //! The limiter: a store, and what to do when it fails.
 
-use std::{env::VarError, fmt, future::Future, net::IpAddr, sync::Arc, time::Duration};
+use std::{env::VarError, fmt, future::Future, sync::Arc, time::Duration};
 
 use actix_web::{HttpRequest, web};
 use once_cell::sync::OnceCell;
-use smallvec::smallvec;
 
 use crate::{
-    algorithm::Terms,
     clock::Clock,
     error::Error,
-    key::{Counter, Name, Who},
-    policy::{Algorithm, Limit},
+    policy::Algorithm,
     scope::Clients,
     store::{Checked, Denied, Hit, Hits, Outcome, memory::MemoryStore},
     target::{LimitTarget, Peek, StoreUnavailable},
@@ -83,20 +80,29 @@ impl RateLimiter {
         &self.0.clients
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The time for what is counted in memory, since the epoch.
+    pub(crate) fn now(&self) -> Duration {
+        self.0.now()
+    }
+
     pub(crate) async fn check(&self, hits: &Hits) -> Result<Checked, Denied> {
         self.0.check(hits).await
     }
 
     /// Gives back what `hit` was charged; over a shared store when the future that this returns is awaited.
     pub(crate) fn give_back(self, hit: Hit, outcome: Outcome) -> Option<impl Future<Output = ()>> {
-        let now = self.0.now();
+        let now = self.now();
         let Outcome { window_end, taken, local, .. } = outcome;
         // By then GCRA's tokens have all come back by themselves, these among them.
         if matches!(hit.terms.algorithm, Algorithm::Gcra { .. }) && now >= Duration::from_nanos(window_end) {
             return None;
         }
         match &self.0.store {
-            Store::Memory(store) => store.give_back(now, &hit.counter, &hit.terms, window_end, taken),
+            Store::Memory(store) => store.give_back(now, &hit, window_end, taken),
             #[cfg(feature = "redis")]
             Store::Redis(_, fallback) => fallback.give_back(now, &hit, &outcome),
         }
@@ -127,7 +133,7 @@ impl RateLimiter {
     pub async fn peek(&self, target: &LimitTarget) -> Result<Peek, StoreUnavailable> {
         let hit = target.hit(self.clients());
         let outcome = match &self.0.store {
-            Store::Memory(store) => store.hit(self.0.now(), std::slice::from_ref(&hit)).first().copied(),
+            Store::Memory(store) => store.hit(self.now(), std::slice::from_ref(&hit)).first().copied(),
             #[cfg(feature = "redis")]
             Store::Redis(store, _) => store.peek(hit.clone()).await?.first().copied(),
         };
@@ -148,13 +154,13 @@ impl RateLimiter {
     /// # Errors
     /// [`StoreUnavailable`], if the store does not answer within the deadline.
     pub async fn reset(&self, target: &LimitTarget) -> Result<(), StoreUnavailable> {
-        let Hit { counter, terms, .. } = target.hit(self.clients());
+        let hit = target.hit(self.clients());
         match &self.0.store {
-            Store::Memory(store) => store.reset(self.0.now(), &counter, &terms),
+            Store::Memory(store) => store.reset(self.now(), &hit),
             #[cfg(feature = "redis")]
             Store::Redis(store, fallback) => {
-                store.reset(&counter, &terms).await?;
-                fallback.reset(self.0.now(), &counter, &terms);
+                store.reset(&hit).await?;
+                fallback.reset(self.now(), &hit);
             }
         }
         Ok(())
@@ -227,19 +233,4 @@ impl fmt::Debug for RateLimiter {
         };
         debug.finish_non_exhaustive()
     }
-}
-
-/// Whether the in-memory store admits a request of `client`: hashing the address, reading the clock and counting, with
-/// nothing around it. For measurements.
-pub fn hit(limiter: &RateLimiter, client: IpAddr, limit: Limit) -> bool {
-    let store = match &limiter.0.store {
-        Store::Memory(store) => store,
-        #[cfg(feature = "redis")]
-        Store::Redis(..) => return false,
-    };
-    let scope = smallvec![Who::Ip(Some(client))];
-    let counter = Counter { family: 0, key: Name::Static("hit"), per: limit.per, kind: "", ordinal: 0, scope };
-    let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-    let hit = Hit { counter, terms, refuses: true, lease: 1, on_store_error: None };
-    store.hit(limiter.0.clock.now(), &[hit]).iter().all(|outcome| !outcome.over)
 }

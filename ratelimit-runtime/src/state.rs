@@ -62,13 +62,17 @@ pub struct RuleState {
 
 impl RateLimitState {
     /// What was `checked` of `rules`.
-    pub(crate) fn new(policy: &'static Policy, rules: Rules, checked: &[Option<Outcome>]) -> Self {
-        let mut states = SmallVec::new();
-        for (prepared, outcome) in rules.into_iter().zip(checked) {
-            if let Some(outcome) = *outcome {
-                states.push(RuleState { prepared, outcome });
+    pub(crate) fn new(policy: &'static Policy, rules: &[&'static Prepared], checked: &[Option<Outcome>]) -> Self {
+        let states: SmallVec<[RuleState; 1]> = match (rules, checked) {
+            // As most handlers have it, and cheaper than to gather.
+            (&[prepared], &[Some(outcome)]) => SmallVec::from_buf([RuleState { prepared, outcome }]),
+            _ => {
+                let state = |(prepared, outcome): (&&'static Prepared, &Option<Outcome>)| {
+                    outcome.map(|outcome| RuleState { prepared, outcome })
+                };
+                rules.iter().zip(checked).filter_map(state).collect()
             }
-        }
+        };
         let tightest = match &states[..] {
             [] | [_] => 0,
             states => tightest(states.iter().enumerate()),

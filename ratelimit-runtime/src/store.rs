@@ -18,6 +18,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Hit {
     pub(crate) counter: Counter,
+    /// Of the counter: worked out once, for all the tables that it is looked up in.
+    pub(crate) hash: u64,
     pub(crate) terms: Terms,
     /// Whether this rule may refuse the request; otherwise it counts and reports.
     pub(crate) refuses: bool,
@@ -74,8 +76,10 @@ impl Decision {
 /// The one decision, for every store: a request is admitted if it fits every rule that may refuse it, and only
 /// then does it count, in the rules that it fits.
 pub(crate) fn decide(hits: &[Hit], found: &[Found], now: Duration) -> Decision {
-    let admitted = hits.iter().zip(found).all(|(hit, found)| hit.admits(*found, now));
-    let outcomes = hits.iter().zip(found).map(|(hit, found)| hit.outcome(*found, admitted, now)).collect();
+    let fits: SmallVec<[bool; 2]> = hits.iter().zip(found).map(|(hit, found)| hit.terms.fits(*found, now)).collect();
+    let admitted = hits.iter().zip(&fits).all(|(hit, fits)| *fits || !hit.refuses);
+    let outcome = |((hit, found), fits): ((&Hit, &Found), &bool)| hit.outcome(*found, *fits, admitted, now);
+    let outcomes = hits.iter().zip(found).zip(&fits).map(outcome).collect();
     Decision {
         #[cfg(feature = "redis")]
         admitted,
@@ -84,19 +88,16 @@ pub(crate) fn decide(hits: &[Hit], found: &[Found], now: Duration) -> Decision {
 }
 
 /// The same decision about a request with one hit.
+#[inline]
 pub(crate) fn decide_one(hit: &Hit, found: Found, now: Duration) -> Outcome {
-    hit.outcome(found, hit.admits(found, now), now)
+    let fits = hit.terms.fits(found, now);
+    hit.outcome(found, fits, fits, now)
 }
 
 impl Hit {
-    /// Whether the rule lets the request through.
-    fn admits(&self, found: Found, now: Duration) -> bool {
-        !self.refuses || self.terms.fits(found, now)
-    }
-
-    fn outcome(&self, found: Found, admitted: bool, now: Duration) -> Outcome {
+    #[inline]
+    fn outcome(&self, found: Found, fits: bool, admitted: bool, now: Duration) -> Outcome {
         let terms = &self.terms;
-        let fits = terms.fits(found, now);
         let taken = if admitted && fits { terms.cost } else { 0 };
         let after = terms.take(found, taken, now);
         let reset = terms.reset(after, fits, now);

@@ -170,7 +170,8 @@ impl LimitTarget {
         let counter = Counter { family, key, per: self.limit.per, kind, ordinal: self.ordinal, scope };
         let phase = if self.stagger { counter.phase() } else { 0 };
         let terms = Terms { limit: self.limit, algorithm: self.algorithm, phase, cost: 0 };
-        Hit { counter, terms, refuses: false, lease: 1, on_store_error: None }
+        let hash = counter.hash();
+        Hit { counter, hash, terms, refuses: false, lease: 1, on_store_error: None }
     }
 }
 

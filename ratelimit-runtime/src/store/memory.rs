@@ -12,7 +12,6 @@
 //! application next to nothing.
 
 use std::{
-    hash::{BuildHasher, RandomState},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
@@ -22,7 +21,6 @@ use smallvec::SmallVec;
 
 use crate::{
     algorithm::{Found, NANOS, Terms},
-    key::Counter,
     policy::Algorithm,
     store::{Hit, Outcome, Outcomes, decide, decide_one},
 };
@@ -40,8 +38,6 @@ const LARGEST_CAPACITY: usize = 1 << 28;
 const ARRIVAL: u64 = 1 << 62;
 
 pub(crate) struct MemoryStore {
-    /// Secret: without it, nobody can choose keys that fall into one set, or are taken for one another.
-    hasher: RandomState,
     locks: Box<[Mutex<()>]>,
     /// For each slot the counter's hash, then until when it is kept (upper 32 bits) and its number (lower 32 bits).
     words: Box<[AtomicU64]>,
@@ -77,7 +73,7 @@ impl MemoryStore {
             }
         };
         let locks = std::iter::repeat_with(Mutex::default).take(sets).collect();
-        Self { hasher: RandomState::new(), locks, words }
+        Self { locks, words }
     }
 
     /// Checks and counts one request at `now`, the time since the epoch.
@@ -90,7 +86,7 @@ impl MemoryStore {
 
     /// One rule, as most handlers have: one lock, and nothing to gather.
     fn hit_one(&self, now: Duration, hit: &Hit) -> Outcome {
-        let place = self.place(&hit.counter);
+        let place = self.place(hit.hash);
         let _locked = self.locks[place.set].lock();
         let look = self.look(place, &hit.terms, now);
         let outcome = decide_one(hit, look.found, now);
@@ -101,7 +97,7 @@ impl MemoryStore {
     }
 
     fn hit_all(&self, now: Duration, hits: &[Hit]) -> Outcomes {
-        let places: SmallVec<[Place; 2]> = hits.iter().map(|hit| self.place(&hit.counter)).collect();
+        let places: SmallVec<[Place; 2]> = hits.iter().map(|hit| self.place(hit.hash)).collect();
         let _locked = self.lock(&places);
         let look = |index: usize| self.look(places[index], &hits[index].terms, now);
         let found: SmallVec<[Found; 2]> = (0..hits.len()).map(|index| look(index).found).collect();
@@ -115,8 +111,9 @@ impl MemoryStore {
     }
 
     /// Forgets what was counted.
-    pub(crate) fn reset(&self, now: Duration, counter: &Counter, terms: &Terms) {
-        self.locked(counter, |place| {
+    pub(crate) fn reset(&self, now: Duration, hit: &Hit) {
+        let terms = &hit.terms;
+        self.locked(hit.hash, |place| {
             let end = terms.window_end(now.as_secs()) / u64::from(terms.limit.per);
             let hashes = match terms.algorithm {
                 Algorithm::FixedWindow => [place.hash & !ARRIVAL; 2],
@@ -131,13 +128,14 @@ impl MemoryStore {
     }
 
     /// Takes back what was taken from a counter in the window that ends at `window_end`, if that still counts.
-    pub(crate) fn give_back(&self, now: Duration, counter: &Counter, terms: &Terms, window_end: u64, tokens: u64) {
+    pub(crate) fn give_back(&self, now: Duration, hit: &Hit, window_end: u64, tokens: u64) {
+        let terms = &hit.terms;
         let then = match terms.algorithm {
             // It counts on in the next window, and is found at its last moment.
             Algorithm::SlidingWindow => now.min(Duration::from_secs(window_end.saturating_sub(1))),
             Algorithm::FixedWindow | Algorithm::Gcra { .. } => now,
         };
-        self.change(then, counter, terms, |found| match found {
+        self.change(then, hit, |found| match found {
             Found::Window { end, .. } | Found::Windows { end, .. } if end != window_end => None,
             Found::Window { used: 0, .. } | Found::Windows { used: 0, .. } | Found::Arrival(0) => None,
             found => Some(terms.give_back(found, tokens)),
@@ -148,7 +146,7 @@ impl MemoryStore {
     #[cfg(feature = "redis")]
     pub(crate) fn raise(&self, now: Duration, hit: &Hit, used: u32, window_end: u64) {
         let terms = &hit.terms;
-        self.change(now, &hit.counter, terms, |found| {
+        self.change(now, hit, |found| {
             // A window that begins is known by its first request.
             let found = terms.in_window(found, window_end)?;
             let missing = u64::from(used).checked_sub(terms.used(found, now))?;
@@ -156,23 +154,22 @@ impl MemoryStore {
         });
     }
 
-    fn change(&self, now: Duration, counter: &Counter, terms: &Terms, change: impl FnOnce(Found) -> Option<Found>) {
-        self.locked(counter, |place| {
-            let look = self.look(place, terms, now);
+    fn change(&self, now: Duration, hit: &Hit, change: impl FnOnce(Found) -> Option<Found>) {
+        self.locked(hit.hash, |place| {
+            let look = self.look(place, &hit.terms, now);
             if let Some(found) = change(look.found) {
-                self.write(look, terms, found);
+                self.write(look, &hit.terms, found);
             }
         });
     }
 
-    fn locked<T>(&self, counter: &Counter, act: impl FnOnce(Place) -> T) -> T {
-        let place = self.place(counter);
+    fn locked<T>(&self, hash: u64, act: impl FnOnce(Place) -> T) -> T {
+        let place = self.place(hash);
         let _locked = self.locks[place.set].lock();
         act(place)
     }
 
-    fn place(&self, counter: &Counter) -> Place {
-        let hash = self.hasher.hash_one(counter);
+    fn place(&self, hash: u64) -> Place {
         Place { set: hash as usize & (self.locks.len() - 1), hash }
     }
 
@@ -300,7 +297,8 @@ mod tests {
         };
         let limit = Limit { limit, per };
         let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-        Hit { counter, terms, refuses: true, lease: 1, on_store_error: None }
+        let hash = counter.hash();
+        Hit { counter, hash, terms, refuses: true, lease: 1, on_store_error: None }
     }
 
     fn admits(store: &MemoryStore, now: u64, hits: &[Hit]) -> bool {

@@ -43,7 +43,6 @@ use self::{
     worker::{Begun, Part, Way, Worker},
 };
 use crate::{
-    algorithm::Terms,
     error::Error,
     key::Counter,
     store::{Hit, Hits, Outcome, Outcomes},
@@ -151,26 +150,25 @@ impl RedisStore {
 
     /// Gives back what was taken.
     pub(crate) async fn give_back(&self, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
-        self.forget(&hit.counter, false)?;
+        self.forget(hit.hash, false)?;
         self.ask_about(&hit.counter, Work::GiveBack(refund(hit, outcome))).await.map(drop)
     }
 
     /// Looks at a counter: `hit` costs nothing.
     pub(crate) async fn peek(&self, hit: Hit) -> Result<Outcomes, StoreFailed> {
         let counter = hit.counter.clone();
-        self.ask_about(&counter, Work::Count(smallvec![hit], smallvec![Ask { hash: 0, lot: 0, is_refill: false }]))
-            .await
+        self.ask_about(&counter, Work::Count(smallvec![hit], smallvec![Ask { lot: 0, is_refill: false }])).await
     }
 
     /// Forgets what was counted.
-    pub(crate) async fn reset(&self, counter: &Counter, terms: &Terms) -> Result<(), StoreFailed> {
-        self.forget(counter, true)?;
-        self.ask_about(counter, Work::Reset(counter.clone(), *terms)).await.map(drop)
+    pub(crate) async fn reset(&self, hit: &Hit) -> Result<(), StoreFailed> {
+        self.forget(hit.hash, true)?;
+        self.ask_about(&hit.counter, Work::Reset(hit.counter.clone(), hit.terms)).await.map(drop)
     }
 
-    fn forget(&self, counter: &Counter, is_reset: bool) -> Result<(), StoreFailed> {
+    fn forget(&self, hash: u64, is_reset: bool) -> Result<(), StoreFailed> {
         self.with_worker(|worker| {
-            worker.forget(counter, is_reset);
+            worker.forget(hash, is_reset);
             Ok(())
         })
     }

@@ -47,8 +47,6 @@ pub(super) type Asks = SmallVec<[Ask; 1]>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ask {
-    /// Of the counter, by the worker's secret.
-    pub(super) hash: u64,
     /// How many tokens to take, if there are as many: the request's cost, or more, to be spent later.
     pub(super) lot: u64,
     /// All of it is to be spent later: there is no request that waits for it.
@@ -161,7 +159,7 @@ impl Batch {
                     let is_leased = |(hit, ask): (&Hit, &Ask)| hit.lease > 1 && !ask.is_refill;
                     let may_have_tokens = !decision.admitted && hits.iter().zip(asks).any(is_leased);
                     // It may have been refused because of the lot that this worker has just taken itself.
-                    let leased = may_have_tokens.then(|| known.decide(hits, asks)).flatten();
+                    let leased = may_have_tokens.then(|| known.decide(hits)).flatten();
                     leased.unwrap_or(decision.outcomes)
                 }
             };

@@ -6,10 +6,7 @@
 //! the most: a counter that was deleted is noticed as soon as that. The table has a fixed size, and an entry gives way
 //! to the next that falls on its place, so no number of keys makes it grow.
 
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
@@ -31,7 +28,6 @@ const SHARES_OF_REST: u64 = 10;
 pub(super) struct Known {
     /// How long a lot may be under way.
     deadline: Duration,
-    hasher: RandomState,
     entries: Box<[Option<Entry>]>,
     /// When to look for tokens that nobody has spent, if there may be some.
     sweep: Option<Instant>,
@@ -83,22 +79,16 @@ enum Standing {
 impl Known {
     pub(super) fn new(deadline: Duration) -> Self {
         let entries = std::iter::repeat_with(|| None).take(ENTRIES).collect();
-        Self { deadline, hasher: RandomState::new(), entries, sweep: None, refunds: Vec::new(), refills: Vec::new() }
-    }
-
-    pub(super) fn asks(&self, hits: &[Hit]) -> Asks {
-        hits.iter()
-            .map(|hit| Ask { hash: self.hasher.hash_one(&hit.counter), lot: hit.terms.cost, is_refill: false })
-            .collect()
+        Self { deadline, entries, sweep: None, refunds: Vec::new(), refills: Vec::new() }
     }
 
     /// Decides a request, if what is known is enough for that.
-    pub(super) fn decide(&mut self, hits: &[Hit], asks: &[Ask]) -> Option<Outcomes> {
-        if asks.iter().any(|ask| self.entry(ask.hash).is_none()) {
+    pub(super) fn decide(&mut self, hits: &[Hit]) -> Option<Outcomes> {
+        if hits.iter().any(|hit| self.entry(hit.hash).is_none()) {
             return None;
         }
         let now = Instant::now();
-        let standings = hits.iter().zip(asks).map(|(hit, ask)| self.entry(ask.hash)?.standing(hit, now));
+        let standings = hits.iter().map(|hit| self.entry(hit.hash)?.standing(hit, now));
         let standings: SmallVec<[Standing; 1]> = standings.collect::<Option<_>>()?;
         let each = || hits.iter().zip(&standings);
         let refused = each().any(|(hit, standing)| hit.refuses && *standing == Standing::Full);
@@ -110,8 +100,8 @@ impl Known {
         if !refused && !spent {
             return None;
         }
-        let outcomes = hits.iter().zip(asks).zip(&standings).map(|((hit, ask), standing)| {
-            let entry = self.entries[place(ask.hash)].as_mut()?;
+        let outcomes = hits.iter().zip(&standings).map(|(hit, standing)| {
+            let entry = self.entries[place(hit.hash)].as_mut()?;
             let taken = if !refused && *standing == Standing::Fits { hit.terms.cost } else { 0 };
             // It fits, so there are as many.
             entry.tokens = entry.tokens.saturating_sub(taken);
@@ -119,20 +109,20 @@ impl Known {
         });
         let outcomes = outcomes.collect();
         if spent && !refused {
-            hits.iter().zip(asks).for_each(|(hit, ask)| self.refill(hit, ask.hash, now));
+            hits.iter().for_each(|hit| self.refill(hit, now));
         }
         outcomes
     }
 
     /// Asks for another lot when half of the last one is spent, so that hardly a request has to wait for it.
-    fn refill(&mut self, hit: &Hit, hash: u64, now: Instant) {
+    fn refill(&mut self, hit: &Hit, now: Instant) {
         let deadline = self.deadline;
-        let Some(entry) = self.entries[place(hash)].as_mut() else { return };
+        let Some(entry) = self.entries[place(hit.hash)].as_mut() else { return };
         let lot = lot(hit, entry.used);
         let is_under_way = entry.asked_until.is_some_and(|until| now < until);
         if lot > hit.terms.cost && entry.tokens < lot / 2 && !is_under_way {
             entry.asked_until = Some(now + deadline);
-            self.refills.push((hit.clone(), Ask { hash, lot, is_refill: true }));
+            self.refills.push((hit.clone(), Ask { lot, is_refill: true }));
         }
     }
 
@@ -141,19 +131,18 @@ impl Known {
         std::mem::take(&mut self.refills)
     }
 
-    /// Chooses how many tokens to ask for, where every rule of the request has a lease: else it goes to Redis anyway,
-    /// and tokens for a part of its rules would not spare it that.
-    pub(super) fn choose_lots(&mut self, hits: &[Hit], asks: &mut [Ask]) {
-        if hits.iter().all(|hit| hit.lease > 1) {
-            let now = Instant::now();
-            for (hit, ask) in hits.iter().zip(asks) {
-                ask.lot = self.choose_lot(hit, ask.hash, now);
-            }
+    /// Chooses how many tokens to ask for: more than the request costs where every rule of it has a lease. Else it goes
+    /// to Redis anyway, and tokens for a part of its rules would not spare it that.
+    pub(super) fn asks(&mut self, hits: &[Hit]) -> Asks {
+        if hits.iter().any(|hit| hit.lease <= 1) {
+            return hits.iter().map(|hit| Ask { lot: hit.terms.cost, is_refill: false }).collect();
         }
+        let now = Instant::now();
+        hits.iter().map(|hit| Ask { lot: self.choose_lot(hit, now), is_refill: false }).collect()
     }
 
-    fn choose_lot(&mut self, hit: &Hit, hash: u64, now: Instant) -> u64 {
-        let cost = hit.terms.cost;
+    fn choose_lot(&mut self, hit: &Hit, now: Instant) -> u64 {
+        let (cost, hash) = (hit.terms.cost, hit.hash);
         let entry = self.entry(hash).filter(|entry| now < entry.ends);
         let lot = lot(hit, entry.map_or(0, |entry| entry.used));
         let is_under_way = self.entry(hash).is_some_and(|entry| entry.asked_until.is_some_and(|until| now < until));
@@ -178,7 +167,7 @@ impl Known {
         let limit = u64::from(hit.terms.limit.limit);
         let taken = if counted { ask.lot.min(limit.saturating_sub(used)) } else { 0 };
         let used = used.saturating_add(taken);
-        let mut entry = self.take_place(ask.hash, hit.terms, now);
+        let mut entry = self.take_place(hit.hash, hit.terms, now);
         if entry.window_end != outcome.window_end || now >= entry.until {
             // The tokens of a window that is over are nobody's.
             self.refunds.extend(entry.refund(now));
@@ -198,13 +187,12 @@ impl Known {
             entry.asked_until = None;
             self.sweep.get_or_insert(now + BELIEVED);
         }
-        self.entries[place(ask.hash)] = Some(entry);
+        self.entries[place(hit.hash)] = Some(entry);
     }
 
     /// Believes no longer what it knows of a counter, of which something is given back. Of one that is reset the tokens are
     /// nobody's.
-    pub(super) fn forget(&mut self, counter: &Counter, is_reset: bool) {
-        let hash = self.hasher.hash_one(counter);
+    pub(super) fn forget(&mut self, hash: u64, is_reset: bool) {
         if let Some(entry) = self.entries[place(hash)].as_mut().filter(|entry| entry.hash == hash) {
             entry.until = Instant::now();
             entry.tokens = if is_reset { 0 } else { entry.tokens };

@@ -296,7 +296,7 @@ impl Work {
     fn hash(&self) -> u64 {
         match self {
             Self::GiveBack(_) | Self::Reset(..) => 0,
-            Self::Count(_, asks) => asks.first().map_or(0, |ask| ask.hash),
+            Self::Count(hits, _) => hits.first().map_or(0, |hit| hit.hash),
         }
     }
 

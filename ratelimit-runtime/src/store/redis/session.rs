@@ -140,7 +140,7 @@ impl Place {
             let counter = Counter { family: 0, key: Name::Static("probe"), per, kind: "", ordinal: 0, scope };
             let limit = Limit { limit: u32::MAX, per };
             let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-            Hit { counter, terms, refuses: true, on_store_error: None, lease: 1 }
+            Hit { counter, hash: 0, terms, refuses: true, on_store_error: None, lease: 1 }
         };
         let hit = match self {
             Self::Server(_) | Self::Primary(_) => probe(SmallVec::new()),
@@ -156,7 +156,7 @@ impl Place {
                 })?
             }
         };
-        Some(Work::Count(smallvec![hit], smallvec![Ask { hash: 0, lot: 1, is_refill: false }]))
+        Some(Work::Count(smallvec![hit], smallvec![Ask { lot: 1, is_refill: false }]))
     }
 }
 

@@ -142,11 +142,8 @@ impl Worker {
             return Err(StoreFailed);
         }
         let mut known = self.known.lock();
-        let mut asks = known.asks(hits);
-        let decided = known.decide(hits, &asks);
-        if decided.is_none() {
-            known.choose_lots(hits, &mut asks);
-        }
+        let decided = known.decide(hits);
+        let asks = if decided.is_none() { known.asks(hits) } else { Asks::new() };
         let (refunds, refills) = (known.refunds(), known.refills());
         drop(known);
         // Nobody waits for these. If what is given back is lost, so is a part of the limit, until the window ends.
@@ -197,8 +194,8 @@ impl Worker {
         wire.send(work, slot, way.passage).map(Some)
     }
 
-    pub(super) fn forget(&self, counter: &Counter, is_reset: bool) {
-        self.known.lock().forget(counter, is_reset);
+    pub(super) fn forget(&self, hash: u64, is_reset: bool) {
+        self.known.lock().forget(hash, is_reset);
     }
 
     /// The map of the cluster, to wait for.
