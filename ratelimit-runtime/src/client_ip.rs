@@ -169,10 +169,11 @@ pub(crate) struct ClientIp {
 }
 
 impl ClientIp {
+    #[inline]
     pub(crate) fn of(&self, request: &HttpRequest) -> Address {
-        let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+        let peer = request.peer_addr().map(|peer| peer.ip());
         let client = match &self.trusted {
-            Some(trusted) => trusted.client(peer, request),
+            Some(trusted) => trusted.client(peer.map(|peer| peer.to_canonical()), request),
             None => peer,
         };
         client.map(|address| self.counted(address))
