@@ -141,7 +141,8 @@ impl RateLimiter {
     }
 
     /// Forgets what a counter has counted. Every process sees it: at once, or within a second where it refuses by what
-    /// it knows already, or has a lease.
+    /// it knows already, or has a lease. What was charged before and is given back after (by `count_if`, or unspent tokens of
+    /// a lease) is taken from the new count.
     ///
     /// ```
     /// use ratelimit_runtime::{LimitTarget, RateLimiter, StoreUnavailable};

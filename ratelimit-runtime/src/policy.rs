@@ -39,7 +39,8 @@ pub(crate) const LONGEST_REFILL: u32 = 90 * 86400;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnStoreError {
-    /// Count in this process's memory until the store is back: every process then admits up to `limit` by itself.
+    /// Count in this process's memory until the store is back, on from what the process has seen of each counter: every
+    /// process then admits up to `limit` by itself.
     #[default]
     Local,
     /// Admit the request without counting it.

@@ -28,7 +28,7 @@ use crate::{
 /// ```
 ///
 /// A rule without `key = "…"` has the path of its handler, `module::function`. A scope of several parts is named part by
-/// part, in the order of the attribute.
+/// part, in the order of the attribute; without any part, it is `scope = "global"`.
 #[derive(Clone, Debug)]
 pub struct LimitTarget {
     key: Key,

@@ -28,7 +28,8 @@ fn terms(algorithm: Algorithm, limit: u32, per: u32, phase: u32) -> Terms {
 fn hit(terms: Terms) -> Hit {
     let scope = smallvec::smallvec![Who::Global];
     let counter = Counter { family: 0, key: Name::Static("a"), per: terms.limit.per, kind: "", ordinal: 0, scope };
-    Hit { counter, terms, refuses: true, lease: 1, on_store_error: None }
+    let hash = counter.hash();
+    Hit { counter, hash, terms, refuses: true, lease: 1, on_store_error: None }
 }
 
 /// Steps of which many fall into one window of `per` seconds, and some far apart.
@@ -82,7 +83,7 @@ fn run(
             Step::GiveBack => {
                 if let Some(taken) = counted.pop() {
                     let hit = hit(terms);
-                    store.give_back(now, &hit.counter, &terms, taken.window_end, taken.tokens);
+                    store.give_back(now, &hit, taken.window_end, taken.tokens);
                 }
             }
         }
@@ -193,7 +194,7 @@ proptest! {
             }
         }
         for tokens in taken {
-            store.give_back(START, &hit(terms).counter, &terms, u64::MAX, tokens);
+            store.give_back(START, &hit(terms), u64::MAX, tokens);
         }
         let peek = store.hit(START, &[hit(Terms { cost: 0, ..terms })])[0];
         prop_assert_eq!(peek.remaining, burst);
@@ -298,9 +299,9 @@ fn what_a_sliding_window_counts_is_given_back_in_the_window_that_counted_it() {
     let taken = |at: u64| (0..20).map(|_| store.hit(Duration::from_secs(at), &[hit(terms)])[0].taken).sum::<u64>();
     assert_eq!(taken(1099), 10);
     let next = Duration::from_secs(1100);
-    store.give_back(next, &hit(terms).counter, &terms, 1100, 4);
+    store.give_back(next, &hit(terms), 1100, 4);
     assert_eq!(taken(1100), 4);
-    store.give_back(next, &hit(terms).counter, &terms, 1000, 4);
+    store.give_back(next, &hit(terms), 1000, 4);
     assert_eq!(taken(1100), 0, "a window that is over");
 }
 
