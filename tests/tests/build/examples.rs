@@ -128,6 +128,75 @@ fn shared_key_counts_two_handlers_together() {
 }
 
 #[test]
+fn algorithms_let_bursts_pass_or_not() {
+    let _alone = alone();
+    let example = start("algorithms", None);
+    for path in ["/fixed", "/sliding"] {
+        assert_refuses_after(&example, 10, path, &[]);
+    }
+    assert_eq!(example.get("/staggered").x_headers().0, 10);
+    let mut connection = example.open();
+    let burst = (0..3).map(|_| connection.get("/burst").status).collect::<Vec<_>>();
+    assert_eq!((burst, connection.get("/burst").status), (vec![200; 3], 429));
+    wait::until("one comes back each second", || connection.get("/burst").status == 200);
+    // No more than ten a minute, and no more than three a second of them.
+    let both = (0..4).map(|_| connection.get("/both").status).collect::<Vec<_>>();
+    assert!(both.ends_with(&[200]) || both == [200, 200, 200, 429], "{both:?}");
+}
+
+#[test]
+fn cost_takes_what_a_request_costs() {
+    let _alone = alone();
+    let example = start("cost", None);
+    let ask = |path: &str| {
+        let reply = example.get(path);
+        (reply.status, reply.x_headers().1)
+    };
+    wait_for_the_middle_of_a_minute();
+    assert_eq!(ask("/search?simple+and+elegant"), (200, 7));
+    assert_eq!(ask("/search?one+two+three+four+five+six+seven+eight"), (429, 7));
+    let monitor = example.get_with("/search?simple", &[("X-Monitor", "1")]);
+    assert_eq!((monitor.status, monitor.header("x-ratelimit-remaining")), (200, None));
+    assert_eq!((ask("/report/7"), ask("/report/7"), ask("/report/0")), ((200, 3), (429, 3), (200, 3)));
+    assert_eq!(
+        (ask("/quote"), ask("/export"), ask("/export"), ask("/quote")),
+        ((200, 9), (200, 4), (429, 4), (200, 3))
+    );
+}
+
+fn logs_in(example: &Process) {
+    let login = |password: &str| {
+        let body = format!("password={password}");
+        let mut connection = example.open();
+        connection.send(&format!(
+            "POST /login HTTP/1.1\r\nHost: test\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        connection.reply().status
+    };
+    let left = || example.get("/attempts/127.0.0.1").body.chars().next();
+    wait_for_the_middle_of_a_minute();
+    for expected in ['2', '1', '0'] {
+        assert_eq!(login("opensesame"), 200);
+        wait::until("a success is given back", || left().is_some_and(|left| left > expected));
+        assert_eq!((login("guess"), left()), (403, Some(expected)));
+    }
+    assert_eq!((login("opensesame"), example.get("/login").status), (429, 200));
+    assert_eq!(example.open().ask("DELETE", "/attempts/127.0.0.1", &[]).status, 200);
+    assert_eq!(left(), Some('3'));
+    wait::until("who was forgiven is let in", || login("opensesame") == 200);
+}
+
+#[test]
+fn login_counts_failures_until_they_are_forgiven() {
+    let _alone = alone();
+    logs_in(&start("login", None));
+    #[cfg(feature = "redis")]
+    logs_in(&start("login", Some(&RedisServer::on_port().url())));
+}
+
+#[test]
 fn behind_proxy_counts_the_client_that_the_proxy_names() {
     let _alone = alone();
     let example = start("behind_proxy", None);
