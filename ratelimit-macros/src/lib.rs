@@ -133,8 +133,12 @@ use crate::handler::Handler;
 /// | `"gcra"` | as a token bucket does: tokens come back evenly, and up to `burst` of them wait |
 ///
 /// A *fixed window* is the cheapest, and lets up to twice the limit pass around the end of a window. A *sliding window*
-/// takes the requests of the last window to have come evenly. *GCRA* knows no windows: after a pause, `burst` requests
-/// may come at once, and then one in each `per / limit`.
+/// takes the requests of the last window to have come evenly: then no more than the limit passes in any time of `per`.
+/// Where they have not, it errs, in both directions. If they came at the end of their window, up to
+/// `limit × (1 + t / per)` pass in a time `t`: less than twice the limit in `per`, and hardly more than once around an
+/// edge. If they came at its beginning, they count for longer than `per`, and requests are refused that need not be.
+/// *GCRA* knows no windows: after a pause, `burst` requests may come at once, and then one in each `per / limit`, rounded
+/// up to whole nanoseconds; so in a time `t` no more than `burst + limit × t / per` pass.
 ///
 /// ```
 /// use actix_web::Responder;
@@ -142,7 +146,7 @@ use crate::handler::Handler;
 ///
 /// #[ratelimit("300/5m", algorithm = "sliding-window")]
 /// async fn search() -> impl Responder {
-///     "never more than about 300 in any 5 minutes"
+///     "300 in the last 5 minutes, as if those before the full five minutes had come evenly"
 /// }
 ///
 /// #[ratelimit("60/minute", algorithm = "gcra", burst = 10)]
@@ -199,7 +203,7 @@ use crate::handler::Handler;
 /// of a [function](#functions) that returns an unsigned integer, or a `Result` of one, where `Err` answers the request.
 /// A path that ends in capitals, such as `COST` or `prices::SEARCH`, is a `const`, and any other a function. A request
 /// whose cost does not fit in what remains is refused, and takes nothing. One that a function says costs 0 takes
-/// nothing either, and is refused where the limit is used up.
+/// nothing either, and is never refused.
 ///
 /// **`count_if`**: the path of a `fn(&HttpResponse) -> bool`. A request is counted when it is admitted, and given back
 /// if the function says `false` of its response: to the window that it was taken from. So as many requests run at the

@@ -100,7 +100,9 @@ fn targets() -> Vec<(&'static str, LimitTarget, Vec<LimitTarget>)> {
     vec![
         ("/ip", target().ip(localhost), vec![target().ip([127, 0, 0, 2].into()), target().user("127.0.0.1")]),
         ("/user", target().user("al ice"), vec![target().user("al%20ice"), target().header("x-user", "al ice")]),
-        ("/global", target().global(), vec![target(), LimitTarget::new("another", 9, FOREVER).global()]),
+        ("/global", target().global(), vec![LimitTarget::new("another", 9, FOREVER).global(), target().user("global")]),
+        // Nobody in particular is everybody.
+        ("/global", target(), vec![target().global().stagger()]),
         ("/header", target().header("x-api-key", "1/2"), vec![target().header("x-api-key", "1%2F2")]),
         ("/tenant?acme", target().function(tenant, "acme"), vec![target().function(shop, "acme")]),
         ("/shop?acme=1", target().function(shop, "acme"), vec![target().function(tenant, "acme=1")]),
