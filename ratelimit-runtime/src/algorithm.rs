@@ -162,10 +162,12 @@ impl Terms {
         (f64::from(before) * left / micros).ceil() as u64
     }
 
-    /// How far GCRA's arrival time is ahead, in nanoseconds. It is never further than all of the tokens: if it seems to
-    /// be, the clock was set back.
+    /// How far GCRA's arrival time is ahead, in nanoseconds: never further than all of the tokens. If it seems to be, the
+    /// clock was set back, or the counter is shared with a rule that has more of them. What is further still starts anew,
+    /// or clients would wait for the clock to catch up.
     fn outstanding(&self, arrival: u64, now: Duration) -> u64 {
-        arrival.saturating_sub(nanos(now)).min(self.tolerance())
+        let (ahead, all) = (arrival.saturating_sub(nanos(now)), self.tolerance());
+        if ahead <= 2 * all.max(u64::from(self.limit.per) * NANOS) { ahead.min(all) } else { 0 }
     }
 }
 

@@ -216,6 +216,21 @@ fn now(server: &Served) -> u64 {
 }
 
 #[test]
+fn a_clock_set_back_neither_forgets_what_was_counted_nor_holds_it_for_long() {
+    for path in ["/fixed", "/staggered", "/gcra", "/burst"] {
+        let (server, clock, _) = serve();
+        fill(&server, path);
+        clock.set(START - 5);
+        assert_eq!(fill(&server, path), 0, "{path}: set back by a little");
+        clock.set(START - 3600);
+        assert!(fill(&server, path) >= 4, "{path}: set back by an hour");
+        assert_eq!(fill(&server, path), 0, "{path}");
+        clock.advance(Duration::from_secs(MINUTE));
+        assert!(fill(&server, path) >= 4, "{path}: a minute after that");
+    }
+}
+
+#[test]
 fn the_headers_list_rules_of_every_algorithm() {
     let (limiter, _) = crate::in_memory();
     let server = Served::start(move |listener| {

@@ -148,10 +148,8 @@ fn a_counter_that_something_else_has_overwritten_is_replaced_in_every_algorithm(
             for key in redis.keys() {
                 redis.ask::<()>(&["SET", &key, value]);
             }
-            // A time that is far ahead is one of a clock that was set back: all is used.
-            let expected = if path == "/gcra" && value.starts_with("999") { (429, 0) } else { (200, 4) };
             let reply = ask(&server, path, &id);
-            assert_eq!((reply.status, reply.x_headers().1), expected, "{path}, {value:?}");
+            assert_eq!((reply.status, reply.x_headers().1), (200, 4), "{path}, {value:?}");
             redis.ask::<()>(&["FLUSHALL"]);
         }
         assert_eq!(ask(&server, path, "list").x_headers().1, 4, "{path}");

@@ -13,6 +13,9 @@ const SOURCE: &str = include_str!("../../../ratelimit-runtime/src/store/redis/ch
 const SECOND: u64 = 1_000_000;
 const NANOS: u128 = 1_000_000_000;
 
+/// The length that GCRA's rules have, in seconds.
+const PER: u64 = 5;
+
 /// In microseconds: far from now, so that nothing expires by the server's own clock.
 const START: u64 = 4_000_000_007_654_321;
 
@@ -37,7 +40,7 @@ struct Rule {
 #[derive(Clone, Debug)]
 enum Step {
     /// Microseconds.
-    Wait(u64),
+    Wait(i64),
     /// So many requests that are alike of each of these clients.
     All {
         rules: Vec<Rule>,
@@ -89,8 +92,10 @@ fn rules() -> impl Strategy<Value = Rule> {
 fn steps() -> impl Strategy<Value = Step> {
     let clients = || prop::sample::subsequence(vec![0, 1, 2], 1..=3);
     prop_oneof![
-        2 => (0..3 * SECOND).prop_map(Step::Wait),
-        1 => (0..30 * SECOND).prop_map(Step::Wait),
+        2 => (0..3 * SECOND).prop_map(|micros| Step::Wait(micros as i64)),
+        1 => (0..30 * SECOND).prop_map(|micros| Step::Wait(micros as i64)),
+        // The clock is set back.
+        1 => (0..3000 * SECOND).prop_map(|micros| Step::Wait(-(micros as i64))),
         8 => (vec(rules(), 1..4), 1..5_u64, clients())
             .prop_filter("each counter once", |(rules, ..)| {
                 let names: std::collections::HashSet<_> = rules.iter().map(|rule| name(rule.algorithm)).collect();
@@ -174,7 +179,9 @@ impl Model<'_> {
     fn ahead(&self, rule: &Rule, key: &str) -> u128 {
         let Algorithm::Gcra { emission } = rule.algorithm else { return 0 };
         let arrival = self.arrivals.get(key).copied().unwrap_or(0);
-        arrival.saturating_sub(u128::from(self.now) * 1000).min(u128::from(rule.capacity) * u128::from(emission))
+        let all = u128::from(rule.capacity) * u128::from(emission);
+        let ahead = arrival.saturating_sub(u128::from(self.now) * 1000);
+        if ahead <= 2 * all.max(u128::from(PER) * NANOS) { ahead.min(all) } else { 0 }
     }
 
     fn take(&mut self, rule: &Rule, client: u8, tokens: u64) {
@@ -202,7 +209,7 @@ impl Model<'_> {
     fn run(&mut self, step: &Step) -> Result<(), TestCaseError> {
         let (mut keys, mut args, mut expected) = (Vec::new(), Vec::<String>::new(), Vec::new());
         match step {
-            Step::Wait(micros) => self.now += micros,
+            Step::Wait(micros) => self.now = self.now.saturating_add_signed(*micros),
             Step::All { rules, times, clients } => {
                 args.extend(["all".into(), clients.len().to_string(), rules.len().to_string(), times.to_string()]);
                 for rule in rules {
@@ -210,7 +217,7 @@ impl Model<'_> {
                     let (kind, last) = match algorithm {
                         Algorithm::Fixed { per } => ("fixed", [self.told_end(rule), per]),
                         Algorithm::Sliding { per } => ("sliding", [self.told_end(rule), per]),
-                        Algorithm::Gcra { emission } => ("gcra", [emission, 0]),
+                        Algorithm::Gcra { emission } => ("gcra", [emission, PER]),
                     };
                     args.push(kind.into());
                     args.extend(

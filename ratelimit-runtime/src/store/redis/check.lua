@@ -8,7 +8,7 @@
 --   'take': how many tokens each takes, in units of how many, the limit, the window's end and its length;
 --   'all': how many rules each has, how many requests are the same as it, and for each rule
 --     its algorithm, its capacity, how many tokens a request costs, how many it takes if there are as many, whether the
---     rule may refuse (1 or 0), and the window's end and its length, or the nanoseconds of a token and 0.
+--     rule may refuse (1 or 0), and the window's end, or the nanoseconds of a token, and the length.
 -- Returns the server's time (seconds, microseconds), then what was there before each request: a counter's number, or a
 -- sliding window's two, or the seconds and the nanoseconds of GCRA; -1 in place of each where a window is not the
 -- current one: that request was not counted, and is to be asked again by the time returned.
@@ -111,9 +111,10 @@ local function other_kinds()
         local seconds, nanos = arrival(KEYS[key])
         answer(seconds)
         answer(nanos)
-        -- Never further ahead than all tokens: if it seems to be, the clock was set back.
-        local ahead = (seconds - now) * 1e9 + nanos - micros * 1e3
-        rule.ahead = min(max(ahead, 0), rule.capacity * rule.emission)
+        -- Never further ahead than all tokens: if it seems to be, the clock was set back, or there is another rule. What
+        -- is further still starts anew.
+        local ahead, all = (seconds - now) * 1e9 + nanos - micros * 1e3, rule.capacity * rule.emission
+        rule.ahead = ahead <= 2 * max(all, rule.length * 1e9) and min(max(ahead, 0), all) or 0
         return ceil(rule.ahead / rule.emission)
       end,
       take = function(rule, key, tokens)
@@ -177,10 +178,11 @@ local function other_kinds()
         refuses = ARGV[at + 4] == '1',
         key = keys,
       }
+      rule.length = tonumber(ARGV[at + 6])
       if ARGV[at] == 'gcra' then
         rule.emission = tonumber(ARGV[at + 5])
       else
-        rule.window_end, rule.length = tonumber(ARGV[at + 5]), tonumber(ARGV[at + 6])
+        rule.window_end = tonumber(ARGV[at + 5])
         current = current and is_current(rule.window_end, rule.length)
       end
       keys = keys + rule.algorithm.keys

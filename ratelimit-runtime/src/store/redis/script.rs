@@ -194,13 +194,13 @@ impl<'a> Plan<'a> {
     fn rule(&self, command: &mut Cmd, hit: &Hit, ask: Ask) {
         let terms = &hit.terms;
         let window_end = terms.window_end(self.now);
-        let (name, end, length) = match terms.algorithm {
-            Algorithm::FixedWindow => ("fixed", window_end, terms.limit.per),
-            Algorithm::SlidingWindow => ("sliding", window_end, terms.limit.per),
-            Algorithm::Gcra { .. } => ("gcra", terms.emission(), 0),
+        let (name, end) = match terms.algorithm {
+            Algorithm::FixedWindow => ("fixed", window_end),
+            Algorithm::SlidingWindow => ("sliding", window_end),
+            Algorithm::Gcra { .. } => ("gcra", terms.emission()),
         };
         command.arg(name).arg(terms.capacity()).arg(terms.cost).arg(ask.lot).arg(u8::from(hit.refuses));
-        command.arg(end).arg(length);
+        command.arg(end).arg(terms.limit.per);
     }
 
     /// Shares the reply out among the requests; `None`, if it is too short.
