@@ -57,6 +57,11 @@ async fn together(request: HttpRequest) -> impl Responder {
     if request.query_string() == "3" { HttpResponse::Accepted() } else { HttpResponse::Ok() }
 }
 
+#[ratelimit(limit = 100, per = WINDOW, scope = "global", key = "lots", cost = 3, lease = 9)]
+async fn in_lots() -> impl Responder {
+    HttpResponse::Ok()
+}
+
 fn weight(request: &HttpRequest) -> u64 {
     request.query_string().parse().expect("a number")
 }
@@ -71,6 +76,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/sliding", web::get().to(sliding)).route("/gcra", web::get().to(gcra));
     config.route("/short-fixed", web::get().to(short_fixed)).route("/short-sliding", web::get().to(short_sliding));
     config.route("/short-gcra", web::get().to(short_gcra)).route("/together", web::get().to(together));
+    config.route("/lots", web::get().to(in_lots));
 }
 
 const PATHS: [&str; 4] = ["/fixed", "/staggered", "/sliding", "/gcra"];
@@ -268,5 +274,26 @@ fn what_many_clients_took_at_once_is_what_is_counted() {
             runtime.block_on(limiters[1].reset(&target)).expect("a reset");
         }
         assert_eq!(redis.keys(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_lot_takes_nothing_where_its_request_does_not_fit() {
+    let redis = RedisServer::on_socket();
+    let limiter = patient().connect(&redis.url()).expect("a URL");
+    let runtime = actix_web::rt::Runtime::new().expect("a runtime");
+    let target = LimitTarget::new("lots", 100, WINDOW).global();
+    let left = || runtime.block_on(limiter.peek(&target)).expect("a store").remaining();
+    let server = Served::limited_by(&limiter, 1, routes);
+    let mut connection = server.open();
+    let mut passed = 0;
+    wait::until("all that fits has passed", || {
+        passed += usize::from(connection.get("/lots").status == 200);
+        passed == 33 && left() == 1
+    });
+    // Who knows nothing of the counter asks for more than is left.
+    for _ in 0..4 {
+        let server = serve(&redis.url());
+        assert_eq!((server.get("/lots").x_headers().1, left()), (1, 1));
     }
 }
