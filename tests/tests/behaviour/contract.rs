@@ -5,7 +5,7 @@ use std::thread;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use ratelimit_runtime::{LimitTarget, RateLimitState, ratelimit};
-use ratelimit_tests::http::{Reply, Server};
+use ratelimit_tests::http::{Connection, Reply, Server};
 use ratelimit_tests::wait;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -281,18 +281,17 @@ contract! {
         for (path, expected) in [("counted", 5), ("three", 1), ("two", 2), ("weighed?4", 1)] {
             let id = format!("{id} {path}");
             let path = handlers.path(path);
-            let passed = |server| {
-                let connections = [(); 6].map(|()| Server::open(server));
-                let request = ratelimit_tests::http::request("GET", &path, &[("X-Id", &id)]);
-                let ask = move |mut connection: ratelimit_tests::http::Connection| {
-                    connection.send(&request.repeat(4));
+            let request = ratelimit_tests::http::request("GET", &path, &[("X-Id", &id)]).repeat(4);
+            let ask = |mut connection: Connection| {
+                let request = request.clone();
+                thread::spawn(move || {
+                    connection.send(&request);
                     (0..4).filter(|_| connection.reply().status == 200).count()
-                };
-                let threads = connections.map(|connection| thread::spawn({ let ask = ask.clone(); move || ask(connection) }));
-                threads
+                })
             };
-            let threads = [passed(&store.here), passed(&store.there)];
-            let passed: usize = threads.into_iter().flatten().map(|thread| thread.join().expect("a client")).sum();
+            let connections = [&store.here, &store.there].into_iter().flat_map(|server| [(); 6].map(|()| server.open()));
+            let threads: Vec<_> = connections.map(ask).collect();
+            let passed: usize = threads.into_iter().map(|thread| thread.join().expect("a client")).sum();
             assert_eq!(passed, expected, "{path}");
         }
     }

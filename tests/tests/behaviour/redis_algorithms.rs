@@ -1,15 +1,20 @@
 //! Algorithms, costs and refunds over Redis: what they leave there, what may be there, and by whose clock they go.
 
 use std::sync::Mutex;
-use std::thread;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{Clock, LimitTarget, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_runtime::{
+    Clock, LimitTarget, OnStoreError, RateLimiter, RateLimiterBuilder, StoreUnavailable, ratelimit,
+};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Reply, Server};
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait::{self, PATIENCE};
+
+use crate::each_store::Shared;
 
 const WINDOW: u32 = 1_073_741_823;
 const REFILL: u32 = 90 * 86_400;
@@ -62,6 +67,11 @@ async fn in_lots() -> impl Responder {
     HttpResponse::Ok()
 }
 
+#[ratelimit(limit = 1000, per = WINDOW, key = "a lease", scope = "global", lease = 50)]
+async fn leased() -> impl Responder {
+    HttpResponse::Ok()
+}
+
 fn weight(request: &HttpRequest) -> u64 {
     request.query_string().parse().expect("a number")
 }
@@ -76,7 +86,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/sliding", web::get().to(sliding)).route("/gcra", web::get().to(gcra));
     config.route("/short-fixed", web::get().to(short_fixed)).route("/short-sliding", web::get().to(short_sliding));
     config.route("/short-gcra", web::get().to(short_gcra)).route("/together", web::get().to(together));
-    config.route("/lots", web::get().to(in_lots));
+    config.route("/lots", web::get().to(in_lots)).route("/leased", web::get().to(leased));
 }
 
 const PATHS: [&str; 4] = ["/fixed", "/staggered", "/sliding", "/gcra"];
@@ -296,4 +306,45 @@ fn a_lot_takes_nothing_where_its_request_does_not_fit() {
         let server = serve(&redis.url());
         assert_eq!((server.get("/lots").x_headers().1, left()), (1, 1));
     }
+}
+
+#[test]
+fn a_reset_reaches_a_lease_elsewhere() {
+    let redis = RedisServer::on_socket();
+    let store = Shared::in_redis(&redis, routes);
+    let target = LimitTarget::new("a lease", 1000, WINDOW).global();
+    let passes = |server: &Served| {
+        let mut connection = server.open();
+        (0..).take_while(|_| connection.get("/leased").status == 200).count()
+    };
+    let first = passes(&store.here) + passes(&store.there);
+    assert!((1000 - 3 * 49..=1000).contains(&first), "{first}");
+    store.reset(&target);
+    let reset = Instant::now();
+    assert_eq!(store.peek(&target).remaining(), 1000);
+    wait::until("the worker that refused admits again", || store.here.get("/leased").status == 200);
+    assert!(reset.elapsed() < Duration::from_secs(3), "{:?}", reset.elapsed());
+    // A lease of before the reset lives for a second, and no longer.
+    sleep(Duration::from_secs(1));
+    let second = passes(&store.here) + passes(&store.there) + 1;
+    assert!((1000 - 3 * 49 - 1..=1000 + 4 * 49).contains(&second), "{second}");
+}
+
+#[test]
+fn a_store_that_does_not_answer_is_said_to() {
+    let mut redis = RedisServer::on_socket();
+    let limiter = RateLimiter::builder().connect(&redis.url()).expect("a URL");
+    let runtime = actix_web::rt::Runtime::new().expect("a runtime");
+    let target = all();
+    let answers = || {
+        // The connection's task lives on this runtime, which runs within this call alone.
+        runtime.block_on(async { actix_web::rt::time::sleep(Duration::from_millis(5)).await });
+        runtime.block_on(limiter.peek(&target)).is_ok()
+    };
+    wait::until("Redis answers", answers);
+    redis.kill();
+    assert_eq!(runtime.block_on(limiter.peek(&target)), Err(StoreUnavailable));
+    assert_eq!(runtime.block_on(limiter.reset(&target)), Err(StoreUnavailable));
+    redis.restart();
+    wait::until("Redis answers", answers);
 }

@@ -167,11 +167,7 @@ impl Model<'_> {
             (Algorithm::Gcra { emission }, _) | (Algorithm::Sliding { per: emission }, None) => {
                 let arrival = self.arrivals.get(&here).copied().unwrap_or(0);
                 let numbers = vec![(arrival / NANOS) as i64, (arrival % NANOS) as i64];
-                (
-                    (self.ahead(rule, &here) / u128::from(emission)
-                        + u128::from(self.ahead(rule, &here) % u128::from(emission) > 0)) as u64,
-                    numbers,
-                )
+                (self.ahead(rule, &here).div_ceil(emission.into()) as u64, numbers)
             }
         }
     }

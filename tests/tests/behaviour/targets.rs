@@ -1,17 +1,13 @@
 //! `RateLimiter::peek` and `reset`: each kind of counter that an attribute can make is found by its name.
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{Clock, LimitTarget, RateLimiter, StoreUnavailable, TrustedProxies, ratelimit};
+use ratelimit_runtime::{Clock, LimitTarget, RateLimiter, TrustedProxies, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 #[cfg(feature = "redis")]
 use ratelimit_tests::redis_server::RedisServer;
-use ratelimit_tests::wait;
 
 use crate::each_store::Shared;
 
@@ -70,11 +66,6 @@ async fn gcra() -> impl Responder {
     HttpResponse::Ok()
 }
 
-#[ratelimit(limit = 1000, per = FOREVER, key = "a lease", scope = "global", lease = 50)]
-async fn leased() -> impl Responder {
-    HttpResponse::Ok()
-}
-
 fn tenant(request: &HttpRequest) -> String {
     request.query_string().to_owned()
 }
@@ -88,7 +79,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/global", web::get().to(global)).route("/header", web::get().to(by_header));
     config.route("/tenant", web::get().to(by_tenant)).route("/shop", web::get().to(by_shop));
     config.route("/joined", web::get().to(joined)).route("/key", web::get().to(with_a_key_function));
-    config.route("/own", web::get().to(with_its_own_key)).route("/leased", web::get().to(leased));
+    config.route("/own", web::get().to(with_its_own_key));
     config.route("/staggered", web::get().to(staggered)).route("/gcra", web::get().to(gcra));
 }
 
@@ -198,47 +189,4 @@ fn numbers_that_no_attribute_has_are_taken_for_some_that_it_might() {
             actix_web::rt::System::new().block_on(limiter.reset(&target)).expect("a store");
         }
     }
-}
-
-#[cfg(feature = "redis")]
-#[test]
-fn a_reset_reaches_a_lease_elsewhere() {
-    let redis = RedisServer::on_socket();
-    let store = Shared::in_redis(&redis, routes);
-    let target = LimitTarget::new("a lease", 1000, FOREVER).global();
-    let passes = |server: &Served| {
-        let mut connection = server.open();
-        (0..).take_while(|_| connection.get("/leased").status == 200).count()
-    };
-    let first = passes(&store.here) + passes(&store.there);
-    assert!((1000 - 3 * 49..=1000).contains(&first), "{first}");
-    store.reset(&target);
-    let reset = Instant::now();
-    assert_eq!(store.peek(&target).remaining(), 1000);
-    wait::until("the worker that refused admits again", || store.here.get("/leased").status == 200);
-    assert!(reset.elapsed() < Duration::from_secs(3), "{:?}", reset.elapsed());
-    // A lease of before the reset lives for a second, and no longer.
-    sleep(Duration::from_secs(1));
-    let second = passes(&store.here) + passes(&store.there) + 1;
-    assert!((1000 - 3 * 49 - 1..=1000 + 4 * 49).contains(&second), "{second}");
-}
-
-#[cfg(feature = "redis")]
-#[test]
-fn a_store_that_does_not_answer_is_said_to() {
-    let mut redis = RedisServer::on_socket();
-    let limiter = RateLimiter::builder().connect(&redis.url()).expect("a URL");
-    let runtime = actix_web::rt::Runtime::new().expect("a runtime");
-    let target = LimitTarget::new("a key", 9, FOREVER).global();
-    let answers = || {
-        // The connection's task lives on this runtime, which runs within this call alone.
-        runtime.block_on(async { actix_web::rt::time::sleep(Duration::from_millis(5)).await });
-        runtime.block_on(limiter.peek(&target)).is_ok()
-    };
-    wait::until("Redis answers", answers);
-    redis.kill();
-    assert_eq!(runtime.block_on(limiter.peek(&target)), Err(StoreUnavailable));
-    assert_eq!(runtime.block_on(limiter.reset(&target)), Err(StoreUnavailable));
-    redis.restart();
-    wait::until("Redis answers", answers);
 }
