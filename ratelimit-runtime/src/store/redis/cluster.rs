@@ -256,7 +256,7 @@ mod tests {
     fn a_node_without_an_address_of_its_own_is_where_it_was_asked() {
         let node = |host: &str| Value::Array(vec![Value::BulkString(host.into()), Value::Int(7000)]);
         let slots = vec![vec![Value::Int(0), Value::Int(100), node(""), node("10.0.0.2")]];
-        let map = Map::read(slots, "10.0.0.1").expect("well-formed");
+        let map = Map::read(slots, "10.0.0.1").unwrap_or_default();
         assert_eq!(map.primary(100).map(|node| &**node), Some("10.0.0.1:7000"));
         assert_eq!(map.primary(101), None);
     }
