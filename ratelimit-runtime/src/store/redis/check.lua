@@ -49,12 +49,26 @@ local function other_kinds()
     return type(held) == 'string' and string.find(held, '^[1-9]%d*$') and min(tonumber(held), MOST) or 0
   end
 
-  -- Counts where `used` were counted already.
-  local function add(key, used, tokens, expiry)
-    if used == 0 then
-      call('SET', key, tokens, 'EXAT', expiry)
-    else
-      call('INCRBY', key, tokens)
+  -- Counts all that a rule's requests may take, and tells what was there before: what they do not take is taken back.
+  local function count_most(rule, key, expiry)
+    if rule.most == 0 then
+      return count(key)
+    end
+    local held = pcall('INCRBY', key, rule.most_text)
+    if type(held) ~= 'number' or held < rule.most then
+      call('SET', key, rule.most_text, 'EXAT', expiry)
+      held = rule.most
+    elseif held == rule.most then
+      call('EXPIREAT', key, expiry)
+    end
+    return min(held - rule.most, MOST)
+  end
+
+  local function take_back(rule, key, tokens)
+    if tokens == 0 and rule.used == 0 and rule.most > 0 then
+      call('DEL', key)
+    elseif tokens < rule.most then
+      call('DECRBY', key, rule.most - tokens)
     end
   end
 
@@ -76,23 +90,24 @@ local function other_kinds()
     return string.format('%.0f:%.0f', seconds + whole, nanos - whole * 1e9), seconds + whole
   end
 
-  -- For each algorithm how many keys it has; what is there, and how much of it is used; and how tokens are taken.
+  -- For each algorithm how many keys it has; what is there, and how much of it is used; and how so many tokens are taken,
+  -- none included.
   local algorithms = {
     fixed = {
       keys = 1,
       look = function(rule, key)
-        rule.used = count(KEYS[key])
+        rule.used = count_most(rule, KEYS[key], rule.window_end)
         answer(rule.used)
         return rule.used
       end,
       take = function(rule, key, tokens)
-        add(KEYS[key], rule.used, tokens, rule.window_end)
+        take_back(rule, KEYS[key], tokens)
       end,
     },
     sliding = {
       keys = 2,
       look = function(rule, key)
-        rule.used = count(KEYS[key])
+        rule.used = count_most(rule, KEYS[key], rule.window_end + rule.length)
         local before = count(KEYS[key + 1])
         answer(rule.used)
         answer(before)
@@ -102,7 +117,7 @@ local function other_kinds()
         return rule.used + ceil(before * left / whole)
       end,
       take = function(rule, key, tokens)
-        add(KEYS[key], rule.used, tokens, rule.window_end + rule.length)
+        take_back(rule, KEYS[key], tokens)
       end,
     },
     gcra = {
@@ -118,8 +133,10 @@ local function other_kinds()
         return ceil(rule.ahead / rule.emission)
       end,
       take = function(rule, key, tokens)
-        local text, seconds = arrival_text(now, micros * 1e3 + rule.ahead + tokens * rule.emission)
-        call('SET', KEYS[key], text, 'EXAT', seconds + 1)
+        if tokens > 0 then
+          local text, seconds = arrival_text(now, micros * 1e3 + rule.ahead + tokens * rule.emission)
+          call('SET', KEYS[key], text, 'EXAT', seconds + 1)
+        end
       end,
     },
   }
@@ -144,7 +161,7 @@ local function other_kinds()
     for key = first, first + requests - 1 do
       local held = count(KEYS[key])
       if held > 0 then
-        call('DECRBY', KEYS[key], min(held, tokens))
+        pcall('DECRBY', KEYS[key], min(held, tokens))
       end
       answer(held)
     end
@@ -179,6 +196,8 @@ local function other_kinds()
         key = keys,
       }
       rule.length = tonumber(ARGV[at + 6])
+      rule.most = max(rule.lot, times * rule.cost)
+      rule.most_text = string.format('%.0f', rule.most)
       if ARGV[at] == 'gcra' then
         rule.emission = tonumber(ARGV[at + 5])
       else
@@ -208,9 +227,7 @@ local function other_kinds()
         if tokens > 0 and rule.lot > rule.cost then
           tokens = min(rule.lot, rule.free)
         end
-        if tokens > 0 then
-          rule.algorithm.take(rule, key + rule.key, tokens)
-        end
+        rule.algorithm.take(rule, key + rule.key, tokens)
       end
     end
     return last + 1, arg + 2 + 7 * rules

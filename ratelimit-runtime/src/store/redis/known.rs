@@ -150,6 +150,16 @@ impl Known {
         if lot <= cost || is_under_way || has_tokens {
             return cost;
         }
+        if self.entry(hash).is_none() {
+            // A counter that is asked for once in a while needs no tokens, and does not take the place of one that has
+            // some: the first request within a while only leaves a trace.
+            let other = self.entries[place(hash)].as_ref();
+            if other.is_none_or(|other| other.tokens == 0 || now >= other.until) {
+                let trace = self.take_place(hash, hit.terms, now);
+                self.entries[place(hash)] = Some(trace);
+            }
+            return cost;
+        }
         let mut entry = self.take_place(hash, hit.terms, now);
         // What is left of the last lot is no longer believed in, and goes back before the next one is taken.
         self.refunds.extend(entry.refund(now));
