@@ -40,6 +40,12 @@ impl RedisCluster {
         Self::with(Transport::Tcp, &[])
     }
 
+    /// Starts one in which no replica takes over from a primary that only had no processor for a while: for tests that are
+    /// about exact numbers.
+    pub fn steady() -> Self {
+        Self::with(Transport::Tcp, &["cluster-node-timeout 60000"])
+    }
+
     /// Starts one with further lines of configuration in each node, such as `requirepass` and `user`.
     pub fn with(transport: Transport, access: &[&str]) -> Self {
         let mut configuration = vec![

@@ -235,7 +235,7 @@ macro_rules! contract {
         #[cfg(feature = "redis")]
         #[test]
         fn all_of_this_holds_in_a_cluster() {
-            let cluster = RedisCluster::start();
+            let cluster = RedisCluster::steady();
             let store = Shared::in_cluster(&cluster, routes);
             $(with_each_algorithm(&store, stringify!($name), checks::$name);)*
             assert_eq!(cluster.keys_without_expiry(), [""; 0]);
@@ -440,7 +440,7 @@ fn rules_of_several_algorithms_are_all_or_nothing() {
     mixed_rules(&Shared::in_memory(routes));
     #[cfg(feature = "redis")]
     {
-        let (redis, cluster) = (RedisServer::on_socket(), RedisCluster::start());
+        let (redis, cluster) = (RedisServer::on_socket(), RedisCluster::steady());
         mixed_rules(&Shared::in_redis(&redis, routes));
         mixed_rules(&Shared::in_cluster(&cluster, routes));
         assert_eq!((redis.keys_without_expiry(), cluster.keys_without_expiry()), (vec![], vec![]));

@@ -62,7 +62,7 @@ fn ask(server: &Served, path: &str, id: &str) -> Reply {
 
 #[test]
 fn servers_share_a_limit_and_its_counters_are_spread_over_the_primaries() {
-    let cluster = RedisCluster::start();
+    let cluster = RedisCluster::steady();
     let [here, there] = &two_servers(&cluster);
     for (server, remaining) in [(here, 2), (there, 1), (here, 0)] {
         assert_eq!(server.get("/three").x_headers().1, remaining);
@@ -98,7 +98,7 @@ fn counter(cluster: &RedisCluster, parts: &[&str]) -> Option<u64> {
 
 #[test]
 fn rules_of_one_scope_are_decided_together() {
-    let cluster = RedisCluster::start();
+    let cluster = RedisCluster::steady();
     let [here, there] = &two_servers(&cluster);
     for client in 0..20 {
         let id = client.to_string();
@@ -115,7 +115,7 @@ fn rules_of_one_scope_are_decided_together() {
 
 #[test]
 fn a_request_that_one_slot_refuses_is_given_back_in_the_others() {
-    let cluster = RedisCluster::start();
+    let cluster = RedisCluster::steady();
     let [here, there] = &two_servers(&cluster);
     let ask = |server: &Served, a: &str, b: &str| server.get_with("/two-scopes", &[("X-A", a), ("X-B", b)]);
     // One pair or other has its counters at the same primary, in two slots.

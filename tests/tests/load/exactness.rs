@@ -85,7 +85,7 @@ fn eight_processes_admit_exactly_the_limit_of_ten_thousand_requests() {
 #[test]
 fn eight_processes_admit_exactly_the_limit_in_a_cluster() {
     let _alone = alone();
-    let cluster = RedisCluster::start();
+    let cluster = RedisCluster::steady();
     assert_eq!(race(&processes(&cluster.url()), "/burst"), expected());
     let counters: Vec<_> = cluster.keys().iter().filter_map(|key| cluster.get(key)).collect();
     assert_eq!(counters, [BURST as u64]);
@@ -115,7 +115,7 @@ fn cross(mut connection: Connection, client: usize, passed: &Mutex<Passed>) {
 fn rules_in_different_slots_never_admit_too_many_and_give_back_what_they_do_not_use() {
     const LIMITS: [(&str, usize); 2] = [("x-a", 50), ("x-b", 20)];
     let _alone = alone();
-    let cluster = RedisCluster::start();
+    let cluster = RedisCluster::steady();
     let processes = processes(&cluster.url());
     let passed = Mutex::<Passed>::default();
     thread::scope(|scope| {

@@ -68,7 +68,7 @@ fn processes_with_leases_admit_the_limit_and_not_one_more() {
 #[test]
 fn processes_with_leases_admit_the_limit_and_not_one_more_in_a_cluster() {
     let _alone = alone();
-    let cluster = RedisCluster::start();
+    let cluster = RedisCluster::steady();
     race_with_leases(&cluster.url());
     assert_eq!(cluster.keys_without_expiry(), [""; 0]);
 }
