@@ -160,8 +160,8 @@ use crate::handler::Handler;
 /// }
 /// ```
 ///
-/// **`burst`**: from 1 to 4294967295; an integer, or the path of an integer `const`. It may be below the limit or
-/// above.
+/// **`burst`**: from 1 to 4294967295, and no more than come back within 90 days; an integer, or the path of an integer
+/// `const`. It may be below the limit or above.
 ///
 /// **`stagger`**: `true` or `false`. Windows end for all counters at the same moment, and whoever was refused comes
 /// back then. With `stagger`, each counter has a phase of its own. This is as useful for a sliding window: one that is
@@ -233,12 +233,14 @@ use crate::handler::Handler;
 /// in one direction only:
 ///
 /// - Never are more than `limit` requests admitted.
-/// - A request may be refused while tokens lie unspent elsewhere: at most `lease - 1` with each other worker. They are
-///   given back when their worker looks at the lease again after a second, or needs its place for another counter.
+/// - A request may be refused while tokens lie unspent elsewhere: less than one and a half leases with each other worker,
+///   which asks for the next lot when half of the last one is spent. A lot is never more than a tenth of what is left.
+///   Unspent tokens are given back when their worker has another request after a second; those of a worker that ends, or of
+///   an answer that is lost, are gone until the window ends.
 /// - A worker notices within a second that a count was deleted in Redis.
 ///
-/// So the lease is to be small beside the limit, and the counter busy: on a counter that every worker sees once in a
-/// while, a lease only takes tokens away from the others. A lease is of one rate: where there are several, each has an
+/// So the lease is to be small beside the limit, and the counter busy: a worker takes tokens of a counter only when it is
+/// asked for it again within a while. A lease is of one rate: where there are several, each has an
 /// attribute of its own. In memory there is nobody to ask, and a lease has no effect.
 ///
 /// A lot holds at least what one request costs. A lease goes with fixed windows alone, and neither with `count_if`,
