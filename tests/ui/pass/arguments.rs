@@ -124,7 +124,7 @@ handlers! {
     gcra_const: #[ratelimit(limit = LIMIT, algorithm = "gcra")]
     gcra_rates: #[ratelimit("10/second; 1000/hour", algorithm = "gcra")]
     burst: #[ratelimit("300/5m", algorithm = "gcra", burst = 20)]
-    burst_above_the_limit: #[ratelimit("1/s", burst = 4294967295, algorithm = "gcra")]
+    burst_above_the_limit: #[ratelimit("1/s", burst = 7776000, algorithm = "gcra")]
     burst_const: #[ratelimit("300/5m", algorithm = "gcra", burst = config::WINDOW)]
     stagger: #[ratelimit("300/5m", stagger = true)]
     stagger_sliding_window: #[ratelimit("300/5m", algorithm = "sliding-window", stagger = true)]
