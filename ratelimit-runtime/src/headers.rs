@@ -60,9 +60,9 @@ impl RateLimitHeaders {
 
     fn write(self, state: &RateLimitState, headers: &mut HeaderMap) {
         if let Some(rule) = state.tightest_with_x_headers() {
-            set(headers, LIMIT, || HeaderValue::from_static(rule.limit_text()));
-            set(headers, REMAINING, || number(rule.remaining().into()));
-            set(headers, RESET, || number(rule.reset()));
+            set(headers, LIMIT, HeaderValue::from_static(rule.limit_text()));
+            set(headers, REMAINING, number(rule.remaining().into()));
+            set(headers, RESET, reset(rule.reset()));
         }
         if self.ietf && state.is_counted() {
             let policies = state.rules().map(|rule| format!("\"{}\";q={};w={}", rule.name(), rule.limit(), rule.per()));
@@ -75,10 +75,13 @@ impl RateLimitHeaders {
     }
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: impl FnOnce() -> HeaderValue) {
-    // An answer has few headers: to compare their names is cheaper than to hash this one.
-    if !headers.keys().any(|own| *own == name) {
-        headers.insert(name, value());
+/// Sets a header that the handler has not set itself. As a rule it has not: so it is put back if it was there, and not
+/// looked for before.
+fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
+    let mut own = headers.insert(name.clone(), value);
+    if let Some(first) = own.next() {
+        headers.insert(name.clone(), first);
+        own.for_each(|value| headers.append(name.clone(), value));
     }
 }
 
@@ -88,11 +91,24 @@ pub(crate) fn number(number: u64) -> HeaderValue {
     HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or(HeaderValue::from_static("0"))
 }
 
+/// A time at which a window ends: the same for all requests of a rule, until it does.
+fn reset(time: u64) -> HeaderValue {
+    thread_local! {
+        static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static("0"))) };
+    }
+    LAST.with_borrow_mut(|(last, value)| {
+        if *last != time {
+            (*last, *value) = (time, number(time));
+        }
+        value.clone()
+    })
+}
+
 /// A list of structured fields (RFC 9651).
 fn set_list(headers: &mut HeaderMap, name: HeaderName, items: impl Iterator<Item = String>) {
     // The names in it are printable ASCII; nothing else could fail.
     if let Ok(value) = HeaderValue::try_from(items.collect::<Vec<_>>().join(", ")) {
-        set(headers, name, || value);
+        set(headers, name, value);
     }
 }
 
