@@ -2,6 +2,7 @@
 
 use actix_web::{Route, web};
 use ratelimit_runtime::ratelimit;
+use tokio::task::yield_now;
 
 use crate::load::{ADMIT_ALL, ADMIT_ONE, Keys, Load, Verdict, WINDOW_SECONDS};
 
@@ -9,6 +10,12 @@ const ANSWER: &str = "Simplicity is prerequisite for reliability.";
 
 /// The handler without a limit.
 pub async fn bare() -> &'static str {
+    ANSWER
+}
+
+/// The handler without a limit, which waits until the worker has looked for what is new on its connections.
+pub async fn waiting() -> &'static str {
+    yield_now().await;
     ANSWER
 }
 

@@ -30,6 +30,7 @@ pub enum Store {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Bare,
+    Waiting,
     Ours,
     Leased,
     TwoRules,
@@ -58,7 +59,7 @@ impl Subject {
     /// Whether it can bear this load.
     #[must_use]
     pub fn bears(&self, load: Load) -> bool {
-        !self.is_variant() || load.verdict == Verdict::Admitted
+        load.verdict == Verdict::Admitted || !self.is_variant() && self.kind != Kind::Waiting
     }
 }
 
@@ -68,6 +69,7 @@ pub const BARE: Subject = memory(Kind::Bare, "bare", "bare handler");
 
 /// All subjects but [`BARE`].
 pub const SUBJECTS: &[Subject] = &[
+    memory(Kind::Waiting, "waiting", "bare handler that waits for one turn of its worker"),
     memory(Kind::Ours, "memory", "ratelimit, memory"),
     with_headers(Kind::Ours, "memory-headers", "ratelimit, memory, with headers"),
     redis(Kind::Ours, Store::Unix, "redis-unix", "ratelimit, Redis, Unix socket"),

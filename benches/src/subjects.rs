@@ -35,6 +35,7 @@ pub async fn configure(subject: &Subject, load: Load, redis: Option<&str>) -> Re
     };
     let configure = match (subject.kind, redis) {
         (Kind::Bare, _) => bare::configure(load),
+        (Kind::Waiting, _) => Ok(bare::waiting()),
         (Kind::Ours, _) => ours::configure(load, handlers::limited, redis, subject.headers),
         (Kind::Leased, _) => ours::configure(load, handlers::leased, redis, subject.headers),
         (Kind::TwoRules, _) => ours::configure(load, handlers::two_rules, redis, subject.headers),

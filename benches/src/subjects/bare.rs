@@ -32,6 +32,13 @@ pub(super) fn configure(load: Load) -> Result<Configure> {
     }))
 }
 
+/// The handler alone, if it waits once: what is left to any limiter that has to ask somebody.
+pub(super) fn waiting() -> Configure {
+    Arc::new(|app| {
+        app.service(web::resource("/").route(web::get().to(handlers::waiting)));
+    })
+}
+
 /// A 429 that was made before.
 #[derive(Clone)]
 struct Refusal {
