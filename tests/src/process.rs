@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::http::Server;
 use crate::wait;
@@ -55,6 +58,13 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
         value.split_whitespace().next()?.parse().ok()
+    }
+
+    /// SIGTERM: the process is asked to end. How long it takes until it has.
+    pub fn end(&mut self) -> Duration {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("the process is there");
+        wait::until("the process ends", || self.child.try_wait().expect("the state of a child").is_some())
     }
 
     /// SIGKILL: the process gets no chance to do anything more. Whatever it has written is in the output afterwards.

@@ -253,6 +253,35 @@ fn a_store_that_is_slow_within_the_deadline_is_used() {
 }
 
 #[test]
+fn clients_that_leave_before_their_answer_cost_nobody_else_one() {
+    let _alone = alone();
+    let stage = Stage::set("deny");
+    stage.store.proxy.delay_replies(Duration::from_millis(5));
+    for round in 0..20 {
+        for client in 0..20 {
+            let request = format!("GET /each HTTP/1.1\r\nHost: test\r\nX-Id: {round}-{client}\r\n\r\n");
+            stage.app.open().send(&request);
+        }
+        stage.answer_more("those that stay are answered");
+    }
+    assert_eq!(stage.failures_logged(), 0, "{:#?}", stage.app.output());
+    stage.clear();
+}
+
+#[test]
+fn an_application_that_is_told_to_end_does_not_wait_for_its_store() {
+    let _alone = alone();
+    let unlimited = app(&[]).end();
+    let redis = RedisServer::on_port();
+    let mut app = app(&[("APP_STORE", &redis.url()), ("APP_DEADLINE_MS", "15000")]);
+    assert_eq!(app.get("/leased").status, 200);
+    redis.pause();
+    let took = app.end();
+    redis.resume();
+    assert!(took < unlimited + NOISE, "it took {took:?}, and {unlimited:?} where no store was asked");
+}
+
+#[test]
 fn every_outage_is_logged_once() {
     let _alone = alone();
     let mut stage = Stage::set("local").losing_data();
