@@ -233,8 +233,8 @@ use crate::handler::Handler;
 /// in one direction only:
 ///
 /// - Never are more than `limit` requests admitted.
-/// - A request may be refused while tokens lie unspent elsewhere: less than one and a half leases with each other worker,
-///   which asks for the next lot when half of the last one is spent. A lot is never more than a tenth of what is left.
+/// - A request may be refused while tokens lie unspent elsewhere: less than two leases with each other worker,
+///   which asks for the next lot when a quarter of the last one is spent. A lot is never more than a tenth of what is left.
 ///   Unspent tokens are given back when their worker has another request after a second; those of a worker that ends, or of
 ///   an answer that is lost, are gone until the window ends.
 /// - A worker notices within a second that a count was deleted in Redis.

@@ -21,11 +21,11 @@ impl Fallback {
     }
 
     /// Keeps what the store has said.
-    pub(crate) fn keep(&self, now: Duration, hits: &[Hit], outcomes: &[Outcome]) {
+    pub(crate) fn keep(&self, now: impl Fn() -> Duration, hits: &[Hit], outcomes: &[Outcome]) {
         for (hit, outcome) in hits.iter().zip(outcomes) {
             if self.wants(hit) == OnStoreError::Local {
                 let used = hit.terms.capacity().saturating_sub(outcome.remaining);
-                self.local.raise(now, hit, used, outcome.window_end);
+                self.local.raise(now(), hit, used, outcome.window_end);
             }
         }
     }
@@ -36,7 +36,7 @@ impl Fallback {
             return Err(Denied);
         }
         let is_local = |hit: &&Hit| self.wants(hit) == OnStoreError::Local;
-        let counted: Hits = hits.iter().filter(is_local).cloned().collect();
+        let counted: Hits = hits.iter().filter(is_local).copied().collect();
         let outcomes = self.local.hit(now, &counted).into_iter();
         let mut outcomes = outcomes.map(|outcome| Outcome { local: true, ..outcome });
         Ok(hits.iter().map(|hit| if is_local(&hit) { outcomes.next() } else { None }).collect())

@@ -3,18 +3,20 @@
 use crate::{
     algorithm::Terms,
     headers,
-    limiter::RateLimiter,
+    key::Counter,
+    limiter::{Check, RateLimiter},
     policy::{OverLimit, OverLimitFn, Policy, Prepared, Rule},
     problem, reject,
     scope::Asker,
     state::{RateLimitState, Rules},
-    store::{Hit, Hits, Outcome},
+    store::{Hit, Hits, Key, Outcome},
 };
 use actix_web::{
     FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder,
     http::{StatusCode, header},
     web::Payload,
 };
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 
 /// Called by the attribute's output: `handler`, limited by `policy`.
@@ -60,21 +62,21 @@ async fn check(
         Err(_) => return Err(problem::misconfigured()),
     };
     let rules = policy.prepared(handler);
-    let (hits, rules) = {
-        let mut asker = Asker::new(limiter.clients(), request);
-        if rules.iter().any(|rule| rule.asks)
-            && let Err(error) = Box::pin(asker.ask(rules)).await
-        {
-            return Err(HttpResponse::from_error(error));
-        }
-        hits(&asker, rules)
+    let mut asker = Asker::new(limiter.clients(), request);
+    if rules.iter().any(|rule| rule.asks) {
+        asker = match Box::pin(asker.ask(rules)).await {
+            Ok(asker) => asker,
+            Err(error) => return Err(HttpResponse::from_error(error)),
+        };
+    }
+    let Begun { rules, hits, begun, keys } = begin(limiter, &asker, rules);
+    drop(asker);
+    let checked = match begun {
+        Check::Done(checked) => checked,
+        Check::Asked(asked) => limiter.finish(&hits, asked).await,
     };
-    let checked = match limiter.check(&hits).await {
-        Ok(checked) => checked,
-        Err(_) => return Err(reject::unavailable()),
-    };
-    let may_give_back = rules.iter().any(|rule| rule.rule.count_if.is_some());
-    let charged = may_give_back.then(|| Charged::new(limiter, &hits, &rules, &checked));
+    let Ok(checked) = checked else { return Err(reject::unavailable()) };
+    let charged = keys.map(|keys| Charged::new(limiter, &hits, &rules, keys, &checked));
     let Some(state) = keep(RateLimitState::new(policy, &rules, &checked), request) else { return Ok(charged) };
     match state.refused_by().map(|rule| rule.rule().over_limit) {
         Some(OverLimit::Function(function)) => Err(Box::pin(respond(function, state, request)).await),
@@ -82,25 +84,39 @@ async fn check(
     }
 }
 
-/// The rules that count the request, and what each has to count.
+/// A check on its way.
+struct Begun {
+    /// The rules that count the request.
+    rules: Rules,
+    /// What each of them has to count.
+    hits: Hits,
+    begun: Check,
+    /// The names of their counters, if something may have to be given back.
+    keys: Option<Vec<Key>>,
+}
+
 #[inline]
-fn hits(asker: &Asker<'_>, rules: &'static [Prepared]) -> (Hits, Rules) {
+fn begin(limiter: &RateLimiter, asker: &Asker<'_>, prepared: &'static [Prepared]) -> Begun {
+    let mut rules = Rules::new();
     let mut hits = Hits::new();
-    let mut counting = Rules::new();
-    for rule in rules {
+    let mut counters = SmallVec::<[Counter<'_>; 1]>::new();
+    for rule in prepared {
         let Some(mut counter) = asker.counter(rule) else { continue };
         // One function may stand in two rules by two paths.
-        while hits.iter().any(|hit| hit.counter == counter) {
+        while counters.contains(&counter) {
             counter.ordinal += 1;
         }
         let Rule { limit, algorithm, lease, on_store_error, .. } = *rule.rule;
         let phase = if rule.rule.stagger { counter.phase() } else { 0 };
         let terms = Terms { limit, algorithm, phase, cost: asker.cost(rule.rule) };
-        let hash = counter.hash();
-        hits.push(Hit { counter, hash, terms, refuses: rule.rule.refuses(), lease, on_store_error });
-        counting.push(rule);
+        rules.push(rule);
+        hits.push(Hit { hash: counter.hash(), terms, refuses: rule.rule.refuses(), lease, on_store_error });
+        counters.push(counter);
     }
-    (hits, counting)
+    let may_give_back = rules.iter().any(|rule| rule.rule.count_if.is_some());
+    let keys = may_give_back.then(|| counters.iter().map(|counter| limiter.key(counter)).collect());
+    let begun = limiter.begin(&hits, &counters);
+    Begun { rules, hits, begun, keys }
 }
 
 /// Keeps the state for the handler and the middlewares, and gives it back if it refuses the request.
@@ -129,23 +145,30 @@ struct Charged {
 struct Charge {
     rule: &'static Prepared,
     counts: fn(&HttpResponse) -> bool,
+    key: Key,
     hit: Hit,
     outcome: Outcome,
 }
 
 impl Charged {
-    fn new(limiter: &RateLimiter, hits: &Hits, rules: &Rules, checked: &[Option<Outcome>]) -> Box<Self> {
-        let charge = |((hit, rule), outcome): ((&Hit, &&'static Prepared), &Option<Outcome>)| {
+    fn new(
+        limiter: &RateLimiter,
+        hits: &Hits,
+        rules: &Rules,
+        keys: Vec<Key>,
+        checked: &[Option<Outcome>],
+    ) -> Box<Self> {
+        let charge = |(((hit, rule), key), outcome): (((&Hit, &&'static Prepared), _), &Option<Outcome>)| {
             let outcome = outcome.filter(|outcome| outcome.taken > 0)?;
-            Some(Charge { rule, counts: rule.rule.count_if?, hit: hit.clone(), outcome })
+            Some(Charge { rule, counts: rule.rule.count_if?, key, hit: *hit, outcome })
         };
-        let charges = hits.iter().zip(rules).zip(checked).filter_map(charge).collect();
+        let charges = hits.iter().zip(rules).zip(keys).zip(checked).filter_map(charge).collect();
         Box::new(Self { limiter: limiter.clone(), charges })
     }
 
     /// Gives back what the response says does not count. Nobody waits for that.
     fn settle(self, request: &HttpRequest, response: &HttpResponse) {
-        for Charge { rule, counts, hit, outcome } in self.charges {
+        for Charge { rule, counts, key, hit, outcome } in self.charges {
             if counts(response) {
                 continue;
             }
@@ -153,7 +176,7 @@ impl Charged {
                 state.give_back(rule);
             }
             let limiter = self.limiter.clone();
-            if let (Some(later), Ok(runtime)) = (limiter.give_back(hit, outcome), Handle::try_current()) {
+            if let (Some(later), Ok(runtime)) = (limiter.give_back(key, hit, outcome), Handle::try_current()) {
                 runtime.spawn(later);
             }
         }

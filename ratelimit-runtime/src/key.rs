@@ -1,7 +1,10 @@
 //! The name of a counter: what tells it from every other, in memory and in Redis.
 
-use std::fmt::Write;
-use std::{fmt, net::IpAddr};
+use std::{
+    borrow::Cow,
+    fmt::{self, Write},
+    net::IpAddr,
+};
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
@@ -11,27 +14,28 @@ use crate::hash::WordHasher;
 /// Values longer than this, in bytes, stand in keys by their digest.
 const LONGEST_VALUE: usize = 64;
 
-/// One counter. The tuple of its fields is the identity: two counters are the same if and only if all are equal.
+/// One counter, named by what a request says of itself. The tuple of its fields is the identity: two counters are the same if
+/// and only if all are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Counter {
+pub(crate) struct Counter<'a> {
     /// A hash of what is known of the counter before there is a request: its window, a key that is written in the
     /// program, and the kinds of its scope with the names of headers. It stands for them where counters are hashed.
     pub(crate) family: u64,
-    pub(crate) key: Name,
+    pub(crate) key: Name<'a>,
     /// Seconds: rules of one key with the same window share a counter, whatever their limits.
     pub(crate) per: u32,
     /// What stands behind it for any algorithm but plain fixed windows: their numbers mean something else.
     pub(crate) kind: &'static str,
     /// Tells rules apart that one handler has with the same key, window and scope: they count one by one.
     pub(crate) ordinal: u32,
-    pub(crate) scope: SmallVec<[Who; 1]>,
+    pub(crate) scope: SmallVec<[Who<'a>; 1]>,
 }
 
 /// The key of a rule: written by the developer, or given by a function at run time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
+pub(crate) enum Name<'a> {
     Static(&'static str),
-    Given(Text),
+    Given(&'a Text),
 }
 
 /// One part of a scope: whom the counter counts.
@@ -39,21 +43,22 @@ pub(crate) enum Name {
 /// An address in place of a user or a header is none of `scope = "ip"`: two rules of one handler, alike but for
 /// their scopes, would otherwise meet in one counter for some requests and not for others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum Who<'a> {
     Global,
     Ip(Address),
-    User(Text),
+    User(&'a Text),
     NoUser(Address),
-    Header(&'static str, Text),
+    /// The header's name, and its value as in a [`Text`].
+    Header(&'static str, Cow<'a, str>),
     NoHeader(&'static str, Address),
     /// The type name of the function, and what it said.
-    Function(&'static str, Text),
+    Function(&'static str, &'a Text),
 }
 
 /// A client's address; `None` for all those together whose address is not known.
 pub(crate) type Address = Option<IpAddr>;
 
-impl Counter {
+impl Counter<'_> {
     /// What tables know it by. In whole words, of which each tells what follows it.
     pub(crate) fn hash(&self) -> u64 {
         let mut hasher = WordHasher::new();
@@ -69,7 +74,7 @@ impl Counter {
                 Who::NoUser(ip) => hash_address(&mut hasher, 4, *ip),
                 Who::NoHeader(_, ip) => hash_address(&mut hasher, 5, *ip),
                 Who::User(user) => hash_text(&mut hasher, 6, &user.0),
-                Who::Header(_, value) => hash_text(&mut hasher, 7, &value.0),
+                Who::Header(_, value) => hash_text(&mut hasher, 7, value),
                 Who::Function(function, value) => {
                     hash_text(&mut hasher, 8, function);
                     hash_text(&mut hasher, 8, &value.0);
@@ -79,13 +84,14 @@ impl Counter {
         hasher.finish()
     }
 
-    /// `{prefix}/{key}/{per}/{scope}/{window end}`, the counter's name in Redis; `{per}.{ordinal}` for the second
-    /// and later rules of a handler that are alike. Tagged, the scope stands in braces.
-    pub(crate) fn write(&self, prefix: &str, tagged: bool, window_end: Option<u64>, out: &mut String) {
+    /// `{prefix}/{key}/{per}/{scope}`, the counter's name in Redis, behind which stands the end of a window;
+    /// `{per}.{ordinal}` for the second and later rules of a handler that are alike. Tagged, the scope stands in braces.
+    pub(crate) fn write(&self, prefix: &str, tagged: bool, out: &mut String) {
         let mut number = itoa::Buffer::new();
         out.push_str(prefix);
         out.push('/');
         match &self.key {
+            Name::Static(name) if name.bytes().all(is_plain) => out.push_str(name),
             Name::Static(name) => escape(name.as_bytes(), out),
             // No name that is written in a program begins like this: a client cannot choose one of those.
             Name::Given(text) => push(out, &["=", text.as_str()]),
@@ -107,16 +113,12 @@ impl Counter {
         if tagged {
             out.push('}');
         }
-        if let Some(window_end) = window_end {
-            out.push('/');
-            out.push_str(number.format(window_end));
-        }
     }
 
     /// How many seconds after the epoch a window of this counter began, if each has its own: the same in every process.
     pub(crate) fn phase(&self) -> u32 {
         let mut name = String::with_capacity(128);
-        self.write("", false, None, &mut name);
+        self.write("", false, &mut name);
         let digest = Sha256::digest(name.as_bytes());
         let number = digest.iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
         u32::try_from(number % u64::from(self.per)).unwrap_or_default()
@@ -142,14 +144,14 @@ fn hash_address(hasher: &mut WordHasher, kind: u64, address: Address) {
     }
 }
 
-impl Who {
+impl Who<'_> {
     fn write(&self, out: &mut String) {
         match self {
             Self::Global => out.push_str("global"),
             Self::Ip(address) => push_address(out, &["ip:"], *address),
             Self::User(text) => push(out, &["user:", text.as_str()]),
             Self::NoUser(address) => push_address(out, &["user-ip:"], *address),
-            Self::Header(name, text) => push(out, &["header:", name, ":", text.as_str()]),
+            Self::Header(name, text) => push(out, &["header:", name, ":", text]),
             Self::NoHeader(name, address) => push_address(out, &["header-ip:", name, ":"], *address),
             Self::Function(function, text) => {
                 out.push_str("fn:");
@@ -163,8 +165,14 @@ impl Who {
 fn push_address(out: &mut String, before: &[&str], address: Address) {
     push(out, before);
     match address {
+        Some(IpAddr::V4(address)) => {
+            let mut number = itoa::Buffer::new();
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                push(out, &[if index > 0 { "." } else { "" }, number.format(octet)]);
+            }
+        }
         // Writing into a String does not fail.
-        Some(address) => drop(write!(out, "{address}")),
+        Some(IpAddr::V6(address)) => drop(write!(out, "{address}")),
         None => out.push_str("unknown"),
     }
 }
@@ -198,16 +206,7 @@ impl Text {
     /// The text of `value`.
     #[must_use]
     pub fn new(value: &[u8]) -> Self {
-        let mut text = String::with_capacity(value.len().min(3 * LONGEST_VALUE) + 8);
-        if value.len() <= LONGEST_VALUE {
-            escape(value, &mut text);
-        } else {
-            text.push('!');
-            for byte in Sha256::digest(value) {
-                push_hex(byte, &mut text);
-            }
-        }
-        Self(text)
+        Self(text(value).into_owned())
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -221,16 +220,39 @@ impl fmt::Debug for Text {
     }
 }
 
+/// What a [`Text`] of `value` holds: most often that value.
+pub(crate) fn text(value: &[u8]) -> Cow<'_, str> {
+    if value.len() <= LONGEST_VALUE {
+        return match str::from_utf8(value) {
+            Ok(text) if value.iter().all(|byte| is_plain(*byte)) => text.into(),
+            _ => {
+                let mut text = String::with_capacity(3 * value.len());
+                escape(value, &mut text);
+                text.into()
+            }
+        };
+    }
+    let digest = Sha256::digest(value);
+    let mut text = String::with_capacity(1 + 2 * digest.len());
+    text.push('!');
+    digest.iter().for_each(|byte| push_hex(*byte, &mut text));
+    text.into()
+}
+
+/// Whether it stands for itself.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':')
+}
+
 /// Percent-encodes all but the unreserved characters of RFC 3986 and the colon, which separates nothing that a
 /// client can choose.
 pub(crate) fn escape(value: &[u8], out: &mut String) {
     for &byte in value {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => out.push(byte.into()),
-            _ => {
-                out.push('%');
-                push_hex(byte, out);
-            }
+        if is_plain(byte) {
+            out.push(byte.into());
+        } else {
+            out.push('%');
+            push_hex(byte, out);
         }
     }
 }

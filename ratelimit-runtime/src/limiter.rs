@@ -8,13 +8,17 @@ use once_cell::sync::OnceCell;
 use crate::{
     clock::Clock,
     error::Error,
+    key::Counter,
     policy::Algorithm,
     scope::Clients,
-    store::{Checked, Denied, Hit, Hits, Outcome, memory::MemoryStore},
+    store::{Checked, Denied, Hit, Hits, Key, Outcome, memory::MemoryStore},
     target::{LimitTarget, Peek, StoreUnavailable},
 };
 #[cfg(feature = "redis")]
-use crate::{fallback::Fallback, store::redis::RedisStore};
+use crate::{
+    fallback::Fallback,
+    store::redis::{Asked, Begun, RedisStore},
+};
 
 /// The environment variable with the store's URL for the process-wide limiter.
 const URL_VARIABLE: &str = "RATELIMIT_URL";
@@ -60,6 +64,16 @@ pub(crate) enum Store {
     Redis(RedisStore, Fallback),
 }
 
+/// A check, decided or on its way.
+pub(crate) enum Check {
+    Done(Result<Checked, Denied>),
+    Asked(Asked),
+}
+
+/// Without Redis nobody is asked.
+#[cfg(not(feature = "redis"))]
+pub(crate) enum Asked {}
+
 impl RateLimiter {
     pub(crate) fn new(limiter: Limiter) -> Self {
         Self(Arc::new(limiter))
@@ -89,12 +103,53 @@ impl RateLimiter {
         self.0.now()
     }
 
-    pub(crate) async fn check(&self, hits: &Hits) -> Result<Checked, Denied> {
-        self.0.check(hits).await
+    /// What a store outside this process knows the counter by.
+    pub(crate) fn key(&self, counter: &Counter<'_>) -> Key {
+        match &self.0.store {
+            Store::Memory(_) => Key::default(),
+            #[cfg(feature = "redis")]
+            Store::Redis(store, _) => store.key(counter),
+        }
+    }
+
+    /// Checks a request, as far as nobody has to be asked for it. `counters` are those of `hits`.
+    #[inline]
+    pub(crate) fn begin(&self, hits: &Hits, counters: &[Counter<'_>]) -> Check {
+        if hits.is_empty() {
+            return Check::Done(Ok(Checked::new()));
+        }
+        match &self.0.store {
+            Store::Memory(store) => Check::Done(Ok(all(&store.hit(self.now(), hits)))),
+            #[cfg(feature = "redis")]
+            Store::Redis(store, fallback) => match store.begin(hits, counters) {
+                Begun::Decided(outcomes) => Check::Done(Ok(self.decided(fallback, hits, &outcomes))),
+                Begun::Asked(asked) => Check::Asked(asked),
+                Begun::Failed => Check::Done(fallback.hit(self.now(), hits)),
+            },
+        }
+    }
+
+    /// Waits for the answer to a check.
+    pub(crate) async fn finish(&self, hits: &Hits, asked: Asked) -> Result<Checked, Denied> {
+        match &self.0.store {
+            // It asks nobody.
+            Store::Memory(_) => Err(Denied),
+            #[cfg(feature = "redis")]
+            Store::Redis(store, fallback) => match store.finish(asked).await {
+                Ok(outcomes) => Ok(self.decided(fallback, hits, &outcomes)),
+                Err(_) => fallback.hit(self.now(), hits),
+            },
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    fn decided(&self, fallback: &Fallback, hits: &Hits, outcomes: &[Outcome]) -> Checked {
+        fallback.keep(|| self.now(), hits, outcomes);
+        all(outcomes)
     }
 
     /// Gives back what `hit` was charged; over a shared store when the future that this returns is awaited.
-    pub(crate) fn give_back(self, hit: Hit, outcome: Outcome) -> Option<impl Future<Output = ()>> {
+    pub(crate) fn give_back(self, key: Key, hit: Hit, outcome: Outcome) -> Option<impl Future<Output = ()>> {
         let now = self.now();
         let Outcome { window_end, taken, local, .. } = outcome;
         // By then GCRA's tokens have all come back by themselves, these among them.
@@ -109,10 +164,10 @@ impl RateLimiter {
         let is_shared = !matches!(self.0.store, Store::Memory(_)) && !local;
         is_shared.then_some(async move {
             match &self.0.store {
-                Store::Memory(_) => {}
+                Store::Memory(_) => drop(key),
                 // If it fails, the request stays counted until its window ends.
                 #[cfg(feature = "redis")]
-                Store::Redis(store, _) => drop(store.give_back(&hit, &outcome).await),
+                Store::Redis(store, _) => drop(store.give_back(key, &hit, &outcome).await),
             }
         })
     }
@@ -131,11 +186,11 @@ impl RateLimiter {
     /// # Errors
     /// [`StoreUnavailable`], if the store does not answer within the deadline.
     pub async fn peek(&self, target: &LimitTarget) -> Result<Peek, StoreUnavailable> {
-        let hit = target.hit(self.clients());
+        let (hit, counter) = target.hit(self.clients());
         let outcome = match &self.0.store {
             Store::Memory(store) => store.hit(self.now(), std::slice::from_ref(&hit)).first().copied(),
             #[cfg(feature = "redis")]
-            Store::Redis(store, _) => store.peek(hit.clone()).await?.first().copied(),
+            Store::Redis(store, _) => store.peek(self.key(&counter), hit).await?.first().copied(),
         };
         outcome.map(|outcome| Peek::new(&hit.terms, outcome)).ok_or(StoreUnavailable)
     }
@@ -155,12 +210,12 @@ impl RateLimiter {
     /// # Errors
     /// [`StoreUnavailable`], if the store does not answer within the deadline.
     pub async fn reset(&self, target: &LimitTarget) -> Result<(), StoreUnavailable> {
-        let hit = target.hit(self.clients());
+        let (hit, counter) = target.hit(self.clients());
         match &self.0.store {
             Store::Memory(store) => store.reset(self.now(), &hit),
             #[cfg(feature = "redis")]
             Store::Redis(store, fallback) => {
-                store.reset(&hit).await?;
+                store.reset(self.key(&counter), &hit).await?;
                 fallback.reset(self.now(), &hit);
             }
         }
@@ -188,23 +243,6 @@ fn of_process() -> Result<&'static RateLimiter, &'static Error> {
 }
 
 impl Limiter {
-    async fn check(&self, hits: &Hits) -> Result<Checked, Denied> {
-        if hits.is_empty() {
-            return Ok(Checked::new());
-        }
-        match &self.store {
-            Store::Memory(store) => Ok(all(&store.hit(self.now(), hits))),
-            #[cfg(feature = "redis")]
-            Store::Redis(store, fallback) => match store.hit(hits).await {
-                Ok(outcomes) => {
-                    fallback.keep(self.now(), hits, &outcomes);
-                    Ok(all(&outcomes))
-                }
-                Err(_) => fallback.hit(self.now(), hits),
-            },
-        }
-    }
-
     /// The time for what is counted in memory, since the epoch.
     fn now(&self) -> Duration {
         match &self.store {

@@ -20,8 +20,7 @@ pub fn hit(limiter: &RateLimiter, client: IpAddr, limit: Limit) -> bool {
             let scope = smallvec![Who::Ip(Some(client))];
             let counter = Counter { family: 0, key: Name::Static("hit"), per: limit.per, kind: "", ordinal: 0, scope };
             let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-            let hash = counter.hash();
-            let hit = Hit { counter, hash, terms, refuses: true, lease: 1, on_store_error: None };
+            let hit = Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None };
             store.hit(limiter.now(), &[hit]).iter().all(|outcome| !outcome.over)
         }
         #[cfg(feature = "redis")]

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::{
     client_ip::ClientIp,
     function::{Answer, ScopeFunction},
-    key::{Address, Counter, Name, Text, Who},
+    key::{self, Address, Counter, Name, Text, Who},
     policy::{Cost, Key, Prepared, Rule},
 };
 
@@ -89,7 +89,7 @@ impl<'a> Asker<'a> {
     }
 
     /// Asks the functions that `rules` name: of each rule up to the one that exempts the request from it.
-    pub(crate) async fn ask(&mut self, rules: &'static [Prepared]) -> Result<(), Error> {
+    pub(crate) async fn ask(mut self, rules: &'static [Prepared]) -> Result<Self, Error> {
         'rules: for rule in rules {
             if let Some((path, function)) = rule.rule.exempt
                 && self.has_method(rule.rule)
@@ -124,7 +124,7 @@ impl<'a> Asker<'a> {
                 self.costs.push((path, function(self.request).get().await?));
             }
         }
-        Ok(())
+        Ok(self)
     }
 
     /// Whether the rule is one for this request, by its method and by what its function has said.
@@ -171,14 +171,14 @@ impl<'a> Asker<'a> {
     }
 
     /// What the function written as `path` has said, with its type name; `None` where it exempts the request.
-    fn given(&self, path: &str) -> Option<(&'static str, Text)> {
+    fn given(&self, path: &str) -> Option<(&'static str, &Text)> {
         let (_, (function, text)) = self.answers.iter().find(|(known, _)| *known == path)?;
-        Some((*function, text.clone()?))
+        Some((*function, text.as_ref()?))
     }
 
     /// The counter of a rule whose functions were asked; `None` where it does not count the request.
     #[inline]
-    pub(crate) fn counter(&self, rule: &Prepared) -> Option<Counter> {
+    pub(crate) fn counter(&self, rule: &Prepared) -> Option<Counter<'_>> {
         if !self.counts(rule.rule) {
             return None;
         }
@@ -202,7 +202,7 @@ impl<'a> Asker<'a> {
 
     /// Whom the request counts for under one part of a scope.
     #[inline]
-    fn who(&self, part: &Scope) -> Option<Who> {
+    fn who(&self, part: &Scope) -> Option<Who<'_>> {
         Some(match *part {
             Scope::Global => Who::Global,
             Scope::Ip => Who::Ip(self.ip()),
@@ -212,7 +212,7 @@ impl<'a> Asker<'a> {
             },
             // A request without the header counts for its address, not for one counter that anybody could use up.
             Scope::Header(name) => match self.request.headers().get(name) {
-                Some(value) => Who::Header(name, Text::new(value.as_bytes())),
+                Some(value) => Who::Header(name, key::text(value.as_bytes())),
                 None => Who::NoHeader(name, self.ip()),
             },
             Scope::Function(path, _) => {

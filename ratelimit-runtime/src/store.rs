@@ -10,15 +10,13 @@ use smallvec::SmallVec;
 
 use crate::{
     algorithm::{Found, Terms},
-    key::Counter,
     policy::OnStoreError,
 };
 
 /// One rule's part in the check of a request.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Hit {
-    pub(crate) counter: Counter,
-    /// Of the counter: worked out once, for all the tables that it is looked up in.
+    /// Of the counter: what all tables know it by. Its name is for stores outside this process.
     pub(crate) hash: u64,
     pub(crate) terms: Terms,
     /// Whether this rule may refuse the request; otherwise it counts and reports.
@@ -28,6 +26,9 @@ pub(crate) struct Hit {
     /// What to do when the store fails, where the rule says it.
     pub(crate) on_store_error: Option<OnStoreError>,
 }
+
+/// What a store outside this process knows a counter by: its name there, without a window.
+pub(crate) type Key = String;
 
 /// The hits of one request: one or two rules, as a rule.
 pub(crate) type Hits = SmallVec<[Hit; 1]>;
@@ -75,11 +76,14 @@ impl Decision {
 
 /// The one decision, for every store: a request is admitted if it fits every rule that may refuse it, and only
 /// then does it count, in the rules that it fits.
-pub(crate) fn decide(hits: &[Hit], found: &[Found], now: Duration) -> Decision {
-    let fits: SmallVec<[bool; 2]> = hits.iter().zip(found).map(|(hit, found)| hit.terms.fits(*found, now)).collect();
-    let admitted = hits.iter().zip(&fits).all(|(hit, fits)| *fits || !hit.refuses);
-    let outcome = |((hit, found), fits): ((&Hit, &Found), &bool)| hit.outcome(*found, *fits, admitted, now);
-    let outcomes = hits.iter().zip(found).zip(&fits).map(outcome).collect();
+pub(crate) fn decide<'a>(hits: impl Iterator<Item = &'a Hit> + Clone, found: &[Found], now: Duration) -> Decision {
+    let fits = |(hit, found): (&Hit, &Found)| hit.terms.fits(*found, now);
+    let refuses = |(hit, found): (&'a Hit, &Found)| hit.refuses && !fits((hit, found));
+    let admitted = !hits.clone().zip(found).any(refuses);
+    let mut outcomes = Outcomes::new();
+    for (hit, found) in hits.zip(found) {
+        outcomes.push(hit.outcome(*found, fits((hit, found)), admitted, now));
+    }
     Decision {
         #[cfg(feature = "redis")]
         admitted,

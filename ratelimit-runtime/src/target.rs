@@ -141,16 +141,23 @@ impl LimitTarget {
         self
     }
 
-    /// A hit that costs nothing.
-    pub(crate) fn hit(&self, clients: &Clients) -> Hit {
+    /// A hit that costs nothing, and its counter.
+    pub(crate) fn hit(&self, clients: &Clients) -> (Hit, Counter<'_>) {
+        let counter = self.counter(clients);
+        let phase = if self.stagger { counter.phase() } else { 0 };
+        let terms = Terms { limit: self.limit, algorithm: self.algorithm, phase, cost: 0 };
+        let hit = Hit { hash: counter.hash(), terms, refuses: false, lease: 1, on_store_error: None };
+        (hit, counter)
+    }
+
+    fn counter(&self, clients: &Clients) -> Counter<'_> {
         let kind = policy::kind(self.algorithm, self.stagger);
         let (key, literal) = match &self.key {
             Key::Literal(key) => (Name::Static(key), Some(*key)),
-            Key::Given(text) => (Name::Given(text.clone()), None),
+            Key::Given(text) => (Name::Given(text), None),
         };
         // A counter counts somebody: without a part that says whom, everybody.
-        let everybody = [Part::Global];
-        let scope = if self.scope.is_empty() { &everybody[..] } else { &self.scope[..] };
+        let scope = if self.scope.is_empty() { &[Part::Global][..] } else { &self.scope[..] };
         let parts = scope.iter().map(|part| match part {
             Part::Ip(_) => ("ip", ""),
             Part::User(_) => ("user", ""),
@@ -159,19 +166,15 @@ impl LimitTarget {
             Part::Function(..) => ("fn", ""),
         });
         let family = policy::family(self.limit.per, kind, literal, parts);
-        let who = |part: &Part| match part.clone() {
-            Part::Ip(address) => Who::Ip(Some(clients.ip.counted(address))),
+        let who = |part| match part {
+            &Part::Ip(address) => Who::Ip(Some(clients.ip.counted(address))),
             Part::User(text) => Who::User(text),
             Part::Global => Who::Global,
-            Part::Header(name, text) => Who::Header(name, text),
+            Part::Header(name, text) => Who::Header(name, text.as_str().into()),
             Part::Function(function, text) => Who::Function(function, text),
         };
         let scope = scope.iter().map(who).collect();
-        let counter = Counter { family, key, per: self.limit.per, kind, ordinal: self.ordinal, scope };
-        let phase = if self.stagger { counter.phase() } else { 0 };
-        let terms = Terms { limit: self.limit, algorithm: self.algorithm, phase, cost: 0 };
-        let hash = counter.hash();
-        Hit { counter, hash, terms, refuses: false, lease: 1, on_store_error: None }
+        Counter { family, key, per: self.limit.per, kind, ordinal: self.ordinal, scope }
     }
 }
 

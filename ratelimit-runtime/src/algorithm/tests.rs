@@ -28,8 +28,7 @@ fn terms(algorithm: Algorithm, limit: u32, per: u32, phase: u32) -> Terms {
 fn hit(terms: Terms) -> Hit {
     let scope = smallvec::smallvec![Who::Global];
     let counter = Counter { family: 0, key: Name::Static("a"), per: terms.limit.per, kind: "", ordinal: 0, scope };
-    let hash = counter.hash();
-    Hit { counter, hash, terms, refuses: true, lease: 1, on_store_error: None }
+    Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None }
 }
 
 /// Steps of which many fall into one window of `per` seconds, and some far apart.

@@ -101,7 +101,7 @@ impl MemoryStore {
         let _locked = self.lock(&places);
         let look = |index: usize| self.look(places[index], &hits[index].terms, now);
         let found: SmallVec<[Found; 2]> = (0..hits.len()).map(|index| look(index).found).collect();
-        let decision = decide(hits, &found, now);
+        let decision = decide(hits.iter(), &found, now);
         for index in (0..hits.len()).filter(|&index| decision.counts(index)) {
             // Looked at again: a counter that was new may just have been given the slot that this one would take.
             let (look, terms) = (look(index), &hits[index].terms);
@@ -287,18 +287,12 @@ mod tests {
     };
 
     fn hit(key: &str, limit: u32, per: u32) -> Hit {
-        let counter = Counter {
-            family: 0,
-            key: Name::Given(Text::new(key.as_bytes())),
-            per,
-            kind: "",
-            ordinal: 0,
-            scope: smallvec::smallvec![Who::Global],
-        };
+        let text = Text::new(key.as_bytes());
+        let (key, scope) = (Name::Given(&text), smallvec::smallvec![Who::Global]);
+        let counter = Counter { family: 0, key, per, kind: "", ordinal: 0, scope };
         let limit = Limit { limit, per };
         let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-        let hash = counter.hash();
-        Hit { counter, hash, terms, refuses: true, lease: 1, on_store_error: None }
+        Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None }
     }
 
     fn admits(store: &MemoryStore, now: u64, hits: &[Hit]) -> bool {

@@ -18,6 +18,8 @@ mod worker;
 use std::{
     cell::RefCell,
     fmt,
+    future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -30,7 +32,7 @@ use parking_lot::Mutex;
 use smallvec::{SmallVec, smallvec};
 use tokio::{
     runtime,
-    sync::watch,
+    sync::{oneshot, watch},
     time::{Instant, sleep, timeout_at},
 };
 
@@ -40,12 +42,12 @@ use self::{
     script::Names,
     session::ServerClock,
     url::Deployment,
-    worker::{Begun, Part, Way, Worker},
+    worker::{Part, Way, Worker},
 };
 use crate::{
     error::Error,
     key::Counter,
-    store::{Hit, Hits, Outcome, Outcomes},
+    store::{Hit, Hits, Key, Outcome, Outcomes},
 };
 
 /// The pause before a check is sent again whose slot is being moved.
@@ -54,6 +56,21 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// The store did not decide: it is down, or late, or answered with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoreFailed;
+
+/// A check, as far as it got at once.
+pub(crate) enum Begun {
+    Decided(Outcomes),
+    Asked(Asked),
+    Failed,
+}
+
+/// A check on its way.
+pub(crate) struct Asked(Source);
+
+enum Source {
+    Server(oneshot::Receiver<Answer>),
+    Cluster(Pin<Box<dyn Future<Output = Result<Outcomes, StoreFailed>> + Send>>),
+}
 
 #[derive(Clone)]
 pub(crate) struct RedisStore {
@@ -96,32 +113,49 @@ impl RedisStore {
         self.settings.clock.lock().map(|clock| clock.now())
     }
 
-    /// Checks and counts one request, within the deadline.
-    pub(crate) async fn hit(&self, hits: &Hits) -> Result<Outcomes, StoreFailed> {
-        match self.with_worker(|worker| worker.begin(hits))? {
-            Begun::Decided(outcomes) => Ok(outcomes),
-            Begun::Asked(answer) => match answer.await {
+    /// What a counter is called here.
+    pub(crate) fn key(&self, counter: &Counter<'_>) -> Key {
+        self.settings.names.key(counter)
+    }
+
+    /// Checks a request by what this worker knows, or asks for it. `counters` are those of `hits`.
+    pub(crate) fn begin(&self, hits: &Hits, counters: &[Counter<'_>]) -> Begun {
+        match self.with_worker(|worker| worker.begin(hits, counters)) {
+            Ok(worker::Begun::Decided(outcomes)) => Begun::Decided(outcomes),
+            Ok(worker::Begun::Asked(answer)) => Begun::Asked(Asked(Source::Server(answer))),
+            Ok(worker::Begun::InSlots(parts)) => {
+                let (store, hits) = (self.clone(), hits.clone());
+                Begun::Asked(Asked(Source::Cluster(Box::pin(store.hit_parts(hits, parts)))))
+            }
+            Err(StoreFailed) => Begun::Failed,
+        }
+    }
+
+    /// Waits for the answer, for as long as the deadline allows.
+    pub(crate) async fn finish(&self, asked: Asked) -> Result<Outcomes, StoreFailed> {
+        match asked.0 {
+            Source::Server(answer) => match answer.await {
                 Ok(Answer::Decided(outcomes)) => Ok(outcomes),
                 Ok(Answer::Elsewhere(_)) | Err(_) => Err(StoreFailed),
             },
-            // Boxed, or it would make the future of every handler large.
-            Begun::InSlots(parts) => match &parts[..] {
-                [part] => Box::pin(self.ask(part.slot, part.work.clone())).await,
-                // What one slot has counted is given back where another refuses, also if the client leaves meanwhile.
-                _ => {
-                    let (store, hits) = (self.clone(), hits.clone());
-                    let check = tokio::spawn(async move { store.hit_slots(&hits, parts).await });
-                    check.await.map_err(|_| StoreFailed)?
-                }
-            },
+            Source::Cluster(answer) => answer.await,
         }
+    }
+
+    async fn hit_parts(self, hits: Hits, parts: Vec<Part>) -> Result<Outcomes, StoreFailed> {
+        if let [part] = &parts[..] {
+            return self.ask(part.slot, part.work()).await;
+        }
+        // What one slot has counted is given back where another refuses, also if the client leaves meanwhile.
+        let check = tokio::spawn(async move { self.hit_slots(&hits, parts).await });
+        check.await.map_err(|_| StoreFailed)?
     }
 
     /// Asks for each part in its slot. A cluster decides one slot at a time: where another slot refuses, what was counted
     /// is given back, so that meanwhile others may be refused, and nobody is admitted over a limit.
     async fn hit_slots(&self, hits: &Hits, parts: Vec<Part>) -> Result<Outcomes, StoreFailed> {
         let due = Instant::now() + self.settings.deadline;
-        let answers = join_all(parts.iter().map(|part| self.ask(part.slot, part.work.clone()))).await;
+        let answers = join_all(parts.iter().map(|part| self.ask(part.slot, part.work()))).await;
         let mut outcomes: SmallVec<[Option<Outcome>; 2]> = SmallVec::from_elem(None, hits.len());
         let mut admitted = SmallVec::<[bool; 2]>::new();
         for (part, answer) in parts.iter().zip(&answers) {
@@ -134,11 +168,11 @@ impl RedisStore {
         }
         if admitted.contains(&false) {
             let counted = parts.iter().zip(admitted).filter(|(_, admitted)| *admitted);
-            let counted = counted.flat_map(|(part, _)| part.hits.iter().map(|index| (part.slot, *index)));
-            let refunds = counted.filter_map(|(slot, index)| {
-                let outcome = outcomes[index].filter(|outcome| outcome.taken > 0)?;
-                outcomes[index] = Some(outcome.given_back());
-                Some((slot, refund(&hits[index], &outcome)))
+            let counted = counted.flat_map(|(part, _)| part.hits.iter().zip(&part.asks).map(move |hit| (part, hit)));
+            let refunds = counted.filter_map(|(part, (index, ask))| {
+                let outcome = outcomes[*index].filter(|outcome| outcome.taken > 0)?;
+                outcomes[*index] = Some(outcome.given_back());
+                Some((part.slot, refund(ask.key.clone(), &hits[*index], &outcome)))
             });
             let refunds: Vec<_> = refunds.collect();
             let refunds = join_all(refunds.into_iter().map(|(slot, refund)| self.ask(slot, Work::GiveBack(refund))));
@@ -149,21 +183,20 @@ impl RedisStore {
     }
 
     /// Gives back what was taken.
-    pub(crate) async fn give_back(&self, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
+    pub(crate) async fn give_back(&self, key: Key, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
         self.forget(hit.hash, false)?;
-        self.ask_about(&hit.counter, Work::GiveBack(refund(hit, outcome))).await.map(drop)
+        self.ask_about(Work::GiveBack(refund(key, hit, outcome))).await.map(drop)
     }
 
     /// Looks at a counter: `hit` costs nothing.
-    pub(crate) async fn peek(&self, hit: Hit) -> Result<Outcomes, StoreFailed> {
-        let counter = hit.counter.clone();
-        self.ask_about(&counter, Work::Count(smallvec![hit], smallvec![Ask { lot: 0, is_refill: false }])).await
+    pub(crate) async fn peek(&self, key: Key, hit: Hit) -> Result<Outcomes, StoreFailed> {
+        self.ask_about(Work::Count(smallvec![Ask { hit, key, lot: 0, is_refill: false }])).await
     }
 
     /// Forgets what was counted.
-    pub(crate) async fn reset(&self, hit: &Hit) -> Result<(), StoreFailed> {
+    pub(crate) async fn reset(&self, key: Key, hit: &Hit) -> Result<(), StoreFailed> {
         self.forget(hit.hash, true)?;
-        self.ask_about(&hit.counter, Work::Reset(hit.counter.clone(), hit.terms)).await.map(drop)
+        self.ask_about(Work::Reset(key, hit.terms)).await.map(drop)
     }
 
     fn forget(&self, hash: u64, is_reset: bool) -> Result<(), StoreFailed> {
@@ -173,8 +206,8 @@ impl RedisStore {
         })
     }
 
-    async fn ask_about(&self, counter: &Counter, work: Work) -> Result<Outcomes, StoreFailed> {
-        let slot = self.with_worker(|worker| Ok(worker.slot(counter)))?;
+    async fn ask_about(&self, work: Work) -> Result<Outcomes, StoreFailed> {
+        let slot = self.with_worker(|worker| Ok(worker.slot(work.key())))?;
         self.ask(slot, work).await
     }
 
@@ -233,9 +266,8 @@ impl RedisStore {
     }
 }
 
-fn refund(hit: &Hit, outcome: &Outcome) -> Refund {
-    let (counter, terms) = (hit.counter.clone(), hit.terms);
-    Refund { counter, terms, window_end: outcome.window_end, tokens: outcome.taken }
+fn refund(key: Key, hit: &Hit, outcome: &Outcome) -> Refund {
+    Refund { key, terms: hit.terms, window_end: outcome.window_end, tokens: outcome.taken }
 }
 
 impl fmt::Debug for RedisStore {

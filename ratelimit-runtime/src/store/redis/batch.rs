@@ -7,12 +7,11 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     cluster::Redirect,
     known::{Known, Learned},
-    script::Reply,
+    script::{Decided, Reply},
 };
 use crate::{
     algorithm::Terms,
-    key::Counter,
-    store::{Hit, Hits, Outcomes, decide},
+    store::{Hit, Hits, Key, Outcomes},
 };
 
 /// How often a batch is sent again: because the server's clock has passed the end of a window meanwhile, or because
@@ -35,18 +34,20 @@ pub(super) struct Check {
 #[derive(Clone, Debug)]
 pub(super) enum Work {
     /// Counts the hits, all or none of them.
-    Count(Hits, Asks),
+    Count(Asks),
     /// Takes back what was counted and not used.
     GiveBack(Refund),
     /// Forgets what was counted.
-    Reset(Counter, Terms),
+    Reset(Key, Terms),
 }
 
-/// What goes with each hit, in their order.
+/// What a request asks for: one part for each of its hits.
 pub(super) type Asks = SmallVec<[Ask; 1]>;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Ask {
+    pub(super) hit: Hit,
+    pub(super) key: Key,
     /// How many tokens to take, if there are as many: the request's cost, or more, to be spent later.
     pub(super) lot: u64,
     /// All of it is to be spent later: there is no request that waits for it.
@@ -56,7 +57,7 @@ pub(super) struct Ask {
 /// Tokens of a counter that were taken and not used.
 #[derive(Clone, Debug)]
 pub(super) struct Refund {
-    pub(super) counter: Counter,
+    pub(super) key: Key,
     pub(super) terms: Terms,
     pub(super) window_end: u64,
     pub(super) tokens: u64,
@@ -88,11 +89,21 @@ pub(super) struct Batch {
     retries: u8,
 }
 
+impl Work {
+    /// A counter that it is about, as are all others in a cluster's slot.
+    pub(super) fn key(&self) -> &str {
+        match self {
+            Self::Count(asks) => asks.first().map_or("", |ask| &ask.key),
+            Self::GiveBack(Refund { key, .. }) | Self::Reset(key, _) => key,
+        }
+    }
+}
+
 impl Check {
     /// Whose client has gone is not counted.
     pub(super) fn is_wanted(&self) -> bool {
         match &self.work {
-            Work::Count(_, asks) => !self.reply.is_closed() || asks.iter().any(|ask| ask.is_refill),
+            Work::Count(asks) => !self.reply.is_closed() || asks.iter().any(|ask| ask.is_refill),
             Work::GiveBack(_) | Work::Reset(..) => true,
         }
     }
@@ -134,40 +145,49 @@ impl Batch {
     }
 
     /// Answers the checks that the server has decided; the others are to be sent again.
-    pub(super) fn answer(mut self, reply: Reply, known: &Mutex<Known>) -> Option<Self> {
+    pub(super) fn answer(mut self, reply: &Reply, known: &Mutex<Known>) -> Option<Self> {
         // The server looked at its clock after the batch was sent, so its windows end no earlier.
-        let (now, sent) = (reply.time, self.sent.into_std());
+        let sent = self.sent.into_std();
+        let works = self.works();
+        let mut decided = vec![None; works.len()];
         let mut known = known.lock();
-        let mut undecided = Vec::new();
-        for (check, found) in self.checks.into_iter().zip(reply.found) {
-            let Some(found) = found else {
-                undecided.push(check);
-                continue;
+        reply.read(&works, |index, Decided { found, decision }| {
+            let Work::Count(asks) = works[index] else {
+                decided[index] = Some(Outcomes::new());
+                return;
             };
-            let outcomes = match &check.work {
-                Work::GiveBack(_) | Work::Reset(..) => Outcomes::new(),
-                Work::Count(hits, asks) => {
-                    let decision = decide(hits, &found, now);
-                    for (((hit, ask), found), outcome) in hits.iter().zip(asks).zip(&found).zip(&decision.outcomes) {
-                        if !decision.admitted || ask.lot > hit.terms.cost {
-                            let reset = hit.terms.reset(*found, !outcome.over, now);
-                            let ends = sent + reset.saturating_sub(now);
-                            let used = hit.terms.used(*found, now);
-                            known.learn(hit, *ask, Learned { used, outcome: *outcome, ends });
-                        }
-                    }
-                    let is_leased = |(hit, ask): (&Hit, &Ask)| hit.lease > 1 && !ask.is_refill;
-                    let may_have_tokens = !decision.admitted && hits.iter().zip(asks).any(is_leased);
-                    // It may have been refused because of the lot that this worker has just taken itself.
-                    let leased = may_have_tokens.then(|| known.decide(hits)).flatten();
-                    leased.unwrap_or(decision.outcomes)
+            for ((ask, found), outcome) in asks.iter().zip(found).zip(&decision.outcomes) {
+                if !decision.admitted || ask.lot > ask.hit.terms.cost {
+                    let reset = ask.hit.terms.reset(*found, !outcome.over, reply.time);
+                    let ends = sent + reset.saturating_sub(reply.time);
+                    let used = ask.hit.terms.used(*found, reply.time);
+                    known.learn(ask, Learned { used, outcome: *outcome, ends });
                 }
+            }
+            let is_leased = |ask: &Ask| ask.hit.lease > 1 && !ask.is_refill;
+            // It may have been refused because of the lot that this worker has just taken itself.
+            let leased = if !decision.admitted && asks.iter().any(is_leased) {
+                known.decide(&asks.iter().map(|ask| ask.hit).collect::<Hits>(), Instant::now().into_std())
+            } else {
+                None
             };
-            // Nobody may be waiting any more.
-            drop(check.reply.send(Answer::Decided(outcomes)));
+            decided[index] = Some(leased.unwrap_or(decision.outcomes));
+        });
+        drop(known);
+        let mut undecided = Vec::new();
+        for (check, outcomes) in self.checks.drain(..).zip(decided) {
+            match outcomes {
+                // Nobody may be waiting any more.
+                Some(outcomes) => drop(check.reply.send(Answer::Decided(outcomes))),
+                None => undecided.push(check),
+            }
         }
         self.checks = undecided;
         if self.checks.is_empty() { None } else { self.again() }
+    }
+
+    pub(super) fn works(&self) -> Vec<&Work> {
+        self.checks.iter().map(|check| &check.work).collect()
     }
 
     /// Tells the checks where else to ask.

@@ -10,12 +10,11 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::batch::{Ask, Asks, Refund};
+use super::batch::{Ask, Refund};
 use crate::{
     algorithm::Terms,
-    key::Counter,
     policy::Algorithm,
-    store::{Hit, Outcome, Outcomes},
+    store::{Hit, Key, Outcome, Outcomes},
 };
 
 const ENTRIES: usize = 1024;
@@ -33,7 +32,7 @@ pub(super) struct Known {
     sweep: Option<Instant>,
     refunds: Vec<Refund>,
     /// Lots to ask for before the last one is spent.
-    refills: Vec<(Hit, Ask)>,
+    refills: Vec<Ask>,
 }
 
 struct Entry {
@@ -52,10 +51,13 @@ struct Entry {
     /// Taken from the counter, and not yet spent.
     tokens: u64,
     /// What the tokens were taken from.
-    lease: Option<Box<(Counter, Terms)>>,
+    lease: Option<Box<(Key, Terms)>>,
     /// A lot is under way, and until then no other is asked for.
     asked_until: Option<Instant>,
 }
+
+/// How many tokens to ask for, by hit.
+pub(super) type Lots = SmallVec<[u64; 1]>;
 
 /// What Redis said of a hit.
 pub(super) struct Learned {
@@ -83,11 +85,10 @@ impl Known {
     }
 
     /// Decides a request, if what is known is enough for that.
-    pub(super) fn decide(&mut self, hits: &[Hit]) -> Option<Outcomes> {
+    pub(super) fn decide(&mut self, hits: &[Hit], now: Instant) -> Option<Outcomes> {
         if hits.iter().any(|hit| self.entry(hit.hash).is_none()) {
             return None;
         }
-        let now = Instant::now();
         let standings = hits.iter().map(|hit| self.entry(hit.hash)?.standing(hit, now));
         let standings: SmallVec<[Standing; 1]> = standings.collect::<Option<_>>()?;
         let each = || hits.iter().zip(&standings);
@@ -114,31 +115,31 @@ impl Known {
         outcomes
     }
 
-    /// Asks for another lot when half of the last one is spent, so that hardly a request has to wait for it.
+    /// Asks for another lot when a quarter of the last one is spent, so that hardly a request has to wait for it.
     fn refill(&mut self, hit: &Hit, now: Instant) {
         let deadline = self.deadline;
         let Some(entry) = self.entries[place(hit.hash)].as_mut() else { return };
         let lot = lot(hit, entry.used);
         let is_under_way = entry.asked_until.is_some_and(|until| now < until);
-        if lot > hit.terms.cost && entry.tokens < lot / 2 && !is_under_way {
+        if lot > hit.terms.cost && entry.tokens < lot - lot / 4 && !is_under_way {
+            let Some((key, _)) = entry.lease.as_deref() else { return };
+            self.refills.push(Ask { hit: *hit, key: key.clone(), lot, is_refill: true });
             entry.asked_until = Some(now + deadline);
-            self.refills.push((hit.clone(), Ask { lot, is_refill: true }));
         }
     }
 
     /// What to ask for besides.
-    pub(super) fn refills(&mut self) -> Vec<(Hit, Ask)> {
+    pub(super) fn refills(&mut self) -> Vec<Ask> {
         std::mem::take(&mut self.refills)
     }
 
     /// Chooses how many tokens to ask for: more than the request costs where every rule of it has a lease. Else it goes
     /// to Redis anyway, and tokens for a part of its rules would not spare it that.
-    pub(super) fn asks(&mut self, hits: &[Hit]) -> Asks {
+    pub(super) fn lots(&mut self, hits: &[Hit], now: Instant) -> Lots {
         if hits.iter().any(|hit| hit.lease <= 1) {
-            return hits.iter().map(|hit| Ask { lot: hit.terms.cost, is_refill: false }).collect();
+            return hits.iter().map(|hit| hit.terms.cost).collect();
         }
-        let now = Instant::now();
-        hits.iter().map(|hit| Ask { lot: self.choose_lot(hit, now), is_refill: false }).collect()
+        hits.iter().map(|hit| self.choose_lot(hit, now)).collect()
     }
 
     fn choose_lot(&mut self, hit: &Hit, now: Instant) -> u64 {
@@ -170,7 +171,8 @@ impl Known {
 
     /// Keeps what Redis has said of a hit: that there are tokens to spend, or, of a request that was refused, how full
     /// its counter is.
-    pub(super) fn learn(&mut self, hit: &Hit, ask: Ask, learned: Learned) {
+    pub(super) fn learn(&mut self, ask: &Ask, learned: Learned) {
+        let hit = &ask.hit;
         let Learned { used, outcome, ends } = learned;
         let (counted, took_lot) = (outcome.taken > 0, ask.lot > hit.terms.cost);
         let now = Instant::now();
@@ -193,7 +195,7 @@ impl Known {
         entry.until = if entry.tokens > 0 { entry.until.min(until) } else { until };
         if took_lot {
             entry.tokens += if ask.is_refill { taken } else { taken.saturating_sub(outcome.taken) };
-            entry.lease.get_or_insert_with(|| Box::new((hit.counter.clone(), hit.terms)));
+            entry.lease.get_or_insert_with(|| Box::new((ask.key.clone(), hit.terms)));
             entry.asked_until = None;
             self.sweep.get_or_insert(now + BELIEVED);
         }
@@ -211,9 +213,8 @@ impl Known {
 
     /// Tokens that are to be given back: those that gave way to others, and, looked for once a second, those that
     /// nobody has spent.
-    pub(super) fn refunds(&mut self) -> Vec<Refund> {
-        if self.sweep.is_some_and(|sweep| Instant::now() >= sweep) {
-            let now = Instant::now();
+    pub(super) fn refunds(&mut self, now: Instant) -> Vec<Refund> {
+        if self.sweep.is_some_and(|sweep| now >= sweep) {
             let unspent = |entry: &mut Entry| if now >= entry.until { entry.refund(now) } else { None };
             self.refunds.extend(self.entries.iter_mut().flatten().filter_map(unspent));
             let any = self.entries.iter().flatten().any(|entry| entry.tokens > 0);
@@ -285,8 +286,8 @@ impl Entry {
     fn refund(&mut self, now: Instant) -> Option<Refund> {
         let tokens = std::mem::take(&mut self.tokens);
         self.used = self.used.saturating_sub(tokens);
-        let (counter, terms) = *self.lease.take()?;
-        (tokens > 0 && now < self.ends).then(|| Refund { counter, terms, window_end: self.window_end, tokens })
+        let (key, terms) = *self.lease.take()?;
+        (tokens > 0 && now < self.ends).then_some(Refund { key, terms, window_end: self.window_end, tokens })
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! The checks that arrive while the worker handles its other requests go out together, as one call of the script;
 //! batches do not wait for each other. A batch has one deadline.
+//!
+//! To send one is dear: it wakes the server, which costs both sides many times what a check in it does. So a worker that
+//! is busy looks once or twice more for requests before it sends those that it has; a lone request waits for nothing.
 
 use std::{
     future::Future,
@@ -18,6 +21,7 @@ use parking_lot::Mutex;
 use tokio::{
     select,
     sync::{Notify, mpsc::UnboundedReceiver, watch},
+    task::yield_now,
     time::{Instant, sleep, timeout_at},
 };
 
@@ -31,6 +35,9 @@ use super::{
 /// The pauses between attempts to connect, doubled from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_millis(640);
+
+/// How many turns of the worker, each once around all of its connections, a batch may grow in after the first.
+const TURNS: usize = 2;
 
 /// The task that owns a worker's connection.
 pub(super) struct Link {
@@ -138,56 +145,67 @@ impl Link {
     async fn serve(&mut self, mut session: Session, batches: &mut Vec<Batch>) -> Option<Failure> {
         let settings = Arc::clone(&self.settings);
         let mut flights: FuturesUnordered<_> = batches.drain(..).map(|batch| session.send(&settings, batch)).collect();
-        let mut arrived = Vec::new();
+        let mut gathered = Vec::new();
+        let mut turns = 0;
         let place = Arc::clone(&self.place);
         let mut leave = pin!(place.leave(session.address().clone()));
         let (mut is_leaving, mut is_closed) = (false, false);
         loop {
-            if flights.is_empty() && (is_closed || is_leaving) {
+            if flights.is_empty() && gathered.is_empty() && (is_closed || is_leaving) {
                 return (!is_closed).then_some(Failure::FailedOver);
             }
             select! {
                 biased;
-                Some((batch, result)) = flights.next() => match result {
-                    Ok(reply) => {
-                        session.clock = ServerClock::new(reply.time);
-                        *settings.clock.lock() = Some(session.clock);
-                        if let Some(again) = batch.answer(reply, &self.known) {
-                            flights.push(session.send(&settings, again));
-                        }
-                    }
-                    Err(failure) => {
-                        // Of a server that is alone, it is a failure like any other.
-                        let elsewhere = self.place.redirect(&failure);
-                        if let Some(redirect) = elsewhere {
-                            self.stale.notify_one();
-                            batch.redirect(&redirect);
-                            continue;
-                        }
-                        batches.extend(batch.again_elsewhere());
-                        if failure.is_disconnect() {
-                            // The other batches on this connection learn it now, too.
-                            while let Some((batch, result)) = flights.next().await {
-                                batches.extend(match result {
-                                    Ok(reply) => batch.answer(reply, &self.known),
-                                    Err(_) => batch.again_elsewhere(),
-                                });
+                Some((batch, result)) = flights.next() => {
+                    match result {
+                        Ok(reply) => {
+                            session.clock = ServerClock::new(reply.time);
+                            *settings.clock.lock() = Some(session.clock);
+                            if let Some(again) = batch.answer(&reply, &self.known) {
+                                flights.push(session.send(&settings, again));
                             }
                         }
-                        return Some(failure);
+                        Err(failure) => {
+                            // Of a server that is alone, it is a failure like any other.
+                            if let Some(redirect) = self.place.redirect(&failure) {
+                                self.stale.notify_one();
+                                batch.redirect(&redirect);
+                                continue;
+                            }
+                            batches.extend(batch.again_elsewhere());
+                            if failure.is_disconnect() {
+                                // The other batches on this connection learn it now, too.
+                                while let Some((batch, result)) = flights.next().await {
+                                    batches.extend(match result {
+                                        Ok(reply) => batch.answer(&reply, &self.known),
+                                        Err(_) => batch.again_elsewhere(),
+                                    });
+                                }
+                            }
+                            batches.extend(Batch::split(gathered, Instant::now() + settings.deadline));
+                            return Some(failure);
+                        }
                     }
-                },
+                    continue;
+                }
                 // What is under way is answered; what comes waits for the other server.
                 () = &mut leave, if !is_leaving => is_leaving = true,
-                count = self.checks.recv_many(&mut arrived, LARGEST_BATCH), if !is_leaving && !is_closed => {
+                count = self.checks.recv_many(&mut gathered, LARGEST_BATCH), if !is_leaving && !is_closed => {
                     // The worker is gone, or sends to another node; what is under way is answered.
                     is_closed = count == 0;
-                    let checks: Vec<Check> = arrived.drain(..).filter(Check::is_wanted).collect();
-                    let due = Instant::now() + settings.deadline;
-                    for batch in Batch::split(checks, due) {
-                        flights.push(session.send(&settings, batch));
+                    turns += 1;
+                    let is_lone = gathered.len() == 1 && flights.is_empty();
+                    if !is_lone && !is_closed && turns <= TURNS && gathered.len() < LARGEST_BATCH {
+                        continue;
                     }
                 }
+                // Nothing has come in this turn.
+                () = yield_now(), if !gathered.is_empty() => {}
+            }
+            turns = 0;
+            gathered.retain(Check::is_wanted);
+            for batch in Batch::split(std::mem::take(&mut gathered), Instant::now() + settings.deadline) {
+                flights.push(session.send(&settings, batch));
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     algorithm::{Found, NANOS, Terms},
     key::Counter,
     policy::{Algorithm, Limit},
-    store::{Hit, decide},
+    store::{Decision, Hit, Key, decide},
 };
 
 const SOURCE: &str = include_str!("check.lua");
@@ -24,9 +24,14 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SOURCE));
 pub(super) struct Reply {
     /// The server's time since the epoch.
     pub(super) time: Duration,
-    /// What the counters of each request held before it; `None` where it was not counted, because the server's window
-    /// is another one.
-    pub(super) found: Vec<Option<SmallVec<[Found; 1]>>>,
+    plan: Plan,
+    values: Vec<i64>,
+}
+
+/// What became of a request: what its counters held before it, and what that makes of it.
+pub(super) struct Decided<'a> {
+    pub(super) found: &'a [Found],
+    pub(super) decision: Decision,
 }
 
 /// How the counters of a server are named.
@@ -38,45 +43,36 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn write(&self, counter: &Counter, window_end: Option<u64>, key: &mut String) {
-        key.clear();
-        counter.write(&self.prefix, self.tagged, window_end, key);
-    }
-
-    /// Adds the keys of a counter to `command`: of a sliding window those of this window and of the last.
-    fn add(&self, command: &mut Cmd, counter: &Counter, terms: &Terms, window_end: u64, key: &mut String) {
-        let last = window_end.saturating_sub(terms.limit.per.into());
-        let ends: &[Option<u64>] = match terms.algorithm {
-            Algorithm::FixedWindow => &[Some(window_end)],
-            Algorithm::SlidingWindow => &[Some(window_end), Some(last)],
-            Algorithm::Gcra { .. } => &[None],
-        };
-        for end in ends {
-            self.write(counter, *end, key);
-            command.arg(&*key);
-        }
+    pub(super) fn key(&self, counter: &Counter<'_>) -> Key {
+        let mut key = Key::with_capacity(96);
+        counter.write(&self.prefix, self.tagged, &mut key);
+        key
     }
 }
 
 /// Asks the server to decide `works`, with the windows of `now`.
 pub(super) async fn call(
     connection: &mut MultiplexedConnection,
-    names: &Names,
     works: &[&Work],
     passage: Passage,
     now: Duration,
 ) -> RedisResult<Reply> {
     let plan = Plan::new(works, now.as_secs());
     let asking = passage == Passage::Asking;
-    let values = match send(connection, plan.command("EVALSHA", SCRIPT.get_hash(), names), asking).await {
+    let values = match send(connection, plan.command(works, "EVALSHA", SCRIPT.get_hash()), asking).await {
         // After SCRIPT FLUSH or a restart nothing was run; to evaluate the source also loads it.
         Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
-            send(connection, plan.command("EVAL", SOURCE, names), asking).await?
+            send(connection, plan.command(works, "EVAL", SOURCE), asking).await?
         }
         values => values?,
     };
-    plan.read(&values)
-        .ok_or_else(|| RedisError::from((ErrorKind::UnexpectedReturnType, "the script's reply is too short")))
+    match values[..] {
+        [seconds, micros, ref found @ ..] if found.len() == plan.values(works) => {
+            let time = Duration::from_secs(seconds.unsigned_abs()) + Duration::from_micros(micros.unsigned_abs());
+            Ok(Reply { time, plan, values })
+        }
+        _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "the script's reply is not of its length"))),
+    }
 }
 
 async fn send(connection: &mut MultiplexedConnection, command: Cmd, asking: bool) -> RedisResult<Vec<i64>> {
@@ -93,8 +89,7 @@ async fn send(connection: &mut MultiplexedConnection, command: Cmd, asking: bool
 ///
 /// Requests that are alike stand side by side, and what they have in common is sent once. Those of one rule that are
 /// the same are counted at once: a counter that is in demand is written once for all of them.
-struct Plan<'a> {
-    works: &'a [&'a Work],
+struct Plan {
     /// In seconds since the epoch.
     now: u64,
     order: Vec<usize>,
@@ -108,8 +103,8 @@ struct Run {
     length: usize,
 }
 
-impl<'a> Plan<'a> {
-    fn new(works: &'a [&'a Work], now: u64) -> Self {
+impl Plan {
+    fn new(works: &[&Work], now: u64) -> Self {
         let mut order: Vec<usize> = (0..works.len()).collect();
         // Stable: of requests that are the same, the first to come is the first to be counted.
         order.sort_by(|&one, &other| {
@@ -123,45 +118,49 @@ impl<'a> Plan<'a> {
             Run { start: start - run.len(), length: run.len() }
         });
         let runs = runs.collect();
-        Self { works, now, order, runs }
+        Self { now, order, runs }
     }
 
-    fn work(&self, run: Run) -> &'a Work {
-        self.works[self.order[run.start]]
+    /// The requests of a run are the same: this is one of them.
+    fn work<'a>(&self, works: &[&'a Work], run: Run) -> &'a Work {
+        works[self.order[run.start]]
     }
 
-    /// Runs side by side that the script treats alike.
-    fn groups(&self) -> impl Iterator<Item = &[Run]> {
-        let alike = |one: &Run, next: &Run| {
-            one.length == next.length && self.work(*one).compare_kind(self.work(*next)) == Ordering::Equal
-        };
-        self.runs.chunk_by(alike)
+    fn members(&self, run: Run) -> impl Iterator<Item = usize> {
+        self.order[run.start..run.start + run.length].iter().copied()
     }
 
-    fn command(&self, name: &str, script: &str, names: &Names) -> Cmd {
-        let mut command = redis::cmd(name);
-        command.arg(script).arg(self.runs.iter().map(|run| self.work(*run).keys()).sum::<usize>());
-        let mut key = String::with_capacity(128);
+    /// How many numbers the script returns, besides the time.
+    fn values(&self, works: &[&Work]) -> usize {
+        self.runs.iter().map(|run| self.work(works, *run).values()).sum()
+    }
+
+    fn command(&self, works: &[&Work], name: &str, script: &str) -> Cmd {
+        let keys: usize = self.runs.iter().map(|run| self.work(works, *run).keys()).sum();
+        // Room for all arguments, of which the keys are the long ones.
+        let mut command = Cmd::with_capacity(keys + 24, 80 * keys + 256);
+        command.arg(name).arg(script).arg(keys);
+        let mut name = String::with_capacity(128);
         for run in &self.runs {
-            match self.work(*run) {
-                Work::GiveBack(Refund { counter, terms, window_end, .. }) => {
-                    let end = (!matches!(terms.algorithm, Algorithm::Gcra { .. })).then_some(*window_end);
-                    names.write(counter, end, &mut key);
-                    command.arg(&key);
-                }
-                Work::Reset(counter, terms) => {
-                    names.add(&mut command, counter, terms, terms.window_end(self.now), &mut key);
-                }
-                Work::Count(hits, _) => {
-                    for Hit { counter, terms, .. } in hits {
-                        names.add(&mut command, counter, terms, terms.window_end(self.now), &mut key);
-                    }
+            match self.work(works, *run) {
+                Work::GiveBack(Refund { key, terms, window_end, .. }) => match terms.algorithm {
+                    Algorithm::Gcra { .. } => drop(command.arg(key)),
+                    _ => drop(command.arg(in_window(key, *window_end, &mut name))),
+                },
+                Work::Reset(key, terms) => self.counter(&mut command, key, terms, &mut name),
+                Work::Count(asks) => {
+                    asks.iter().for_each(|ask| self.counter(&mut command, &ask.key, &ask.hit.terms, &mut name));
                 }
             }
         }
-        for group in self.groups() {
-            let run = group[0];
-            match self.work(run) {
+        // Runs side by side that the script treats alike.
+        let alike = |one: &Run, next: &Run| {
+            let (work, other) = (self.work(works, *one), self.work(works, *next));
+            one.length == next.length && work.compare_kind(other) == Ordering::Equal
+        };
+        for group in self.runs.chunk_by(alike) {
+            let work = self.work(works, group[0]);
+            match work {
                 Work::GiveBack(Refund { terms, tokens, .. }) => match terms.algorithm {
                     Algorithm::Gcra { .. } => {
                         command.arg("arrival").arg(group.len()).arg(tokens.saturating_mul(terms.emission()));
@@ -171,19 +170,19 @@ impl<'a> Plan<'a> {
                     }
                 },
                 Work::Reset(..) => {
-                    command.arg("reset").arg(group.len() * self.work(run).keys());
+                    command.arg("reset").arg(group.len() * work.keys());
                 }
-                Work::Count(hits, asks) => match (&hits[..], &asks[..]) {
-                    ([hit], [ask]) if is_counted_first(hit, *ask) => {
+                Work::Count(asks) => match &asks[..] {
+                    [ask] if ask.is_counted_first() => {
+                        let Terms { limit: Limit { limit, per }, cost, .. } = ask.hit.terms;
                         // Of a lot, as many as there are; else each request gets what it costs, or nothing.
-                        let unit = if ask.lot > hit.terms.cost { 1 } else { hit.terms.cost };
-                        let Limit { limit, per } = hit.terms.limit;
-                        command.arg("take").arg(group.len()).arg(run.length as u64 * ask.lot).arg(unit);
-                        command.arg(limit).arg(hit.terms.window_end(self.now)).arg(per);
+                        let unit = if ask.lot > cost { 1 } else { cost };
+                        command.arg("take").arg(group.len()).arg(group[0].length as u64 * ask.lot).arg(unit);
+                        command.arg(limit).arg(ask.hit.terms.window_end(self.now)).arg(per);
                     }
                     _ => {
-                        command.arg("all").arg(group.len()).arg(hits.len()).arg(run.length);
-                        hits.iter().zip(asks).for_each(|(hit, ask)| self.rule(&mut command, hit, *ask));
+                        command.arg("all").arg(group.len()).arg(asks.len()).arg(group[0].length);
+                        asks.iter().for_each(|ask| self.rule(&mut command, ask));
                     }
                 },
             }
@@ -191,79 +190,91 @@ impl<'a> Plan<'a> {
         command
     }
 
-    fn rule(&self, command: &mut Cmd, hit: &Hit, ask: Ask) {
-        let terms = &hit.terms;
+    /// The keys of a counter: of a sliding window those of this window and of the last.
+    fn counter(&self, command: &mut Cmd, key: &str, terms: &Terms, name: &mut String) {
+        let end = terms.window_end(self.now);
+        match terms.algorithm {
+            Algorithm::FixedWindow => drop(command.arg(in_window(key, end, name))),
+            Algorithm::SlidingWindow => {
+                command.arg(in_window(key, end, name));
+                command.arg(in_window(key, end.saturating_sub(terms.limit.per.into()), name));
+            }
+            Algorithm::Gcra { .. } => drop(command.arg(key)),
+        }
+    }
+
+    fn rule(&self, command: &mut Cmd, ask: &Ask) {
+        let Hit { terms, refuses, .. } = &ask.hit;
         let window_end = terms.window_end(self.now);
         let (name, end) = match terms.algorithm {
             Algorithm::FixedWindow => ("fixed", window_end),
             Algorithm::SlidingWindow => ("sliding", window_end),
             Algorithm::Gcra { .. } => ("gcra", terms.emission()),
         };
-        command.arg(name).arg(terms.capacity()).arg(terms.cost).arg(ask.lot).arg(u8::from(hit.refuses));
+        command.arg(name).arg(terms.capacity()).arg(terms.cost).arg(ask.lot).arg(u8::from(*refuses));
         command.arg(end).arg(terms.limit.per);
     }
+}
 
-    /// Shares the reply out among the requests; `None`, if it is too short.
-    fn read(&self, values: &[i64]) -> Option<Reply> {
-        let [seconds, micros, values @ ..] = values else { return None };
-        let time = Duration::from_secs(seconds.unsigned_abs()) + Duration::from_micros(micros.unsigned_abs());
-        let mut values = values.iter().copied();
-        let mut found = vec![None; self.works.len()];
-        for run in &self.runs {
-            let Work::Count(hits, asks) = self.work(*run) else {
-                for _ in 0..self.work(*run).keys() {
-                    values.next()?;
-                }
-                self.members(*run).for_each(|index| found[index] = Some(SmallVec::new()));
+/// The name of a counter's window, in `name`.
+fn in_window<'a>(key: &str, end: u64, name: &'a mut String) -> &'a str {
+    name.clear();
+    name.push_str(key);
+    name.push('/');
+    name.push_str(itoa::Buffer::new().format(end));
+    name
+}
+
+impl Reply {
+    /// Shares the reply out among the requests: tells of each that was counted, by its index in `works`, what became of it.
+    /// The others are to ask again, since the server's window is another one.
+    pub(super) fn read(&self, works: &[&Work], mut tell: impl FnMut(usize, Decided<'_>)) {
+        let mut values = self.values.iter().copied().skip(2);
+        for run in &self.plan.runs {
+            let work = self.plan.work(works, *run);
+            let Work::Count(asks) = work else {
+                values.by_ref().take(work.values()).for_each(drop);
+                let done = || Decided { found: &[], decision: decide([].iter(), &[], self.time) };
+                self.plan.members(*run).for_each(|index| tell(index, done()));
                 continue;
             };
-            let mut before = SmallVec::<[Found; 1]>::new();
-            let mut is_current = true;
-            for hit in hits {
-                match self.found(&hit.terms, &mut values)? {
-                    Some(found) => before.push(found),
-                    None => is_current = false,
-                }
-            }
-            if !is_current {
+            // All values are taken, also where the first says that the window is another one.
+            let mut found = SmallVec::<[Found; 1]>::new();
+            asks.iter().filter_map(|ask| self.found(&ask.hit.terms, &mut values)).for_each(|held| found.push(held));
+            if found.len() < asks.len() {
                 continue;
             }
-            for index in self.members(*run) {
-                found[index] = Some(before.clone());
+            for index in self.plan.members(*run) {
+                let decision = decide(asks.iter().map(|ask| &ask.hit), &found, self.time);
+                let before = found.clone();
                 // Of requests that were counted at once, each finds what the one before it has left.
-                let decision = decide(hits, &before, time);
-                for (((before, hit), ask), outcome) in before.iter_mut().zip(hits).zip(asks).zip(&decision.outcomes) {
-                    let free = u64::from(hit.terms.remaining(*before, time));
+                for ((ask, found), outcome) in asks.iter().zip(&mut found).zip(&decision.outcomes) {
+                    let free = u64::from(ask.hit.terms.remaining(*found, self.time));
                     let taken = if outcome.taken > 0 { ask.lot.min(free) } else { 0 };
-                    *before = hit.terms.take(*before, taken, time);
+                    *found = ask.hit.terms.take(*found, taken, self.time);
                 }
+                tell(index, Decided { found: &before, decision });
             }
         }
-        Some(Reply { time, found })
     }
 
-    /// What a counter held: `None` within, if its window was not the server's; without, if there are no more values.
-    fn found(&self, terms: &Terms, values: &mut impl Iterator<Item = i64>) -> Option<Option<Found>> {
+    /// What a counter held; `None`, if its window was not the server's. Of values there are enough.
+    fn found(&self, terms: &Terms, values: &mut impl Iterator<Item = i64>) -> Option<Found> {
         // A counter that something else wrote may hold more than any limit.
-        let mut count =
-            || values.next().map(|value| Some(u32::try_from(u64::try_from(value).ok()?).unwrap_or(u32::MAX)));
-        let end = terms.window_end(self.now);
-        Some(match terms.algorithm {
-            Algorithm::FixedWindow => count()?.map(|used| Found::Window { used, end }),
+        let mut count = || Some(u32::try_from(u64::try_from(values.next()?).ok()?).unwrap_or(u32::MAX));
+        let end = terms.window_end(self.plan.now);
+        match terms.algorithm {
+            Algorithm::FixedWindow => Some(Found::Window { used: count()?, end }),
             Algorithm::SlidingWindow => {
-                let (used, before) = (count()?, count()?);
-                used.zip(before).map(|(used, before)| Found::Windows { used, before, end })
+                let (used, before) = (count(), count());
+                Some(Found::Windows { used: used?, before: before?, end })
             }
             Algorithm::Gcra { .. } => {
-                let (seconds, nanos) = (values.next()?, values.next()?);
-                let whole = u64::try_from(seconds).ok().map(|seconds| seconds.saturating_mul(NANOS));
-                whole.map(|whole| Found::Arrival(whole.saturating_add(nanos.unsigned_abs())))
+                let (seconds, nanos) = (values.next(), values.next());
+                let whole = u64::try_from(seconds?).ok()?.saturating_mul(NANOS);
+                Some(Found::Arrival(whole.saturating_add(nanos?.unsigned_abs())))
             }
-        })
-    }
-
-    fn members(&self, run: Run) -> impl Iterator<Item = usize> {
-        self.order[run.start..run.start + run.length].iter().copied()
+        }
     }
 }
 
@@ -276,10 +287,9 @@ impl Work {
                 (kind(&one.terms), one.tokens).cmp(&(kind(&other.terms), other.tokens))
             }
             (Self::Reset(_, one), Self::Reset(_, other)) => kind(one).cmp(&kind(other)),
-            (Self::Count(hits, asks), Self::Count(others, others_asks)) => {
-                let rule = |(hit, ask): (&Hit, &Ask)| (Reverse(ask.lot), kind(&hit.terms), hit.refuses);
-                let rules = || hits.iter().zip(asks).map(rule).cmp(others.iter().zip(others_asks).map(rule));
-                hits.len().cmp(&others.len()).then_with(rules)
+            (Self::Count(asks), Self::Count(others)) => {
+                let rule = |ask: &Ask| (Reverse(ask.lot), kind(&ask.hit.terms), ask.hit.refuses);
+                asks.len().cmp(&others.len()).then_with(|| asks.iter().map(rule).cmp(others.iter().map(rule)))
             }
             (one, other) => one.rank().cmp(&other.rank()),
         }
@@ -296,7 +306,7 @@ impl Work {
     fn hash(&self) -> u64 {
         match self {
             Self::GiveBack(_) | Self::Reset(..) => 0,
-            Self::Count(hits, _) => hits.first().map_or(0, |hit| hit.hash),
+            Self::Count(asks) => asks.first().map_or(0, |ask| ask.hit.hash),
         }
     }
 
@@ -305,28 +315,39 @@ impl Work {
         match self {
             Self::GiveBack(_) => 1,
             Self::Reset(_, terms) => keys(terms),
-            Self::Count(hits, _) => hits.iter().map(|hit| keys(&hit.terms)).sum(),
+            Self::Count(asks) => asks.iter().map(|ask| keys(&ask.hit.terms)).sum(),
+        }
+    }
+
+    /// How many numbers the script returns for it.
+    fn values(&self) -> usize {
+        let values = |ask: &Ask| if ask.hit.terms.algorithm == Algorithm::FixedWindow { 1 } else { 2 };
+        match self {
+            Self::GiveBack(_) | Self::Reset(..) => self.keys(),
+            Self::Count(asks) => asks.iter().map(values).sum(),
         }
     }
 
     /// Whether both are the same. Those that take a lot are counted one by one, unless they are counted first.
     fn is_counted_with(&self, next: &Self) -> bool {
         match (self, next) {
-            (Self::Count(hits, asks), Self::Count(others, others_asks)) => {
-                let lots = || hits.iter().zip(asks).any(|(hit, ask)| ask.lot > hit.terms.cost);
-                let first = || hits.len() == 1 && is_counted_first(&hits[0], asks[0]);
-                asks == others_asks && hits == others && (first() || !lots())
+            (Self::Count(asks), Self::Count(others)) => {
+                let lots = || asks.iter().any(|ask| ask.lot > ask.hit.terms.cost);
+                let first = || asks.len() == 1 && asks[0].is_counted_first();
+                asks == others && (first() || !lots())
             }
             _ => false,
         }
     }
 }
 
-/// Whether a request of one rule can be counted at once, and what is too much taken back: in a fixed window, and not
-/// where a part of a lot would be left that is less than the request costs.
-fn is_counted_first(hit: &Hit, ask: Ask) -> bool {
-    let cost = hit.terms.cost;
-    hit.terms.algorithm == Algorithm::FixedWindow && cost > 0 && (ask.lot == cost || cost == 1)
+impl Ask {
+    /// Whether a request of this rule alone can be counted at once, and what is too much taken back: in a fixed window, and
+    /// not where a part of a lot would be left that is less than the request costs.
+    fn is_counted_first(&self) -> bool {
+        let cost = self.hit.terms.cost;
+        self.hit.terms.algorithm == Algorithm::FixedWindow && cost > 0 && (self.lot == cost || cost == 1)
+    }
 }
 
 /// What the script is told of a rule, in some order.

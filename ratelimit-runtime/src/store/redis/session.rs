@@ -8,7 +8,7 @@ use std::{
 };
 
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError, RedisResult, aio::MultiplexedConnection};
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 use tokio::{
     sync::watch,
     time::{Instant, timeout, timeout_at},
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     algorithm::Terms,
-    key::{Counter, Name, Text, Who},
+    key::{Counter, Name, Who},
     policy::{Algorithm, Limit},
     store::Hit,
 };
@@ -88,7 +88,7 @@ impl Session {
         let clock = ServerClock::new(time);
         if had_failed && let Some(probe) = place.probe(settings) {
             let works = [&probe];
-            let call = script::call(&mut connection, &settings.names, &works, Passage::Usual, time);
+            let call = script::call(&mut connection, &works, Passage::Usual, time);
             timeout(settings.deadline, call).await.map_err(late)??;
         }
         Ok(Self { connection, address, clock })
@@ -100,16 +100,17 @@ impl Session {
     }
 
     /// Sends a batch.
-    pub(super) fn send(&self, settings: &Arc<Settings>, mut batch: Batch) -> impl Future<Output = Landed> + use<> {
+    pub(super) fn send(&self, settings: &Settings, mut batch: Batch) -> impl Future<Output = Landed> + use<> {
         batch.sent = Instant::now();
-        let (settings, mut connection, now) = (Arc::clone(settings), self.connection.clone(), self.clock.now());
+        let (deadline, mut connection, now) = (settings.deadline, self.connection.clone(), self.clock.now());
         async move {
-            let works: Vec<&Work> = batch.checks.iter().map(|check| &check.work).collect();
-            let call = script::call(&mut connection, &settings.names, &works, batch.passage(), now);
+            let works = batch.works();
+            let call = script::call(&mut connection, &works, batch.passage(), now);
             let result = match timeout_at(batch.due, call).await {
                 Ok(reply) => reply.map_err(Failure::Redis),
-                Err(_) => Err(Failure::Late(settings.deadline)),
+                Err(_) => Err(Failure::Late(deadline)),
             };
+            drop(works);
             (batch, result)
         }
     }
@@ -136,27 +137,24 @@ impl Place {
     /// its slots, and none if it has no slots. No rule has such a scope.
     fn probe(&self, settings: &Settings) -> Option<Work> {
         let per = 60;
-        let probe = |scope| {
+        let key = |number: Option<u32>| {
+            let text = number.map(|number| number.to_string().into());
+            let scope = text.into_iter().map(|text| Who::Header("", text)).collect();
             let counter = Counter { family: 0, key: Name::Static("probe"), per, kind: "", ordinal: 0, scope };
-            let limit = Limit { limit: u32::MAX, per };
-            let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-            Hit { counter, hash: 0, terms, refuses: true, on_store_error: None, lease: 1 }
+            settings.names.key(&counter)
         };
-        let hit = match self {
-            Self::Server(_) | Self::Primary(_) => probe(SmallVec::new()),
+        let key = match self {
+            Self::Server(_) | Self::Primary(_) => key(None),
             Self::Node { node, map, .. } => {
                 let map = map.borrow();
-                let mut key = String::new();
                 // Any text has some slot: with so many, hardly a node is left out.
-                let mut candidates = (0..10_000_u32)
-                    .map(|number| probe(smallvec![Who::Header("", Text::new(number.to_string().as_bytes()))]));
-                candidates.find(|hit| {
-                    settings.names.write(&hit.counter, None, &mut key);
-                    map.primary(slot(&key)) == Some(node)
-                })?
+                (0..10_000).map(|number| key(Some(number))).find(|key| map.primary(slot(key)) == Some(node))?
             }
         };
-        Some(Work::Count(smallvec![hit], smallvec![Ask { lot: 1, is_refill: false }]))
+        let limit = Limit { limit: u32::MAX, per };
+        let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
+        let hit = Hit { hash: 0, terms, refuses: true, on_store_error: None, lease: 1 };
+        Some(Work::Count(smallvec![Ask { hit, key, lot: 1, is_refill: false }]))
     }
 }
 

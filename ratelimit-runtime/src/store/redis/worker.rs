@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use parking_lot::Mutex;
@@ -21,9 +22,9 @@ use tokio::{
 
 use super::{
     Settings, StoreFailed,
-    batch::{Answer, Asks, Check, Passage, Work},
+    batch::{Answer, Ask, Asks, Check, Passage, Work},
     cluster::{Cluster, Map, Mapper, Node, Redirect, slot},
-    known::Known,
+    known::{Known, Lots},
     link::Link,
     session::Place,
     url::Deployment,
@@ -80,7 +81,13 @@ pub(super) struct Part {
     pub(super) slot: u16,
     /// Which of the request's hits.
     pub(super) hits: SmallVec<[usize; 1]>,
-    pub(super) work: Work,
+    pub(super) asks: Asks,
+}
+
+impl Part {
+    pub(super) fn work(&self) -> Work {
+        Work::Count(self.asks.clone())
+    }
 }
 
 /// How a check gets to its counters, where the map is not enough.
@@ -134,33 +141,38 @@ impl Worker {
         }
     }
 
-    /// Decides a request, if it can; else asks, or says whom to ask.
-    pub(super) fn begin(&mut self, hits: &Hits) -> Result<Begun, StoreFailed> {
+    /// Decides a request, if it can; else asks, or says whom to ask. `counters` are those of `hits`.
+    pub(super) fn begin(&mut self, hits: &Hits, counters: &[Counter<'_>]) -> Result<Begun, StoreFailed> {
         if let Routes::One(wire) = &self.routes
             && wire.is_down()
         {
             return Err(StoreFailed);
         }
+        let now = Instant::now();
         let mut known = self.known.lock();
-        let decided = known.decide(hits);
-        let asks = if decided.is_none() { known.asks(hits) } else { Asks::new() };
-        let (refunds, refills) = (known.refunds(), known.refills());
+        let decided = known.decide(hits, now);
+        let lots = if decided.is_none() { known.lots(hits, now) } else { Lots::new() };
+        let (refunds, refills) = (known.refunds(now), known.refills());
         drop(known);
         // Nobody waits for these. If what is given back is lost, so is a part of the limit, until the window ends.
         for refund in refunds {
-            let slot = self.slot(&refund.counter);
+            let slot = self.slot(&refund.key);
             drop(self.send(slot, &Way::default(), Work::GiveBack(refund)));
         }
-        for (hit, ask) in refills {
-            let slot = self.slot(&hit.counter);
-            drop(self.send(slot, &Way::default(), Work::Count(smallvec![hit], smallvec![ask])));
+        for ask in refills {
+            let slot = self.slot(&ask.key);
+            drop(self.send(slot, &Way::default(), Work::Count(smallvec![ask])));
         }
         if let Some(outcomes) = decided {
             return Ok(Begun::Decided(outcomes));
         }
+        let mut asks = Asks::new();
+        for ((hit, counter), lot) in hits.iter().zip(counters).zip(lots) {
+            asks.push(Ask { hit: *hit, key: self.settings.names.key(counter), lot, is_refill: false });
+        }
         match &self.routes {
-            Routes::One(wire) => wire.send(Work::Count(hits.clone(), asks), 0, Passage::Usual).map(Begun::Asked),
-            Routes::Cluster(_) => Ok(Begun::InSlots(self.parts(hits, &asks))),
+            Routes::One(wire) => wire.send(Work::Count(asks), 0, Passage::Usual).map(Begun::Asked),
+            Routes::Cluster(_) => Ok(Begun::InSlots(self.parts(asks))),
         }
     }
 
@@ -207,36 +219,27 @@ impl Worker {
     }
 
     /// The hits by their slots.
-    fn parts(&self, hits: &Hits, asks: &Asks) -> Vec<Part> {
+    fn parts(&self, asks: Asks) -> Vec<Part> {
         let mut parts = Vec::<Part>::new();
-        for (index, (hit, ask)) in hits.iter().zip(asks).enumerate() {
-            let slot = self.slot(&hit.counter);
+        for (index, ask) in asks.into_iter().enumerate() {
+            let slot = self.slot(&ask.key);
             match parts.iter_mut().find(|part| part.slot == slot) {
-                Some(Part { hits, work: Work::Count(same, asks), .. }) => {
-                    hits.push(index);
-                    same.push(hit.clone());
-                    asks.push(*ask);
+                Some(part) => {
+                    part.hits.push(index);
+                    part.asks.push(ask);
                 }
-                _ => parts.push(Part {
-                    slot,
-                    hits: smallvec![index],
-                    work: Work::Count(smallvec![hit.clone()], smallvec![*ask]),
-                }),
+                None => parts.push(Part { slot, hits: smallvec![index], asks: smallvec![ask] }),
             }
         }
         parts
     }
 
     /// The slot of a counter; always the same outside a cluster.
-    pub(super) fn slot(&self, counter: &Counter) -> u16 {
+    pub(super) fn slot(&self, key: &str) -> u16 {
         match &self.routes {
             Routes::One(_) => 0,
-            Routes::Cluster(_) => {
-                let mut key = String::with_capacity(128);
-                // The window's end is behind the braces.
-                self.settings.names.write(counter, None, &mut key);
-                slot(&key)
-            }
+            // The window's end is behind the braces.
+            Routes::Cluster(_) => slot(key),
         }
     }
 }
