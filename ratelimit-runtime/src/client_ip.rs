@@ -176,14 +176,15 @@ impl ClientIp {
             Some(trusted) => trusted.client(peer.map(|peer| peer.to_canonical()), request),
             None => peer,
         };
-        client.map(|address| self.counted(address))
+        client.map_or(Address::Unknown, |address| self.counted(address))
     }
 
     /// As what an address counts: one of IPv6 stands for the network that it is in.
-    pub(crate) fn counted(&self, address: IpAddr) -> IpAddr {
+    #[inline]
+    pub(crate) fn counted(&self, address: IpAddr) -> Address {
         match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(self.network(address)),
-            address => address,
+            IpAddr::V6(address) => IpAddr::V6(self.network(address)).into(),
+            address => address.into(),
         }
     }
 

@@ -1,15 +1,17 @@
 //! What a handler under the attribute does: check, then extract, then the handler.
 
+use std::{future::Future, pin::Pin};
+
 use crate::{
     algorithm::Terms,
     headers,
     key::Counter,
-    limiter::{Check, RateLimiter},
+    limiter::{self, RateLimiter},
     policy::{OverLimit, OverLimitFn, Policy, Prepared, Rule},
     problem, reject,
     scope::Asker,
     state::{RateLimitState, Rules},
-    store::{Hit, Hits, Key, Outcome},
+    store::{Checked, Denied, Hit, Hits, Key, Outcome},
 };
 use actix_web::{
     FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder,
@@ -34,7 +36,11 @@ where
     Args: FromRequest,
     H::Output: Responder,
 {
-    let charged = match check(policy, std::any::type_name::<H>(), &request).await {
+    let verdict = match check(policy, std::any::type_name::<H>(), &request) {
+        Check::Done(verdict) => verdict,
+        Check::Later(verdict) => verdict.await,
+    };
+    let charged = match verdict {
         Ok(charged) => charged,
         Err(refusal) => return refusal,
     };
@@ -48,58 +54,55 @@ where
     response
 }
 
-/// Counts a request that may go on, and says what of it may have to be given back; the answer to one that may not.
-///
-/// What only some handlers need is boxed, or it would make the futures of all of them large.
-async fn check(
-    policy: &'static Policy,
-    handler: &'static str,
-    request: &HttpRequest,
-) -> Result<Option<Box<Charged>>, HttpResponse> {
+/// What of an admitted request may have to be given back, or the answer to one that is refused.
+type Verdict = Result<Option<Box<Charged>>, HttpResponse>;
+
+/// Most checks are done at once. What has to be waited for is boxed, so that the futures of all handlers stay small.
+enum Check<'a> {
+    Done(Verdict),
+    Later(Pin<Box<dyn Future<Output = Verdict> + 'a>>),
+}
+
+fn check<'a>(policy: &'static Policy, handler: &'static str, request: &'a HttpRequest) -> Check<'a> {
     let limiter = match RateLimiter::of(request) {
         Ok(limiter) => limiter,
         // Logged when the URL was read.
-        Err(_) => return Err(problem::misconfigured()),
+        Err(_) => return Check::Done(Err(problem::misconfigured())),
     };
     let rules = policy.prepared(handler);
-    let mut asker = Asker::new(limiter.clients(), request);
+    let asker = Asker::new(limiter.clients(), request);
     if rules.iter().any(|rule| rule.asks) {
-        asker = match Box::pin(asker.ask(rules)).await {
-            Ok(asker) => asker,
-            Err(error) => return Err(HttpResponse::from_error(error)),
-        };
+        return Check::Later(Box::pin(async move {
+            match asker.ask(rules).await {
+                Ok(asker) => begin(policy, rules, limiter, &asker, request).get().await,
+                Err(error) => Err(HttpResponse::from_error(error)),
+            }
+        }));
     }
-    let Begun { rules, hits, begun, keys } = begin(limiter, &asker, rules);
-    drop(asker);
-    let checked = match begun {
-        Check::Done(checked) => checked,
-        Check::Asked(asked) => limiter.finish(&hits, asked).await,
-    };
-    let Ok(checked) = checked else { return Err(reject::unavailable()) };
-    let charged = keys.map(|keys| Charged::new(limiter, &hits, &rules, keys, &checked));
-    let Some(state) = keep(RateLimitState::new(policy, &rules, &checked), request) else { return Ok(charged) };
-    match state.refused_by().map(|rule| rule.rule().over_limit) {
-        Some(OverLimit::Function(function)) => Err(Box::pin(respond(function, state, request)).await),
-        _ => Err(reject::too_many_requests(&state)),
+    begin(policy, rules, limiter, &asker, request)
+}
+
+impl Check<'_> {
+    async fn get(self) -> Verdict {
+        match self {
+            Self::Done(verdict) => verdict,
+            Self::Later(verdict) => verdict.await,
+        }
     }
 }
 
-/// A check on its way.
-struct Begun {
-    /// The rules that count the request.
-    rules: Rules,
-    /// What each of them has to count.
-    hits: Hits,
-    begun: Check,
-    /// The names of their counters, if something may have to be given back.
-    keys: Option<Vec<Key>>,
-}
-
+/// Counts a request whose functions were asked.
 #[inline]
-fn begin(limiter: &RateLimiter, asker: &Asker<'_>, prepared: &'static [Prepared]) -> Begun {
-    let mut rules = Rules::new();
+fn begin<'a>(
+    policy: &'static Policy,
+    prepared: &'static [Prepared],
+    limiter: &'a RateLimiter,
+    asker: &Asker<'_>,
+    request: &'a HttpRequest,
+) -> Check<'a> {
     let mut hits = Hits::new();
     let mut counters = SmallVec::<[Counter<'_>; 1]>::new();
+    let mut rules = Rules::new();
     for rule in prepared {
         let Some(mut counter) = asker.counter(rule) else { continue };
         // One function may stand in two rules by two paths.
@@ -109,14 +112,54 @@ fn begin(limiter: &RateLimiter, asker: &Asker<'_>, prepared: &'static [Prepared]
         let Rule { limit, algorithm, lease, on_store_error, .. } = *rule.rule;
         let phase = if rule.rule.stagger { counter.phase() } else { 0 };
         let terms = Terms { limit, algorithm, phase, cost: asker.cost(rule.rule) };
-        rules.push(rule);
         hits.push(Hit { hash: counter.hash(), terms, refuses: rule.rule.refuses(), lease, on_store_error });
         counters.push(counter);
+        rules.push(rule);
     }
     let may_give_back = rules.iter().any(|rule| rule.rule.count_if.is_some());
+    // The names of the counters, for what is given back.
     let keys = may_give_back.then(|| counters.iter().map(|counter| limiter.key(counter)).collect());
     let begun = limiter.begin(&hits, &counters);
-    Begun { rules, hits, begun, keys }
+    let asked = Asked { policy, rules, hits, keys, limiter, request };
+    match begun {
+        limiter::Check::Done(checked) => asked.conclude(checked),
+        #[cfg(feature = "redis")]
+        limiter::Check::Asked(answer) => Check::Later(Box::pin(async move {
+            let checked = limiter.finish(&asked.hits, answer).await;
+            asked.conclude(checked).get().await
+        })),
+    }
+}
+
+/// What a check is about.
+struct Asked<'a> {
+    policy: &'static Policy,
+    /// The rules that count the request.
+    rules: Rules,
+    /// What each of them has to count.
+    hits: Hits,
+    keys: Option<Vec<Key>>,
+    limiter: &'a RateLimiter,
+    request: &'a HttpRequest,
+}
+
+impl<'a> Asked<'a> {
+    /// Keeps the state for the handler and the middlewares, and refuses the request if that says so.
+    #[inline]
+    fn conclude(self, checked: Result<Checked, Denied>) -> Check<'a> {
+        let Self { policy, rules, hits, keys, limiter, request } = self;
+        let Ok(checked) = checked else { return Check::Done(Err(reject::unavailable())) };
+        let charged = keys.map(|keys| Charged::new(limiter, &hits, &rules, keys, &checked));
+        let Some(state) = keep(RateLimitState::new(policy, &rules, &checked), request) else {
+            return Check::Done(Ok(charged));
+        };
+        match state.refused_by().map(|rule| rule.rule().over_limit) {
+            Some(OverLimit::Function(function)) => {
+                Check::Later(Box::pin(async move { Err(respond(function, state, request).await) }))
+            }
+            _ => Check::Done(Err(reject::too_many_requests(&state))),
+        }
+    }
 }
 
 /// Keeps the state for the handler and the middlewares, and gives it back if it refuses the request.

@@ -67,13 +67,11 @@ pub(crate) enum Store {
 /// A check, decided or on its way.
 pub(crate) enum Check {
     Done(Result<Checked, Denied>),
+    #[cfg(feature = "redis")]
     Asked(Asked),
 }
 
-/// Without Redis nobody is asked.
-#[cfg(not(feature = "redis"))]
-pub(crate) enum Asked {}
-
+#[cfg_attr(not(feature = "redis"), allow(unused_variables, reason = "a store in this process needs no names"))]
 impl RateLimiter {
     pub(crate) fn new(limiter: Limiter) -> Self {
         Self(Arc::new(limiter))
@@ -130,11 +128,11 @@ impl RateLimiter {
     }
 
     /// Waits for the answer to a check.
+    #[cfg(feature = "redis")]
     pub(crate) async fn finish(&self, hits: &Hits, asked: Asked) -> Result<Checked, Denied> {
         match &self.0.store {
             // It asks nobody.
             Store::Memory(_) => Err(Denied),
-            #[cfg(feature = "redis")]
             Store::Redis(store, fallback) => match store.finish(asked).await {
                 Ok(outcomes) => Ok(self.decided(fallback, hits, &outcomes)),
                 Err(_) => fallback.hit(self.now(), hits),

@@ -17,7 +17,7 @@ use crate::{
 pub fn hit(limiter: &RateLimiter, client: IpAddr, limit: Limit) -> bool {
     match limiter.store() {
         Store::Memory(store) => {
-            let scope = smallvec![Who::Ip(Some(client))];
+            let scope = smallvec![Who::Ip(client.into())];
             let counter = Counter { family: 0, key: Name::Static("hit"), per: limit.per, kind: "", ordinal: 0, scope };
             let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
             let hit = Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None };

@@ -167,7 +167,7 @@ impl LimitTarget {
         });
         let family = policy::family(self.limit.per, kind, literal, parts);
         let who = |part| match part {
-            &Part::Ip(address) => Who::Ip(Some(clients.ip.counted(address))),
+            &Part::Ip(address) => Who::Ip(clients.ip.counted(address)),
             Part::User(text) => Who::User(text),
             Part::Global => Who::Global,
             Part::Header(name, text) => Who::Header(name, text.as_str().into()),
