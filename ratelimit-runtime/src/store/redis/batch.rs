@@ -101,7 +101,7 @@ impl Work {
 
 impl Check {
     /// Whose client has gone is not counted.
-    pub(super) fn is_wanted(&self) -> bool {
+    fn is_wanted(&self) -> bool {
         match &self.work {
             Work::Count(asks) => !self.reply.is_closed() || asks.iter().any(|ask| ask.is_refill),
             Work::GiveBack(_) | Work::Reset(..) => true,
@@ -118,8 +118,9 @@ impl Batch {
         Self { checks: vec![check], sent: Instant::now(), due, retries: RETRIES }
     }
 
-    /// As many batches as it takes for each to be of one slot and not too large.
+    /// As many batches as it takes for each to be of one slot and not too large. What nobody waits for any more is left out.
     pub(super) fn split(mut checks: Vec<Check>, due: Instant) -> SmallVec<[Self; 1]> {
+        checks.retain(Check::is_wanted);
         if checks.is_empty() {
             return SmallVec::new();
         }

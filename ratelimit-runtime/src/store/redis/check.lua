@@ -141,11 +141,6 @@ local function other_kinds()
     },
   }
 
-  -- How many requests, of `times`, fit where so much is free.
-  local function fitting(free, cost, times)
-    return cost == 0 and times or max(min(floor(free / cost), times), 0)
-  end
-
   local kinds = {}
 
   function kinds.reset(first, keys, arg)
@@ -195,6 +190,7 @@ local function other_kinds()
         refuses = ARGV[at + 4] == '1',
         key = keys,
       }
+      rule.look, rule.take = rule.algorithm.look, rule.algorithm.take
       rule.length = tonumber(ARGV[at + 6])
       rule.most = max(rule.lot, times * rule.cost)
       rule.most_text = string.format('%.0f', rule.most)
@@ -208,26 +204,36 @@ local function other_kinds()
       all[index] = rule
     end
     local last = first + keys * requests - 1
-    for key = first, last, keys do
-      local admitted = times
-      for _, rule in ipairs(all) do
-        if current then
-          rule.free = rule.capacity - rule.algorithm.look(rule, key + rule.key)
-          rule.fits = fitting(rule.free, rule.cost, times)
-          admitted = rule.refuses and min(admitted, rule.fits) or admitted
-        else
+    if not current then
+      for _ = first, last, keys do
+        for index = 1, rules do
           answer(-1)
-          if rule.algorithm ~= algorithms.fixed then
+          if all[index].algorithm ~= algorithms.fixed then
             answer(-1)
           end
         end
       end
-      for _, rule in ipairs(current and all or {}) do
+      return last + 1, arg + 2 + 7 * rules
+    end
+    for key = first, last, keys do
+      local admitted = times
+      for index = 1, rules do
+        local rule = all[index]
+        local cost, free = rule.cost, rule.capacity - rule.look(rule, key + rule.key)
+        -- How many of the requests fit.
+        local fits = cost == 0 and times or max(min(floor(free / cost), times), 0)
+        rule.free, rule.fits = free, fits
+        if rule.refuses and fits < admitted then
+          admitted = fits
+        end
+      end
+      for index = 1, rules do
+        local rule = all[index]
         local tokens = min(admitted, rule.fits) * rule.cost
         if tokens > 0 and rule.lot > rule.cost then
           tokens = min(rule.lot, rule.free)
         end
-        rule.algorithm.take(rule, key + rule.key, tokens)
+        rule.take(rule, key + rule.key, tokens)
       end
     end
     return last + 1, arg + 2 + 7 * rules

@@ -120,7 +120,8 @@ impl Known {
         let deadline = self.deadline;
         let Some(entry) = self.entries[place(hit.hash)].as_mut() else { return };
         let lot = lot(hit, entry.used);
-        let is_under_way = entry.asked_until.is_some_and(|until| now < until);
+        let is_asked_for = self.refills.iter().any(|ask| ask.hit.hash == hit.hash);
+        let is_under_way = is_asked_for || entry.asked_until.is_some_and(|until| now < until);
         if lot > hit.terms.cost && entry.tokens < lot - lot / 4 && !is_under_way {
             let Some((key, _)) = entry.lease.as_deref() else { return };
             self.refills.push(Ask { hit: *hit, key: key.clone(), lot, is_refill: true });

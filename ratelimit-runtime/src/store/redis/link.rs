@@ -36,8 +36,10 @@ use super::{
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LAST_PAUSE: Duration = Duration::from_millis(640);
 
-/// How many turns of the worker, each once around all of its connections, a batch may grow in after the first.
+/// How many turns of the worker, each once around all of its connections, a batch may grow in after the first, and for how
+/// long: where a turn takes longer, the next one would cost more than it saves.
 const TURNS: usize = 2;
+const LONGEST_TURNS: Duration = Duration::from_micros(500);
 
 /// The task that owns a worker's connection.
 pub(super) struct Link {
@@ -115,7 +117,7 @@ impl Link {
 
     /// The checks that are in the queue.
     fn waiting(&mut self) -> Vec<Check> {
-        std::iter::from_fn(|| self.checks.try_recv().ok()).filter(Check::is_wanted).collect()
+        std::iter::from_fn(|| self.checks.try_recv().ok()).collect()
     }
 
     /// Gives up what is under way, and lets the requests know, those that wait and those to come.
@@ -146,15 +148,16 @@ impl Link {
         let settings = Arc::clone(&self.settings);
         let mut flights: FuturesUnordered<_> = batches.drain(..).map(|batch| session.send(&settings, batch)).collect();
         let mut gathered = Vec::new();
-        let mut turns = 0;
+        let (mut turns, mut since) = (0, Instant::now());
         let place = Arc::clone(&self.place);
         let mut leave = pin!(place.leave(session.address().clone()));
         let (mut is_leaving, mut is_closed) = (false, false);
         loop {
-            if flights.is_empty() && gathered.is_empty() && (is_closed || is_leaving) {
-                return (!is_closed).then_some(Failure::FailedOver);
+            if flights.is_empty() && (is_leaving || is_closed && gathered.is_empty()) {
+                batches.extend(Batch::split(gathered, since + settings.deadline));
+                return is_leaving.then_some(Failure::FailedOver);
             }
-            select! {
+            let may_grow = select! {
                 biased;
                 Some((batch, result)) = flights.next() => {
                     match result {
@@ -165,46 +168,54 @@ impl Link {
                                 flights.push(session.send(&settings, again));
                             }
                         }
-                        Err(failure) => {
-                            // Of a server that is alone, it is a failure like any other.
-                            if let Some(redirect) = self.place.redirect(&failure) {
+                        Err(failure) => match self.place.redirect(&failure) {
+                            Some(redirect) => {
                                 self.stale.notify_one();
                                 batch.redirect(&redirect);
-                                continue;
                             }
-                            batches.extend(batch.again_elsewhere());
-                            if failure.is_disconnect() {
-                                // The other batches on this connection learn it now, too.
-                                while let Some((batch, result)) = flights.next().await {
-                                    batches.extend(match result {
-                                        Ok(reply) => batch.answer(&reply, &self.known),
-                                        Err(_) => batch.again_elsewhere(),
-                                    });
+                            // Of a server that is alone, it is a failure like any other.
+                            None => {
+                                batches.extend(batch.again_elsewhere());
+                                if failure.is_disconnect() {
+                                    // The other batches on this connection learn it now, too.
+                                    while let Some((batch, result)) = flights.next().await {
+                                        batches.extend(match result {
+                                            Ok(reply) => batch.answer(&reply, &self.known),
+                                            Err(_) => batch.again_elsewhere(),
+                                        });
+                                    }
                                 }
+                                batches.extend(Batch::split(gathered, since + settings.deadline));
+                                return Some(failure);
                             }
-                            batches.extend(Batch::split(gathered, Instant::now() + settings.deadline));
-                            return Some(failure);
-                        }
+                        },
                     }
-                    continue;
+                    since.elapsed() < LONGEST_TURNS
                 }
                 // What is under way is answered; what comes waits for the other server.
-                () = &mut leave, if !is_leaving => is_leaving = true,
+                () = &mut leave, if !is_leaving && !is_closed => {
+                    is_leaving = true;
+                    true
+                }
                 count = self.checks.recv_many(&mut gathered, LARGEST_BATCH), if !is_leaving && !is_closed => {
                     // The worker is gone, or sends to another node; what is under way is answered.
                     is_closed = count == 0;
+                    if turns == 0 {
+                        since = Instant::now();
+                    }
                     turns += 1;
                     let is_lone = gathered.len() == 1 && flights.is_empty();
-                    if !is_lone && !is_closed && turns <= TURNS && gathered.len() < LARGEST_BATCH {
-                        continue;
-                    }
+                    let is_full = gathered.len() >= LARGEST_BATCH;
+                    !is_lone && !is_full && !is_closed && turns <= TURNS && since.elapsed() < LONGEST_TURNS
                 }
                 // Nothing has come in this turn.
-                () = yield_now(), if !gathered.is_empty() => {}
+                () = yield_now(), if !gathered.is_empty() && !is_leaving => false,
+            };
+            if may_grow || is_leaving || gathered.is_empty() {
+                continue;
             }
             turns = 0;
-            gathered.retain(Check::is_wanted);
-            for batch in Batch::split(std::mem::take(&mut gathered), Instant::now() + settings.deadline) {
+            for batch in Batch::split(std::mem::take(&mut gathered), since + settings.deadline) {
                 flights.push(session.send(&settings, batch));
             }
         }
