@@ -56,6 +56,12 @@ impl Subject {
         matches!(self.kind, Kind::Leased | Kind::TwoRules | Kind::Sliding | Kind::Gcra)
     }
 
+    /// Whether its handler waits, and so sends pipelined requests' answers one by one.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.kind == Kind::Waiting || self.store != Store::Memory
+    }
+
     /// Whether it can bear this load.
     #[must_use]
     pub fn bears(&self, load: Load) -> bool {

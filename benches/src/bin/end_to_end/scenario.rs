@@ -2,7 +2,7 @@
 
 use ratelimit_benches::{
     load::{Keys, Load, Verdict},
-    subject::{Store, Subject},
+    subject::Subject,
 };
 
 /// A load, and the server that bears it.
@@ -64,7 +64,7 @@ impl Scenario {
     /// pipelining saves: so pipelined requests meet the subjects in memory, with and without headers, and all other
     /// requests those without headers.
     pub(crate) fn is_for(&self, subject: &Subject) -> bool {
-        let store_and_headers = if self.pipelined > 1 { subject.store == Store::Memory } else { !subject.headers };
+        let store_and_headers = if self.pipelined > 1 { !subject.waits() } else { !subject.headers };
         // A second rule and other algorithms are compared with one fixed window where most happens at once.
         let is_compared = !subject.is_variant() || self.is_plain();
         store_and_headers && is_compared && subject.bears(self.load)
