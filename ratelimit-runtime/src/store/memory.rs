@@ -7,7 +7,7 @@
 //! A slot keeps the end of a window and its count, or GCRA's arrival time, as the second after it and its nanoseconds.
 //! A sliding window has a slot for each of its two windows, in the same set.
 //!
-//! The slots are pairs of atomics for the sake of their allocation alone: safe code gets them as zeroed pages
+//! The slots are atomics for the sake of their allocation alone: safe code gets them as zeroed pages
 //! that the operating system hands out as they are touched, so a table for a million counters costs a small
 //! application next to nothing.
 
@@ -39,7 +39,8 @@ const ARRIVAL: u64 = 1 << 62;
 
 pub(crate) struct MemoryStore {
     locks: Box<[Mutex<()>]>,
-    /// For each slot the counter's hash, then until when it is kept (upper 32 bits) and its number (lower 32 bits).
+    /// For each set the hashes of the counters in its slots, side by side to be looked through; then, of each slot, until
+    /// when it is kept (upper 32 bits) and its number (lower 32 bits).
     words: Box<[AtomicU64]>,
 }
 
@@ -122,7 +123,7 @@ impl MemoryStore {
             };
             for slot in hashes.into_iter().filter_map(|hash| self.find(place.set, hash.max(1))) {
                 // Over, and so nobody's.
-                self.words[2 * slot + 1].store(u64::from(now.as_secs() as u32) << 32, Relaxed);
+                self.value(slot).store(u64::from(now.as_secs() as u32) << 32, Relaxed);
             }
         });
     }
@@ -231,8 +232,21 @@ impl MemoryStore {
         }
     }
 
+    #[inline]
     fn find(&self, set: usize, hash: u64) -> Option<usize> {
-        (set * WAYS..(set + 1) * WAYS).find(|&slot| self.words[2 * slot].load(Relaxed) == hash)
+        let first = set * WAYS;
+        let slot = self.words[2 * first..][..WAYS].iter().position(|word| word.load(Relaxed) == hash)?;
+        Some(first + slot)
+    }
+
+    #[inline]
+    fn hash(&self, slot: usize) -> &AtomicU64 {
+        &self.words[slot / WAYS * 2 * WAYS + slot % WAYS]
+    }
+
+    #[inline]
+    fn value(&self, slot: usize) -> &AtomicU64 {
+        &self.words[(slot / WAYS * 2 + 1) * WAYS + slot % WAYS]
     }
 
     /// The slot of a set that is worth the least: nothing, once it is over, else what it has counted, or the seconds
@@ -242,7 +256,7 @@ impl MemoryStore {
             let (kept_until, used) = self.read(slot);
             match u32::try_from(seconds_left(kept_until, now)) {
                 Err(_) | Ok(0) => 0,
-                Ok(left) if self.words[2 * slot].load(Relaxed) & ARRIVAL > 0 => left,
+                Ok(left) if self.hash(slot).load(Relaxed) & ARRIVAL > 0 => left,
                 Ok(_) => used,
             }
         };
@@ -250,7 +264,7 @@ impl MemoryStore {
     }
 
     fn read(&self, slot: usize) -> (u32, u32) {
-        let word = self.words[2 * slot + 1].load(Relaxed);
+        let word = self.value(slot).load(Relaxed);
         ((word >> 32) as u32, word as u32)
     }
 
@@ -262,8 +276,8 @@ impl MemoryStore {
             Found::Arrival(arrival) => (arrival / NANOS + 1, (arrival % NANOS) as u32),
         };
         let word = u64::from(kept_until as u32) << 32 | u64::from(number);
-        self.words[2 * look.slot].store(look.hash, Relaxed);
-        self.words[2 * look.slot + 1].store(word, Relaxed);
+        self.hash(look.slot).store(look.hash, Relaxed);
+        self.value(look.slot).store(word, Relaxed);
     }
 }
 
