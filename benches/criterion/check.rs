@@ -29,7 +29,7 @@ use ratelimit_benches::{
     offline::{self, Application},
 };
 use ratelimit_runtime::{
-    __private::{Limit, hit},
+    __private::{Check, Limit},
     RateLimiter,
 };
 
@@ -56,7 +56,8 @@ fn check_alone(criterion: &mut Criterion) {
 
         let limiter = RateLimiter::in_memory();
         let limit = Limit::new(ADMIT_ALL.into(), WINDOW_SECONDS.into());
-        let ours = |client: &IpAddr| hit(&limiter, *client, limit);
+        let Some(check) = Check::new(&limiter, limit) else { panic!("it counts in memory") };
+        let ours = |client: &IpAddr| check.admits(*client);
         assert!(clients.all().all(|client| ours(&client)), "a first request is admitted");
         group.bench_function(BenchmarkId::new("ratelimit", &column), |bencher| {
             bencher.iter_custom(|checks| on_threads(threads, |thread| checks_in_lots(clients, thread, checks, ours)));

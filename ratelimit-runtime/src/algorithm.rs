@@ -34,7 +34,7 @@ const MICROS: u64 = 1_000_000;
 
 impl Terms {
     /// The end of the window in which `now` lies, in seconds since the epoch.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn window_end(&self, now: u64) -> u64 {
         let (per, phase) = (u64::from(self.limit.per), u64::from(self.phase));
         match now.checked_sub(phase) {
@@ -44,7 +44,7 @@ impl Terms {
     }
 
     /// How much may pass at once.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn capacity(&self) -> u32 {
         match self.algorithm {
             Algorithm::FixedWindow | Algorithm::SlidingWindow => self.limit.limit,
@@ -63,7 +63,7 @@ impl Terms {
     }
 
     /// How much of the capacity is used, rounded up.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn used(&self, found: Found, now: Duration) -> u64 {
         match found {
             Found::Window { used, .. } => used.into(),
@@ -72,19 +72,19 @@ impl Terms {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remaining(&self, found: Found, now: Duration) -> u32 {
         u64::from(self.capacity()).saturating_sub(self.used(found, now)).try_into().unwrap_or(u32::MAX)
     }
 
     /// Whether the request fits. One that costs nothing does.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn fits(&self, found: Found, now: Duration) -> bool {
         self.cost == 0 || self.used(found, now).saturating_add(self.cost) <= self.capacity().into()
     }
 
     /// The counter after `tokens` were taken from it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&self, found: Found, tokens: u64, now: Duration) -> Found {
         let more = |used: u32| u32::try_from(u64::from(used).saturating_add(tokens)).unwrap_or(u32::MAX);
         match found {
@@ -119,7 +119,7 @@ impl Terms {
 
     /// When the client may count on more: of a request that does not fit, when it will; else when the window ends, or
     /// all tokens of GCRA are back.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reset(&self, found: Found, fits: bool, now: Duration) -> Duration {
         match found {
             Found::Window { end, .. } => Duration::from_secs(end),

@@ -118,9 +118,10 @@ impl RateLimiterBuilder {
     /// How many counters the in-memory store holds; 1,000,000 unless set, which takes up to 34 MB; 268,435,456 at the
     /// most, and fewer where there is not the memory for them.
     ///
-    /// Past it, a new counter takes the place of the one, among sixteen, that has counted the fewest requests:
+    /// Past it, a new counter takes the place of the one, among ten, that has counted the fewest requests:
     /// a flood of new keys makes the store forget clients that have hardly called, not those at their limit.
-    /// Near it, this can befall a few in ten thousand counters. The same bound holds for the counters that
+    /// Near it, this can befall one in a thousand counters, and in one of a thousand processes that hold a
+    /// million, two counters count as one. The same bound holds for the counters that
     /// stand in for a failing store.
     pub fn capacity(mut self, capacity: usize) -> Self {
         self.capacity = capacity;

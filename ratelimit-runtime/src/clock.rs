@@ -72,6 +72,7 @@ impl Clock {
     }
 
     /// The time since the Unix epoch; zero for a system clock that stands before it.
+    #[inline(always)]
     pub(crate) fn now(&self) -> Duration {
         match &self.0 {
             Source::System => system(),
@@ -81,22 +82,32 @@ impl Clock {
 }
 
 /// The system's time, exact to the second.
-///
-/// Linux has a clock that costs an eighth, and is late by up to one tick of the kernel. So it has the right second but
-/// for the last moments of one; then the exact clock is asked.
+#[inline(always)]
 fn system() -> Duration {
     #[cfg(target_os = "linux")]
-    {
-        use nix::time::{ClockId, clock_gettime};
-
-        const LONGEST_TICK: Duration = Duration::from_millis(10);
-
-        if let Ok(coarse) = clock_gettime(ClockId::CLOCK_REALTIME_COARSE)
-            && coarse.tv_sec() >= 0
-            && Duration::from_nanos(coarse.tv_nsec().unsigned_abs()) < Duration::from_secs(1) - LONGEST_TICK
-        {
-            return coarse.into();
-        }
+    if let Some(now) = coarse() {
+        return now;
     }
+    exact()
+}
+
+#[cold]
+fn exact() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Linux has a clock that costs an eighth, and is late by up to one tick of the kernel. So it has the right second but
+/// for the last moments of one.
+///
+/// Asked through libc, where a clock that is set for one process alone (by libfaketime, say) is set too.
+#[cfg(target_os = "linux")]
+#[inline(always)]
+fn coarse() -> Option<Duration> {
+    use rustix::time::{ClockId, clock_gettime};
+
+    const LONGEST_TICK: u32 = 10_000_000;
+
+    let coarse = clock_gettime(ClockId::RealtimeCoarse);
+    let (seconds, nanos) = (coarse.tv_sec.try_into().ok()?, coarse.tv_nsec.try_into().ok()?);
+    (nanos < 1_000_000_000 - LONGEST_TICK).then(|| Duration::new(seconds, nanos))
 }

@@ -1,4 +1,6 @@
-//! A keyed hash of whole words: SipHash-1-3, as in the standard library, without what that needs for single bytes.
+//! A keyed hash of whole words: SipHash-1-3, as in the standard library, without what that needs for single bytes, and
+//! without the length that it puts behind them. That tells messages apart of which one begins with the other: what is hashed
+//! here says before each text how long it is.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -12,9 +14,9 @@ static SECRET: LazyLock<[u64; 2]> = LazyLock::new(|| {
     [random.hash_one(0), random.hash_one(1)]
 });
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct WordHasher {
     state: [u64; 4],
-    words: u64,
 }
 
 impl WordHasher {
@@ -29,13 +31,14 @@ impl WordHasher {
             one ^ 0x6c79_6765_6e65_7261,
             other ^ 0x7465_6462_7974_6573,
         ];
-        Self { state, words: 0 }
+        Self { state }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn word(&mut self, word: u64) {
-        self.words += 1;
-        self.mix(word);
+        self.state[3] ^= word;
+        self.round();
+        self.state[0] ^= word;
     }
 
     /// `bytes`, filled up with zeros: it is for the caller to hash first how many they are.
@@ -47,10 +50,8 @@ impl WordHasher {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn finish(mut self) -> u64 {
-        // The number of bytes, of which there are eight in a word, in the highest of them.
-        self.mix(self.words << 59);
         self.state[2] ^= 0xff;
         for _ in 0..3 {
             self.round();
@@ -58,14 +59,7 @@ impl WordHasher {
         self.state.into_iter().fold(0, |hash, word| hash ^ word)
     }
 
-    #[inline]
-    fn mix(&mut self, word: u64) {
-        self.state[3] ^= word;
-        self.round();
-        self.state[0] ^= word;
-    }
-
-    #[inline]
+    #[inline(always)]
     fn round(&mut self) {
         let [mut a, mut b, mut c, mut d] = self.state;
         a = a.wrapping_add(b);
@@ -88,9 +82,11 @@ mod tests {
 
     use super::*;
 
+    /// With the number of bytes behind the words, of which each has eight.
     fn hash(key: [u64; 2], words: &[u64]) -> u64 {
         let mut hasher = WordHasher::with_key(key);
         words.iter().for_each(|word| hasher.word(*word));
+        hasher.word((8 * words.len() as u64) << 56);
         hasher.finish()
     }
 
@@ -114,6 +110,8 @@ mod tests {
     fn bytes_are_words_filled_up_with_zeros() {
         let mut bytes = WordHasher::with_key([0; 2]);
         bytes.bytes(b"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a");
-        assert_eq!(bytes.finish(), hash([0; 2], &[0x0807_0605_0403_0201, 0x0a09]));
+        let mut words = WordHasher::with_key([0; 2]);
+        [0x0807_0605_0403_0201, 0x0a09].into_iter().for_each(|word| words.word(word));
+        assert_eq!(bytes, words);
     }
 }

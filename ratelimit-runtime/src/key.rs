@@ -18,9 +18,7 @@ const LONGEST_VALUE: usize = 64;
 /// and only if all are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counter<'a> {
-    /// A hash of what is known of the counter before there is a request: its window, a key that is written in the
-    /// program, and the kinds of its scope with the names of headers. It stands for them where counters are hashed.
-    pub(crate) family: u64,
+    pub(crate) family: Family,
     pub(crate) key: Name<'a>,
     /// Seconds: rules of one key with the same window share a counter, whatever their limits.
     pub(crate) per: u32,
@@ -29,6 +27,47 @@ pub(crate) struct Counter<'a> {
     /// Tells rules apart that one handler has with the same key, window and scope: they count one by one.
     pub(crate) ordinal: u32,
     pub(crate) scope: SmallVec<[Who<'a>; 1]>,
+}
+
+/// What is known of a counter before there is a request: its window, a key that is written in the program, and the kinds of
+/// its scope with the names of headers. Where counters are hashed, this much is done already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Family(WordHasher);
+
+impl Family {
+    /// The family with this hash.
+    pub(crate) fn new(hash: u64) -> Self {
+        let mut hasher = WordHasher::new();
+        hasher.word(hash);
+        Self(hasher)
+    }
+
+    /// The hash of one of its counters: in whole words, of which each tells what follows it.
+    #[inline(always)]
+    pub(crate) fn hash(self, ordinal: u32, key: &Name<'_>, scope: &[Who<'_>]) -> u64 {
+        let Self(mut hasher) = self;
+        if ordinal > 0 {
+            hasher.word(9 | u64::from(ordinal) << 8);
+        }
+        if let Name::Given(given) = key {
+            hash_text(&mut hasher, 1, &given.0);
+        }
+        for who in scope {
+            match who {
+                Who::Global => hasher.word(2),
+                Who::Ip(ip) => hash_address(&mut hasher, 3, *ip),
+                Who::NoUser(ip) => hash_address(&mut hasher, 4, *ip),
+                Who::NoHeader(_, ip) => hash_address(&mut hasher, 5, *ip),
+                Who::User(user) => hash_text(&mut hasher, 6, &user.0),
+                Who::Header(_, value) => hash_text(&mut hasher, 7, value),
+                Who::Function(function, value) => {
+                    hash_text(&mut hasher, 8, function);
+                    hash_text(&mut hasher, 8, &value.0);
+                }
+            }
+        }
+        hasher.finish()
+    }
 }
 
 /// The key of a rule: written by the developer, or given by a function at run time.
@@ -75,29 +114,10 @@ impl From<IpAddr> for Address {
 }
 
 impl Counter<'_> {
-    /// What tables know it by. In whole words, of which each tells what follows it.
+    /// What tables know it by.
+    #[inline(always)]
     pub(crate) fn hash(&self) -> u64 {
-        let mut hasher = WordHasher::new();
-        // Few have an ordinal, and then a small one: it does not make two families one.
-        hasher.word(self.family.wrapping_add(self.ordinal.into()));
-        if let Name::Given(given) = &self.key {
-            hash_text(&mut hasher, 1, &given.0);
-        }
-        for who in &self.scope {
-            match who {
-                Who::Global => hasher.word(2),
-                Who::Ip(ip) => hash_address(&mut hasher, 3, *ip),
-                Who::NoUser(ip) => hash_address(&mut hasher, 4, *ip),
-                Who::NoHeader(_, ip) => hash_address(&mut hasher, 5, *ip),
-                Who::User(user) => hash_text(&mut hasher, 6, &user.0),
-                Who::Header(_, value) => hash_text(&mut hasher, 7, value),
-                Who::Function(function, value) => {
-                    hash_text(&mut hasher, 8, function);
-                    hash_text(&mut hasher, 8, &value.0);
-                }
-            }
-        }
-        hasher.finish()
+        self.family.hash(self.ordinal, &self.key, &self.scope)
     }
 
     /// `{prefix}/{key}/{per}/{scope}`, the counter's name in Redis, behind which stands the end of a window;
@@ -147,6 +167,7 @@ fn hash_text(hasher: &mut WordHasher, kind: u64, text: &str) {
     hasher.bytes(text.as_bytes());
 }
 
+#[inline(always)]
 fn hash_address(hasher: &mut WordHasher, kind: u64, address: Address) {
     match address {
         Address::Unknown => hasher.word(kind),

@@ -47,7 +47,7 @@ pub mod __private {
     pub use crate::{
         function::{Answer, Extracting, Plain, cost, exempt, respond, scope},
         guard::limited,
-        measure::hit,
+        measure::Check,
         policy::{Limit, OnStoreError, Policy, Rule},
         scope::Scope,
     };

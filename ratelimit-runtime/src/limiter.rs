@@ -97,6 +97,7 @@ impl RateLimiter {
     }
 
     /// The time for what is counted in memory, since the epoch.
+    #[inline(always)]
     pub(crate) fn now(&self) -> Duration {
         self.0.now()
     }
@@ -242,6 +243,7 @@ fn of_process() -> Result<&'static RateLimiter, &'static Error> {
 
 impl Limiter {
     /// The time for what is counted in memory, since the epoch.
+    #[inline(always)]
     fn now(&self) -> Duration {
         match &self.store {
             Store::Memory(_) => self.clock.now(),

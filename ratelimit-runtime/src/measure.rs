@@ -2,28 +2,42 @@
 
 use std::net::IpAddr;
 
-use smallvec::smallvec;
-
 use crate::{
     algorithm::Terms,
-    key::{Counter, Name, Who},
+    key::{Family, Name, Who},
     limiter::{RateLimiter, Store},
     policy::{Algorithm, Limit},
-    store::Hit,
+    store::{Hit, memory::MemoryStore},
 };
 
-/// Whether the in-memory store admits a request of `client`: hashing the address, reading the clock and counting.
-#[must_use]
-pub fn hit(limiter: &RateLimiter, client: IpAddr, limit: Limit) -> bool {
-    match limiter.store() {
-        Store::Memory(store) => {
-            let scope = smallvec![Who::Ip(client.into())];
-            let counter = Counter { family: 0, key: Name::Static("hit"), per: limit.per, kind: "", ordinal: 0, scope };
-            let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-            let hit = Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None };
-            store.hit(limiter.now(), &[hit]).iter().all(|outcome| !outcome.over)
+/// A rule of one limit per client's address, in memory.
+pub struct Check<'a> {
+    limiter: &'a RateLimiter,
+    store: &'a MemoryStore,
+    family: Family,
+    terms: Terms,
+}
+
+impl<'a> Check<'a> {
+    /// `None`, if the limiter does not count in memory.
+    #[must_use]
+    pub fn new(limiter: &'a RateLimiter, limit: Limit) -> Option<Self> {
+        match limiter.store() {
+            Store::Memory(store) => {
+                let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
+                Some(Self { limiter, store, family: Family::new(0), terms })
+            }
+            #[cfg(feature = "redis")]
+            Store::Redis(..) => None,
         }
-        #[cfg(feature = "redis")]
-        Store::Redis(..) => false,
+    }
+
+    /// Whether a request of `client` is admitted: hashing the address, reading the clock and counting.
+    #[must_use]
+    pub fn admits(&self, client: IpAddr) -> bool {
+        let Self { limiter, store, family, terms } = *self;
+        let hash = family.hash(0, &Name::Static("hit"), &[Who::Ip(client.into())]);
+        let hit = Hit { hash, terms, refuses: true, lease: 1, on_store_error: None };
+        !store.hit_one(limiter.now(), &hit).over
     }
 }

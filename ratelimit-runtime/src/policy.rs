@@ -7,7 +7,12 @@ use std::{
 
 use actix_web::{HttpRequest, HttpResponse};
 
-use crate::{function::Answer, key::Text, scope::Scope, state::RateLimitState};
+use crate::{
+    function::Answer,
+    key::{Family, Text},
+    scope::Scope,
+    state::RateLimitState,
+};
 
 /// The longest window, in seconds (68 years): counters keep the end of their window in 32 bits, and half of
 /// that range tells the past from the future.
@@ -282,7 +287,7 @@ impl Rule {
         !matches!(self.over_limit, OverLimit::Allow)
     }
 
-    fn family(&self, key: &str) -> u64 {
+    fn family(&self, key: &str) -> Family {
         // A key that a function gives is another for each request.
         let key = (!matches!(self.key, Key::Function(..))).then_some(key);
         let parts = self.scope.iter().map(|part| match *part {
@@ -350,17 +355,17 @@ impl Rule {
     }
 }
 
-/// A hash of what the program says of counters. Clients have no part in it, so it needs no secret.
+/// What the program says of counters, hashed. Clients have no part in it, so this much needs no secret.
 pub(crate) fn family<'a>(
     per: u32,
     kind: &str,
     key: Option<&str>,
     scope: impl Iterator<Item = (&'a str, &'a str)>,
-) -> u64 {
+) -> Family {
     let mut hasher = DefaultHasher::new();
     (per, kind, key).hash(&mut hasher);
     scope.for_each(|part| part.hash(&mut hasher));
-    hasher.finish()
+    Family::new(hasher.finish())
 }
 
 /// The algorithm's part in the names of counters.
@@ -386,8 +391,8 @@ pub(crate) struct Prepared {
     pub(crate) rule: &'static Rule,
     /// The handler's path, or the name that it was given in its place; of no meaning where a function gives the key.
     pub(crate) key: &'static str,
-    /// What all counters of the rule have in common, as a hash.
-    pub(crate) family: u64,
+    /// What all counters of the rule have in common.
+    pub(crate) family: Family,
     /// Tells its counters from those of the rules before it that are alike.
     pub(crate) ordinal: u32,
     /// Whether functions of users have to be asked whom it counts.

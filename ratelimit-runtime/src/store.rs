@@ -67,13 +67,6 @@ pub(crate) struct Decision {
     pub(crate) outcomes: Outcomes,
 }
 
-impl Decision {
-    /// Whether the store has to count the hit of this index.
-    pub(crate) fn counts(&self, index: usize) -> bool {
-        self.outcomes[index].taken > 0
-    }
-}
-
 /// The one decision, for every store: a request is admitted if it fits every rule that may refuse it, and only
 /// then does it count, in the rules that it fits.
 pub(crate) fn decide<'a>(hits: impl Iterator<Item = &'a Hit> + Clone, found: &[Found], now: Duration) -> Decision {
@@ -92,14 +85,14 @@ pub(crate) fn decide<'a>(hits: impl Iterator<Item = &'a Hit> + Clone, found: &[F
 }
 
 /// The same decision about a request with one hit.
-#[inline]
+#[inline(always)]
 pub(crate) fn decide_one(hit: &Hit, found: Found, now: Duration) -> Outcome {
     let fits = hit.terms.fits(found, now);
     hit.outcome(found, fits, fits, now)
 }
 
 impl Hit {
-    #[inline]
+    #[inline(always)]
     fn outcome(&self, found: Found, fits: bool, admitted: bool, now: Duration) -> Outcome {
         let terms = &self.terms;
         let taken = if admitted && fits { terms.cost } else { 0 };
@@ -129,6 +122,7 @@ impl Outcome {
 }
 
 /// Rounded up, so that nobody comes too early.
+#[inline(always)]
 fn in_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

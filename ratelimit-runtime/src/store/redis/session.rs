@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     algorithm::Terms,
-    key::{Counter, Name, Who},
+    key::{Counter, Family, Name, Who},
     policy::{Algorithm, Limit},
     store::Hit,
 };
@@ -140,7 +140,8 @@ impl Place {
         let key = |number: Option<u32>| {
             let text = number.map(|number| number.to_string().into());
             let scope = text.into_iter().map(|text| Who::Header("", text)).collect();
-            let counter = Counter { family: 0, key: Name::Static("probe"), per, kind: "", ordinal: 0, scope };
+            let counter =
+                Counter { family: Family::new(0), key: Name::Static("probe"), per, kind: "", ordinal: 0, scope };
             settings.names.key(&counter)
         };
         let key = match self {
