@@ -35,10 +35,7 @@ pub(crate) fn expand(handler: &Handler, policy: &[Args], runtime: &Path) -> Toke
 fn signature(handler: &Handler, runtime: &Path) -> Signature {
     let mut sig = handler.sig.clone();
     sig.asyncness.get_or_insert(Token![async](sig.fn_token.span));
-    sig.inputs = parse_quote! {
-        __ratelimit_request: #runtime::__private::HttpRequest,
-        __ratelimit_payload: #runtime::__private::Payload,
-    };
+    sig.inputs = parse_quote!(__ratelimit_incoming: #runtime::__private::Incoming);
     let response = exported(quote!(HttpResponse), runtime, place(&handler.sig));
     sig.output = parse_quote!(-> #response);
 
@@ -96,7 +93,7 @@ fn call(handler: &Handler, private: &TokenStream) -> TokenStream {
     let mut arguments = arguments.peekable();
     let turbofish = arguments.peek().is_some().then(|| quote!(::<#(#arguments),*>));
     let original = respan(quote!(#name #turbofish), name.span().located_at(place));
-    let call = quote!(#private::limited(&__RATELIMIT, __ratelimit_request, __ratelimit_payload, #original).await);
+    let call = quote!(#private::limited(&__RATELIMIT, __ratelimit_incoming, #original).await);
     respan(call, Span::call_site().located_at(place))
 }
 

@@ -275,14 +275,13 @@ use crate::handler::Handler;
 ///
 /// ```text
 /// async fn quote(
-///     __ratelimit_request: ::ratelimit_runtime::__private::HttpRequest,
-///     __ratelimit_payload: ::ratelimit_runtime::__private::Payload,
+///     __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
 /// ) -> ::ratelimit_runtime::__private::HttpResponse {
 ///     static __RATELIMIT: ::ratelimit_runtime::__private::Policy = /* the rules, as constants */;
 ///     async fn quote() -> impl Responder {
 ///         "Simplicity is prerequisite for reliability."
 ///     }
-///     ::ratelimit_runtime::__private::limited(&__RATELIMIT, __ratelimit_request, __ratelimit_payload, quote).await
+///     ::ratelimit_runtime::__private::limited(&__RATELIMIT, __ratelimit_incoming, quote).await
 /// }
 /// ```
 ///

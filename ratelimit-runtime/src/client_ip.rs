@@ -169,9 +169,16 @@ pub(crate) struct ClientIp {
 }
 
 impl ClientIp {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(&self, request: &HttpRequest) -> Address {
-        let peer = request.peer_addr().map(|peer| peer.ip());
+        match (&self.trusted, request.peer_addr()) {
+            // By far the most, and nothing to work out.
+            (None, Some(SocketAddr::V4(peer))) => Address::V4(peer.ip().to_bits()),
+            (_, peer) => self.of_other(peer.map(|peer| peer.ip()), request),
+        }
+    }
+
+    fn of_other(&self, peer: Option<IpAddr>, request: &HttpRequest) -> Address {
         let client = match &self.trusted {
             Some(trusted) => trusted.client(peer.map(|peer| peer.to_canonical()), request),
             None => peer,
@@ -180,7 +187,6 @@ impl ClientIp {
     }
 
     /// As what an address counts: one of IPv6 stands for the network that it is in.
-    #[inline]
     pub(crate) fn counted(&self, address: IpAddr) -> Address {
         match address.to_canonical() {
             IpAddr::V6(address) => IpAddr::V6(self.network(address)).into(),

@@ -1,6 +1,10 @@
 //! What a handler under the attribute does: check, then extract, then the handler.
 
-use std::{future::Future, pin::Pin};
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    pin::Pin,
+};
 
 use crate::{
     algorithm::Terms,
@@ -15,11 +19,27 @@ use crate::{
 };
 use actix_web::{
     FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder,
+    dev::Payload,
     http::{StatusCode, header},
-    web::Payload,
 };
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
+
+/// A request before anything of it was extracted: the one argument that Actix sees of a handler under the attribute.
+pub struct Incoming {
+    request: HttpRequest,
+    payload: Payload,
+}
+
+impl FromRequest for Incoming {
+    type Error = Infallible;
+    type Future = Ready<Result<Self, Infallible>>;
+
+    #[inline]
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        ready(Ok(Self { request: request.clone(), payload: payload.take() }))
+    }
+}
 
 /// Called by the attribute's output: `handler`, limited by `policy`.
 ///
@@ -27,8 +47,7 @@ use tokio::runtime::Handle;
 /// does not turn a 429 into a 400.
 pub async fn limited<H, Args>(
     policy: &'static Policy,
-    request: HttpRequest,
-    payload: Payload,
+    Incoming { request, mut payload }: Incoming,
     handler: H,
 ) -> HttpResponse
 where
@@ -44,7 +63,7 @@ where
         Ok(charged) => charged,
         Err(refusal) => return refusal,
     };
-    let response = match Args::from_request(&request, &mut payload.into_inner()).await {
+    let response = match Args::from_request(&request, &mut payload).await {
         Ok(args) => handler.call(args).await.respond_to(&request).map_into_boxed_body(),
         Err(error) => HttpResponse::from_error(error),
     };
@@ -100,6 +119,23 @@ fn begin<'a>(
     asker: &Asker<'_>,
     request: &'a HttpRequest,
 ) -> Check<'a> {
+    // One rule, as most handlers have: nothing to gather.
+    if let [rule] = prepared
+        && let Some(counter) = asker.counter(rule)
+    {
+        let (rules, hits) = (Rules::from_buf([rule]), Hits::from_buf([hit(asker, rule.rule, &counter)]));
+        return Asked { policy, rules, hits, keys: None, limiter, request }.ask(&[counter]);
+    }
+    begin_all(policy, prepared, limiter, asker, request)
+}
+
+fn begin_all<'a>(
+    policy: &'static Policy,
+    prepared: &'static [Prepared],
+    limiter: &'a RateLimiter,
+    asker: &Asker<'_>,
+    request: &'a HttpRequest,
+) -> Check<'a> {
     let mut hits = Hits::new();
     let mut counters = SmallVec::<[Counter<'_>; 1]>::new();
     let mut rules = Rules::new();
@@ -109,26 +145,20 @@ fn begin<'a>(
         while counters.contains(&counter) {
             counter.ordinal += 1;
         }
-        let Rule { limit, algorithm, lease, on_store_error, .. } = *rule.rule;
-        let phase = if rule.rule.stagger { counter.phase() } else { 0 };
-        let terms = Terms { limit, algorithm, phase, cost: asker.cost(rule.rule) };
-        hits.push(Hit { hash: counter.hash(), terms, refuses: rule.rule.refuses(), lease, on_store_error });
+        hits.push(hit(asker, rule.rule, &counter));
         counters.push(counter);
         rules.push(rule);
     }
-    let may_give_back = rules.iter().any(|rule| rule.rule.count_if.is_some());
-    // The names of the counters, for what is given back.
-    let keys = may_give_back.then(|| counters.iter().map(|counter| limiter.key(counter)).collect());
-    let begun = limiter.begin(&hits, &counters);
-    let asked = Asked { policy, rules, hits, keys, limiter, request };
-    match begun {
-        limiter::Check::Done(checked) => asked.conclude(checked),
-        #[cfg(feature = "redis")]
-        limiter::Check::Asked(answer) => Check::Later(Box::pin(async move {
-            let checked = limiter.finish(&asked.hits, answer).await;
-            asked.conclude(checked).get().await
-        })),
-    }
+    Asked { policy, rules, hits, keys: None, limiter, request }.ask(&counters)
+}
+
+/// What a rule has to count of a request.
+#[inline(always)]
+fn hit(asker: &Asker<'_>, rule: &Rule, counter: &Counter<'_>) -> Hit {
+    let Rule { limit, algorithm, lease, on_store_error, .. } = *rule;
+    let phase = if rule.stagger { counter.phase() } else { 0 };
+    let terms = Terms { limit, algorithm, phase, cost: asker.cost(rule) };
+    Hit { hash: counter.hash(), terms, refuses: rule.refuses(), lease, on_store_error }
 }
 
 /// What a check is about.
@@ -138,36 +168,49 @@ struct Asked<'a> {
     rules: Rules,
     /// What each of them has to count.
     hits: Hits,
+    /// The names of the counters, for what may be given back.
     keys: Option<Vec<Key>>,
     limiter: &'a RateLimiter,
     request: &'a HttpRequest,
 }
 
 impl<'a> Asked<'a> {
+    /// Asks the store for the counters of the hits.
+    #[inline(always)]
+    fn ask(mut self, counters: &[Counter<'_>]) -> Check<'a> {
+        let limiter = self.limiter;
+        if self.rules.iter().any(|rule| rule.rule.count_if.is_some()) {
+            self.keys = Some(counters.iter().map(|counter| limiter.key(counter)).collect());
+        }
+        match limiter.begin(&self.hits, counters) {
+            limiter::Check::Done(checked) => self.conclude(checked),
+            #[cfg(feature = "redis")]
+            limiter::Check::Asked(answer) => Check::Later(Box::pin(async move {
+                let checked = limiter.finish(&self.hits, answer).await;
+                self.conclude(checked).get().await
+            })),
+        }
+    }
+
     /// Keeps the state for the handler and the middlewares, and refuses the request if that says so.
     #[inline]
     fn conclude(self, checked: Result<Checked, Denied>) -> Check<'a> {
         let Self { policy, rules, hits, keys, limiter, request } = self;
         let Ok(checked) = checked else { return Check::Done(Err(reject::unavailable())) };
         let charged = keys.map(|keys| Charged::new(limiter, &hits, &rules, keys, &checked));
-        let Some(state) = keep(RateLimitState::new(policy, &rules, &checked), request) else {
-            return Check::Done(Ok(charged));
-        };
-        match state.refused_by().map(|rule| rule.rule().over_limit) {
+        let state = RateLimitState::new(policy, &rules, &checked);
+        headers::publish(request);
+        let verdict = match state.refused_by().map(|rule| rule.rule().over_limit) {
+            None => Check::Done(Ok(charged)),
             Some(OverLimit::Function(function)) => {
+                let state = state.clone();
                 Check::Later(Box::pin(async move { Err(respond(function, state, request).await) }))
             }
-            _ => Check::Done(Err(reject::too_many_requests(&state))),
-        }
+            Some(_) => Check::Done(Err(reject::too_many_requests(&state))),
+        };
+        request.extensions_mut().insert(state);
+        verdict
     }
-}
-
-/// Keeps the state for the handler and the middlewares, and gives it back if it refuses the request.
-fn keep(state: RateLimitState, request: &HttpRequest) -> Option<RateLimitState> {
-    headers::publish(request);
-    let refuses = state.refused_by().is_some().then(|| state.clone());
-    request.extensions_mut().insert(state);
-    refuses
 }
 
 /// What the function of a rule says to a request over the limit. A 429 says when to try again.

@@ -86,7 +86,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
 }
 
 /// Its own conversion from numbers would make room for the longest one, and then make it smaller.
-pub(crate) fn number(number: u64) -> HeaderValue {
+fn number(number: u64) -> HeaderValue {
     // Digits are fit for a header.
     HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or(HeaderValue::from_static("0"))
 }

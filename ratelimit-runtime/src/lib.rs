@@ -42,11 +42,11 @@ pub use crate::{
 /// which is why the two crates are always of the same version.
 #[doc(hidden)]
 pub mod __private {
-    pub use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder, web::Payload};
+    pub use actix_web::{FromRequest, HttpResponse, Responder};
 
     pub use crate::{
         function::{Answer, Extracting, Plain, cost, exempt, respond, scope},
-        guard::limited,
+        guard::{Incoming, limited},
         measure::Check,
         policy::{Limit, OnStoreError, Policy, Rule},
         scope::Scope,

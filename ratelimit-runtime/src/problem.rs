@@ -10,8 +10,6 @@ use actix_web::{
     web::Bytes,
 };
 
-use crate::headers::number;
-
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -21,14 +19,13 @@ pub(crate) fn misconfigured() -> HttpResponse {
     problem(StatusCode::INTERNAL_SERVER_ERROR, None, body)
 }
 
-/// `body` is quickest as text that nobody has to own, or in a String that it fills.
-pub(crate) fn problem(status: StatusCode, retry_after: Option<u32>, body: impl Into<Bytes>) -> HttpResponse {
+pub(crate) fn problem(status: StatusCode, retry_after: Option<HeaderValue>, body: impl Into<Bytes>) -> HttpResponse {
     let mut response = HttpResponse::with_body(status, BoxBody::new(body.into()));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, PROBLEM);
     headers.insert(CACHE_CONTROL, NO_STORE);
     if let Some(seconds) = retry_after {
-        headers.insert(RETRY_AFTER, number(seconds.into()));
+        headers.insert(RETRY_AFTER, seconds);
     }
     response
 }

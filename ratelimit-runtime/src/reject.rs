@@ -1,33 +1,60 @@
 //! The answers to a request that is refused: the 429, and the 503 of a store that is down.
 
-use actix_web::{HttpResponse, http::StatusCode};
-use smallvec::SmallVec;
+use std::{cell::RefCell, ptr};
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::HeaderValue},
+    web::Bytes,
+};
 
 use crate::{
+    policy::Prepared,
     problem::problem,
     state::{RateLimitState, RuleState},
 };
 
 /// Seconds after which to ask a store again that is down.
-const STORE_RETRY: u32 = 1;
+const STORE_RETRY: HeaderValue = HeaderValue::from_static("1");
 
 /// `429 Too Many Requests` (RFC 6585) as a problem (RFC 9457) of the type that the IETF draft registers.
 pub(crate) fn too_many_requests(state: &RateLimitState) -> HttpResponse {
-    let retry_after = state.refused_by().map_or(1, RuleState::retry_after);
-    let mut seconds = itoa::Buffer::new();
-    let mut parts = SmallVec::<[&str; 8]>::new();
-    parts.push(r#"{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Too Many Requests","status":429,"detail":"The rate limit is reached. Try again in "#);
-    parts.push(seconds.format(retry_after));
-    parts.push(r#" s.","violated-policies":[""#);
-    // The names are made of characters that need no escape in JSON.
-    for (index, rule) in state.rules().filter(|rule| rule.refuses()).enumerate() {
-        if index > 0 {
-            parts.push(r#"",""#);
-        }
-        parts.push(rule.name());
+    thread_local! {
+        /// What was said last, by which rule: the same to all whom it refuses, until a second is over.
+        static LAST: RefCell<Option<(&'static Prepared, Refusal)>> = const { RefCell::new(None) };
     }
-    parts.push(r#""]}"#);
-    problem(StatusCode::TOO_MANY_REQUESTS, Some(retry_after), parts.concat())
+    let mut refusing = state.rules().filter(|rule| rule.refuses());
+    let (Some(rule), None) = (refusing.next(), refusing.next()) else { return Refusal::new(state).answer() };
+    LAST.with_borrow_mut(|last| match last {
+        Some((by, refusal)) if ptr::eq(*by, rule.prepared()) && refusal.seconds == rule.retry_after() => {
+            refusal.answer()
+        }
+        _ => last.insert((rule.prepared(), Refusal::new(state))).1.answer(),
+    })
+}
+
+/// What a 429 says.
+struct Refusal {
+    seconds: u32,
+    retry_after: HeaderValue,
+    body: Bytes,
+}
+
+impl Refusal {
+    fn new(state: &RateLimitState) -> Self {
+        let seconds = state.refused_by().map_or(1, RuleState::retry_after);
+        // The names are made of characters that need no escape in JSON.
+        let names: Vec<&str> = state.rules().filter(|rule| rule.refuses()).map(RuleState::name).collect();
+        let body = format!(
+            r#"{{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Too Many Requests","status":429,"detail":"The rate limit is reached. Try again in {seconds} s.","violated-policies":["{}"]}}"#,
+            names.join(r#"",""#)
+        );
+        Self { seconds, retry_after: seconds.into(), body: body.into() }
+    }
+
+    fn answer(&self) -> HttpResponse {
+        problem(StatusCode::TOO_MANY_REQUESTS, Some(self.retry_after.clone()), self.body.clone())
+    }
 }
 
 /// `503 Service Unavailable`: the store is down, and the rule refuses to go on without it.

@@ -128,7 +128,7 @@ impl<'a> Asker<'a> {
     }
 
     /// Whether the rule is one for this request, by its method and by what its function has said.
-    #[inline]
+    #[inline(always)]
     fn counts(&self, rule: &Rule) -> bool {
         self.has_method(rule) && rule.exempt.is_none_or(|(path, _)| said(&self.exempt, path) != Some(true))
     }
@@ -138,7 +138,7 @@ impl<'a> Asker<'a> {
     }
 
     /// How much of the limit the request takes under a rule whose functions were asked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn cost(&self, rule: &Rule) -> u64 {
         match rule.cost {
             Cost::Fixed(cost) => cost.into(),
@@ -177,7 +177,7 @@ impl<'a> Asker<'a> {
     }
 
     /// The counter of a rule whose functions were asked; `None` where it does not count the request.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn counter(&self, rule: &Prepared) -> Option<Counter<'_>> {
         if !self.counts(rule.rule) {
             return None;
@@ -201,7 +201,7 @@ impl<'a> Asker<'a> {
     }
 
     /// Whom the request counts for under one part of a scope.
-    #[inline]
+    #[inline(always)]
     fn who(&self, part: &Scope) -> Option<Who<'_>> {
         Some(match *part {
             Scope::Global => Who::Global,
@@ -222,7 +222,7 @@ impl<'a> Asker<'a> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn ip(&self) -> Address {
         self.clients.ip.of(self.request)
     }

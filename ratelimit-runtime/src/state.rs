@@ -216,6 +216,10 @@ impl RuleState {
         self.outcome.over && self.rule().refuses()
     }
 
+    pub(crate) fn prepared(&self) -> &'static Prepared {
+        self.prepared
+    }
+
     pub(crate) fn rule(&self) -> &'static Rule {
         self.prepared.rule
     }

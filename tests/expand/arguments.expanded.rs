@@ -1,6 +1,5 @@
 async fn sliding(
-    __ratelimit_request: ::ratelimit_runtime::__private::HttpRequest,
-    __ratelimit_payload: ::ratelimit_runtime::__private::Payload,
+    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
 ) -> ::ratelimit_runtime::__private::HttpResponse {
     static __RATELIMIT: ::ratelimit_runtime::__private::Policy = ::ratelimit_runtime::__private::Policy::new(
         &[
@@ -15,17 +14,11 @@ async fn sliding(
     async fn sliding() -> impl Responder {
         "the last two windows"
     }
-    ::ratelimit_runtime::__private::limited(
-            &__RATELIMIT,
-            __ratelimit_request,
-            __ratelimit_payload,
-            sliding,
-        )
+    ::ratelimit_runtime::__private::limited(&__RATELIMIT, __ratelimit_incoming, sliding)
         .await
 }
 async fn bucket(
-    __ratelimit_request: ::ratelimit_runtime::__private::HttpRequest,
-    __ratelimit_payload: ::ratelimit_runtime::__private::Payload,
+    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
 ) -> ::ratelimit_runtime::__private::HttpResponse {
     static __RATELIMIT: ::ratelimit_runtime::__private::Policy = ::ratelimit_runtime::__private::Policy::new(
         &[
@@ -49,17 +42,11 @@ async fn bucket(
     async fn bucket() -> impl Responder {
         "a token at a time"
     }
-    ::ratelimit_runtime::__private::limited(
-            &__RATELIMIT,
-            __ratelimit_request,
-            __ratelimit_payload,
-            bucket,
-        )
+    ::ratelimit_runtime::__private::limited(&__RATELIMIT, __ratelimit_incoming, bucket)
         .await
 }
 async fn login(
-    __ratelimit_request: ::ratelimit_runtime::__private::HttpRequest,
-    __ratelimit_payload: ::ratelimit_runtime::__private::Payload,
+    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
 ) -> ::ratelimit_runtime::__private::HttpResponse {
     static __RATELIMIT: ::ratelimit_runtime::__private::Policy = ::ratelimit_runtime::__private::Policy::new(
         &[
@@ -78,17 +65,11 @@ async fn login(
     async fn login() -> impl Responder {
         "welcome"
     }
-    ::ratelimit_runtime::__private::limited(
-            &__RATELIMIT,
-            __ratelimit_request,
-            __ratelimit_payload,
-            login,
-        )
+    ::ratelimit_runtime::__private::limited(&__RATELIMIT, __ratelimit_incoming, login)
         .await
 }
 async fn leased(
-    __ratelimit_request: ::ratelimit_runtime::__private::HttpRequest,
-    __ratelimit_payload: ::ratelimit_runtime::__private::Payload,
+    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
 ) -> ::ratelimit_runtime::__private::HttpResponse {
     static __RATELIMIT: ::ratelimit_runtime::__private::Policy = ::ratelimit_runtime::__private::Policy::new(
         &[
@@ -102,17 +83,11 @@ async fn leased(
     async fn leased() -> impl Responder {
         "spent locally"
     }
-    ::ratelimit_runtime::__private::limited(
-            &__RATELIMIT,
-            __ratelimit_request,
-            __ratelimit_payload,
-            leased,
-        )
+    ::ratelimit_runtime::__private::limited(&__RATELIMIT, __ratelimit_incoming, leased)
         .await
 }
 async fn leased_const(
-    __ratelimit_request: ::ratelimit_runtime::__private::HttpRequest,
-    __ratelimit_payload: ::ratelimit_runtime::__private::Payload,
+    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
 ) -> ::ratelimit_runtime::__private::HttpResponse {
     static __RATELIMIT: ::ratelimit_runtime::__private::Policy = ::ratelimit_runtime::__private::Policy::new(
         &[
@@ -128,8 +103,7 @@ async fn leased_const(
     }
     ::ratelimit_runtime::__private::limited(
             &__RATELIMIT,
-            __ratelimit_request,
-            __ratelimit_payload,
+            __ratelimit_incoming,
             leased_const,
         )
         .await

@@ -1,6 +1,5 @@
 async fn quote(
-    __ratelimit_request: ::ratelimit_runtime::__private::HttpRequest,
-    __ratelimit_payload: ::ratelimit_runtime::__private::Payload,
+    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
 ) -> ::ratelimit_runtime::__private::HttpResponse {
     static __RATELIMIT: ::ratelimit_runtime::__private::Policy = ::ratelimit_runtime::__private::Policy::new(
         &[
@@ -13,11 +12,6 @@ async fn quote(
     async fn quote() -> impl Responder {
         "Simplicity is prerequisite for reliability."
     }
-    ::ratelimit_runtime::__private::limited(
-            &__RATELIMIT,
-            __ratelimit_request,
-            __ratelimit_payload,
-            quote,
-        )
+    ::ratelimit_runtime::__private::limited(&__RATELIMIT, __ratelimit_incoming, quote)
         .await
 }
