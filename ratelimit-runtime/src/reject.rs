@@ -20,7 +20,8 @@ const STORE_RETRY: HeaderValue = HeaderValue::from_static("1");
 /// `429 Too Many Requests` (RFC 6585) as a problem (RFC 9457) of the type that the IETF draft registers.
 pub(crate) fn too_many_requests(state: &RateLimitState) -> HttpResponse {
     thread_local! {
-        /// What was said last, by which rule: the same to all whom it refuses, until a second is over.
+        /// What was said last, by which rule. A plain fixed window says the same to all whom it refuses, until a second
+        /// is over.
         static LAST: RefCell<Option<(&'static Prepared, Refusal)>> = const { RefCell::new(None) };
     }
     let mut refusing = state.rules().filter(|rule| rule.refuses());

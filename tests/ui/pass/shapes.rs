@@ -153,7 +153,7 @@ async fn r#type() -> &'static str {
 }
 
 #[ratelimit("300/5m")]
-async fn own_names(__ratelimit_request: HttpRequest, __ratelimit_payload: web::Payload) -> &'static str {
+async fn own_names(__ratelimit_incoming: HttpRequest, __ratelimit: web::Payload) -> &'static str {
     "text"
 }
 

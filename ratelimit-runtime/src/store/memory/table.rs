@@ -2,7 +2,7 @@
 //!
 //! A line holds, side by side, five tags of 32 bits and then the five values that they stand for. In the half of a word
 //! that is left beside the tags, the first line has the set's lock. New counters go into the first free slot: so
-//! while a set is not half full, all that a check touches is one line.
+//! while a set is not half full, all that a check of a counter that is there touches is one line.
 //!
 //! All words are atomics, and most are read and written under the lock without any order. They are atomics so that safe
 //! code can share them, and so that their allocation is zeroed pages which the operating system hands out as they are
