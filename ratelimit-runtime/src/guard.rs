@@ -126,16 +126,12 @@ fn begin<'a>(
         let (rules, hits) = (Rules::from_buf([rule]), Hits::from_buf([hit(asker, rule.rule, &counter)]));
         return Asked { policy, rules, hits, keys: None, limiter, request }.ask(&[counter]);
     }
-    begin_all(policy, prepared, limiter, asker, request)
+    let (rules, hits, counters) = gather(prepared, asker);
+    Asked { policy, rules, hits, keys: None, limiter, request }.ask(&counters)
 }
 
-fn begin_all<'a>(
-    policy: &'static Policy,
-    prepared: &'static [Prepared],
-    limiter: &'a RateLimiter,
-    asker: &Asker<'_>,
-    request: &'a HttpRequest,
-) -> Check<'a> {
+/// The rules that count a request, what each has to count, and the counters.
+fn gather<'a>(prepared: &'static [Prepared], asker: &'a Asker<'_>) -> (Rules, Hits, SmallVec<[Counter<'a>; 1]>) {
     let mut hits = Hits::new();
     let mut counters = SmallVec::<[Counter<'_>; 1]>::new();
     let mut rules = Rules::new();
@@ -149,7 +145,7 @@ fn begin_all<'a>(
         counters.push(counter);
         rules.push(rule);
     }
-    Asked { policy, rules, hits, keys: None, limiter, request }.ask(&counters)
+    (rules, hits, counters)
 }
 
 /// What a rule has to count of a request.

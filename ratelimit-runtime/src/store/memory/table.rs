@@ -38,8 +38,8 @@ pub(super) struct Table {
     words: Box<[AtomicU64]>,
     /// Of the first set among the words: sets begin where lines do.
     first: usize,
-    /// Less one: they are a power of two.
-    sets: usize,
+    /// The bits of a hash that choose a set: there are a power of two of them.
+    mask: usize,
 }
 
 /// A set to which nobody else has access until it is dropped.
@@ -69,19 +69,19 @@ impl Table {
             }
         };
         let first = words.as_ptr().align_offset(WORDS * size_of::<AtomicU64>()).min(WORDS);
-        Self { words, first, sets: sets - 1 }
+        Self { words, first, mask: sets - 1 }
     }
 
     /// The set to which the counter of `hash` belongs.
     pub(super) fn set(&self, hash: u64) -> usize {
-        hash as usize & self.sets
+        hash as usize & self.mask
     }
 
     /// Waits for a set, which others have for no longer than a check takes.
     #[inline(always)]
     pub(super) fn lock(&self, set: usize) -> Set<'_> {
         let (sets, _) = self.words[self.first..].as_chunks();
-        let words = &sets[set & self.sets];
+        let words = &sets[set];
         if words[0].fetch_or(LOCKED, Acquire) & LOCKED > 0 {
             wait(&words[0]);
         }
