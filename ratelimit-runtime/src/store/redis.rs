@@ -6,6 +6,7 @@
 
 mod batch;
 mod cluster;
+mod denials;
 mod health;
 mod known;
 mod link;
@@ -38,6 +39,7 @@ use tokio::{
 
 use self::{
     batch::{Answer, Ask, Refund, Work},
+    denials::Denials,
     health::Health,
     script::Names,
     session::ServerClock,
@@ -89,6 +91,21 @@ struct Settings {
     health: Health,
     /// Of the server that answered last.
     clock: Mutex<Option<ServerClock>>,
+    /// What all workers refuse by themselves; a cluster has none.
+    denials: Option<Denials>,
+}
+
+impl Settings {
+    /// The server's time since the epoch, as far as it is known.
+    fn now(&self) -> Option<Duration> {
+        self.clock.lock().map(|clock| clock.now())
+    }
+
+    /// Refuses a request by what all workers know.
+    fn refuse(&self, hits: &[Hit], now: std::time::Instant) -> Option<Outcomes> {
+        let ([hit], Some(denials)) = (hits, &self.denials) else { return None };
+        denials.refuse(hit, now).map(|outcome| smallvec![outcome])
+    }
 }
 
 thread_local! {
@@ -99,18 +116,19 @@ impl RedisStore {
     pub(crate) fn new(url: &str, prefix: String, deadline: Duration) -> Result<Self, Error> {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let (deployment, address) = url::open(url)?;
-        let names = Names { prefix, tagged: matches!(deployment, Deployment::Cluster(_)) };
+        let is_cluster = matches!(deployment, Deployment::Cluster(_));
+        let (names, denials) = (Names::new(prefix, is_cluster), (!is_cluster).then(Denials::new));
         let (health, clock) = (Health::new(address), Mutex::new(None));
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),
-            settings: Arc::new(Settings { deployment, names, deadline, health, clock }),
+            settings: Arc::new(Settings { deployment, names, deadline, health, clock, denials }),
             alive: Arc::new(watch::Sender::new(())),
         })
     }
 
     /// The server's time since the epoch, as far as it is known.
     pub(crate) fn now(&self) -> Option<Duration> {
-        self.settings.clock.lock().map(|clock| clock.now())
+        self.settings.now()
     }
 
     /// What a counter is called here.
@@ -184,7 +202,7 @@ impl RedisStore {
 
     /// Gives back what was taken.
     pub(crate) async fn give_back(&self, key: Key, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
-        self.forget(hit.hash, false)?;
+        self.forget(hit, false)?;
         self.ask_about(Work::GiveBack(refund(key, hit, outcome))).await.map(drop)
     }
 
@@ -195,13 +213,17 @@ impl RedisStore {
 
     /// Forgets what was counted.
     pub(crate) async fn reset(&self, key: Key, hit: &Hit) -> Result<(), StoreFailed> {
-        self.forget(hit.hash, true)?;
+        self.forget(hit, true)?;
         self.ask_about(Work::Reset(key, hit.terms)).await.map(drop)
     }
 
-    fn forget(&self, hash: u64, is_reset: bool) -> Result<(), StoreFailed> {
+    /// Believes no longer what this process knows of a counter.
+    fn forget(&self, hit: &Hit, is_reset: bool) -> Result<(), StoreFailed> {
+        if let (Some(denials), Some(time)) = (&self.settings.denials, self.now()) {
+            denials.forget(hit, time);
+        }
         self.with_worker(|worker| {
-            worker.forget(hash, is_reset);
+            worker.forget(hit.hash, is_reset);
             Ok(())
         })
     }

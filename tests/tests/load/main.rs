@@ -12,6 +12,8 @@ mod cluster_failures;
 #[cfg(feature = "redis")]
 mod crash;
 #[cfg(feature = "redis")]
+mod denials;
+#[cfg(feature = "redis")]
 mod leases;
 #[cfg(feature = "redis")]
 mod local;

@@ -5,9 +5,10 @@ use smallvec::{SmallVec, smallvec};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
+    Settings,
     cluster::Redirect,
     known::{Known, Learned},
-    script::{Decided, Reply},
+    script::{Reply, Told},
 };
 use crate::{
     algorithm::Terms,
@@ -39,6 +40,8 @@ pub(super) enum Work {
     GiveBack(Refund),
     /// Forgets what was counted.
     Reset(Key, Terms),
+    /// Reads the mark.
+    ReadMark,
 }
 
 /// What a request asks for: one part for each of its hits.
@@ -95,6 +98,7 @@ impl Work {
         match self {
             Self::Count(asks) => asks.first().map_or("", |ask| &ask.key),
             Self::GiveBack(Refund { key, .. }) | Self::Reset(key, _) => key,
+            Self::ReadMark => "",
         }
     }
 }
@@ -104,7 +108,7 @@ impl Check {
     fn is_wanted(&self) -> bool {
         match &self.work {
             Work::Count(asks) => !self.reply.is_closed() || asks.iter().any(|ask| ask.is_refill),
-            Work::GiveBack(_) | Work::Reset(..) => true,
+            Work::GiveBack(_) | Work::Reset(..) | Work::ReadMark => true,
         }
     }
 
@@ -146,16 +150,24 @@ impl Batch {
     }
 
     /// Answers the checks that the server has decided; the others are to be sent again.
-    pub(super) fn answer(mut self, reply: &Reply, known: &Mutex<Known>) -> Option<Self> {
+    pub(super) fn answer(mut self, reply: &Reply, settings: &Settings, known: &Mutex<Known>) -> Option<Self> {
         // The server looked at its clock after the batch was sent, so its windows end no earlier.
         let sent = self.sent.into_std();
         let works = self.works();
         let mut decided = vec![None; works.len()];
         let mut known = known.lock();
-        reply.read(&works, |index, Decided { found, decision }| {
-            let Work::Count(asks) = works[index] else {
-                decided[index] = Some(Outcomes::new());
-                return;
+        reply.read(&works, |index, told| {
+            let (asks, found, decision) = match (works[index], told) {
+                (Work::Count(asks), Told::Decided(found, decision)) => (asks, found, decision),
+                (work, told) => {
+                    if let (Work::ReadMark, Told::Done(mark), Some(denials)) = (work, told, &settings.denials)
+                        && let Ok(mark) = u64::try_from(mark)
+                    {
+                        denials.hear(mark, sent, reply.time);
+                    }
+                    decided[index] = Some(Outcomes::new());
+                    return;
+                }
             };
             for ((ask, found), outcome) in asks.iter().zip(found).zip(&decision.outcomes) {
                 if !decision.admitted || ask.lot > ask.hit.terms.cost {
@@ -164,6 +176,10 @@ impl Batch {
                     let used = ask.hit.terms.used(*found, reply.time);
                     known.learn(ask, Learned { used, outcome: *outcome, ends });
                 }
+            }
+            if let (Some(denials), [ask], [found], false) = (&settings.denials, &asks[..], found, decision.admitted) {
+                let window_end = decision.outcomes.first().map_or(0, |outcome| outcome.window_end);
+                denials.learn(&ask.hit, ask.hit.terms.used(*found, reply.time), window_end, reply.time);
             }
             let is_leased = |ask: &Ask| ask.hit.lease > 1 && !ask.is_refill;
             // It may have been refused because of the lot that this worker has just taken itself.

@@ -2,14 +2,17 @@
 --
 -- KEYS: the counters, group by group; those of one request side by side. A sliding window has two: this and the last.
 -- ARGV: for each group of requests that are alike: its kind, how many requests there are, and
---   'reset': nothing (and not requests are told, but keys);
---   'back': how many tokens each gives back;
+--   'mark': nothing;
+--   'reset': the mark (and not requests are told, but keys);
+--   'back': how many tokens each gives back, and the mark;
 --   'arrival': how many nanoseconds of GCRA each gives back;
 --   'take': how many tokens each takes, in units of how many, the limit, the window's end and its length;
 --   'all': how many rules each has, how many requests are the same as it, and for each rule
 --     its algorithm, its capacity, how many tokens a request costs, how many it takes if there are as many, whether the
 --     rule may refuse (1 or 0), and the window's end, or the nanoseconds of a token, and the length.
--- Returns the server's time (seconds, microseconds), then what was there before each request: a counter's number, or a
+-- A mark is a key with the time in microseconds at which it was made, which is after all that was reset or given back before; where
+-- nobody reads it, an empty text.
+-- Returns the server's time (seconds, microseconds), then what was there before each request: a mark, a counter's number, or a
 -- sliding window's two, or the seconds and the nanoseconds of GCRA; -1 in place of each where a window is not the
 -- current one: that request was not counted, and is to be asked again by the time returned.
 --
@@ -23,6 +26,9 @@ local MOST = 4294967296
 
 -- Later than any time, in seconds: in the year 2286.
 local LATEST = 9999999999
+
+-- How long a mark is kept: a day. Who reads it makes it anew.
+local MARK_SECONDS = 86400
 
 local time = call('TIME')
 local now, micros = tonumber(time[1]), tonumber(time[2])
@@ -141,13 +147,36 @@ local function other_kinds()
     },
   }
 
+  -- Lets those who read the mark know that a counter has more room: they will find another one.
+  local function remove(mark)
+    if mark ~= '' then
+      call('DEL', mark)
+    end
+  end
+
   local kinds = {}
+
+  -- Where there is no mark, it is made, unless there is no memory for it.
+  function kinds.mark(first, requests, arg)
+    for key = first, first + requests - 1 do
+      local held = pcall('GET', KEYS[key])
+      if type(held) ~= 'string' or not string.find(held, '^%d+$') or #held > 16 then
+        held = string.format('%.0f', now * 1e6 + micros)
+        if pcall('SET', KEYS[key], held, 'EX', MARK_SECONDS).err then
+          held = '-1'
+        end
+      end
+      answer(tonumber(held))
+    end
+    return first + requests, arg
+  end
 
   function kinds.reset(first, keys, arg)
     for key = first, first + keys - 1 do
       answer(call('DEL', KEYS[key]))
     end
-    return first + keys, arg
+    remove(ARGV[arg])
+    return first + keys, arg + 1
   end
 
   -- Takes back what was counted and not used. What has expired, or was deleted, stays away.
@@ -160,7 +189,8 @@ local function other_kinds()
       end
       answer(held)
     end
-    return first + requests, arg + 1
+    remove(ARGV[arg + 1])
+    return first + requests, arg + 2
   end
 
   function kinds.arrival(first, requests, arg)

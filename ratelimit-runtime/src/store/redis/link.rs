@@ -99,6 +99,9 @@ impl Link {
             };
             match result {
                 Ok(session) => {
+                    if let Some(denials) = &settings.denials {
+                        denials.forget_all();
+                    }
                     if self.down.swap(false, Relaxed) {
                         settings.health.recovered();
                     } else {
@@ -164,7 +167,7 @@ impl Link {
                         Ok(reply) => {
                             session.clock = ServerClock::new(reply.time);
                             *settings.clock.lock() = Some(session.clock);
-                            if let Some(again) = batch.answer(&reply, &self.known) {
+                            if let Some(again) = batch.answer(&reply, &settings, &self.known) {
                                 flights.push(session.send(&settings, again));
                             }
                         }
@@ -180,7 +183,7 @@ impl Link {
                                     // The other batches on this connection learn it now, too.
                                     while let Some((batch, result)) = flights.next().await {
                                         batches.extend(match result {
-                                            Ok(reply) => batch.answer(&reply, &self.known),
+                                            Ok(reply) => batch.answer(&reply, &settings, &self.known),
                                             Err(_) => batch.again_elsewhere(),
                                         });
                                     }

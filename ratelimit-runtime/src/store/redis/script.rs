@@ -2,7 +2,7 @@
 
 use std::{
     cmp::{Ordering, Reverse},
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -28,10 +28,12 @@ pub(super) struct Reply {
     values: Vec<i64>,
 }
 
-/// What became of a request: what its counters held before it, and what that makes of it.
-pub(super) struct Decided<'a> {
-    pub(super) found: &'a [Found],
-    pub(super) decision: Decision,
+/// What became of a request.
+pub(super) enum Told<'a> {
+    /// What its counters held before it, and what that makes of it.
+    Decided(&'a [Found], Decision),
+    /// It was done; of a mark, what that is.
+    Done(i64),
 }
 
 /// How the counters of a server are named.
@@ -40,9 +42,16 @@ pub(super) struct Names {
     pub(super) prefix: String,
     /// Whether the scope stands in braces: it chooses the slot in a cluster.
     pub(super) tagged: bool,
+    /// Of the key that is another once a counter was reset, or something given back to it; empty where nobody reads it.
+    pub(super) mark: Arc<str>,
 }
 
 impl Names {
+    pub(super) fn new(prefix: String, is_cluster: bool) -> Self {
+        let mark = if is_cluster { String::new() } else { format!("{prefix}/mark") };
+        Self { prefix, tagged: is_cluster, mark: mark.into() }
+    }
+
     pub(super) fn key(&self, counter: &Counter<'_>) -> Key {
         let mut key = Key::with_capacity(96);
         counter.write(&self.prefix, self.tagged, &mut key);
@@ -55,14 +64,15 @@ pub(super) async fn call(
     connection: &mut MultiplexedConnection,
     works: &[&Work],
     passage: Passage,
+    mark: &str,
     now: Duration,
 ) -> RedisResult<Reply> {
     let plan = Plan::new(works, now.as_secs());
     let asking = passage == Passage::Asking;
-    let values = match send(connection, plan.command(works, "EVALSHA", SCRIPT.get_hash()), asking).await {
+    let values = match send(connection, plan.command(works, mark, "EVALSHA", SCRIPT.get_hash()), asking).await {
         // After SCRIPT FLUSH or a restart nothing was run; to evaluate the source also loads it.
         Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
-            send(connection, plan.command(works, "EVAL", SOURCE), asking).await?
+            send(connection, plan.command(works, mark, "EVAL", SOURCE), asking).await?
         }
         values => values?,
     };
@@ -135,7 +145,7 @@ impl Plan {
         self.runs.iter().map(|run| self.work(works, *run).values()).sum()
     }
 
-    fn command(&self, works: &[&Work], name: &str, script: &str) -> Cmd {
+    fn command(&self, works: &[&Work], mark: &str, name: &str, script: &str) -> Cmd {
         let keys: usize = self.runs.iter().map(|run| self.work(works, *run).keys()).sum();
         // Room for all arguments, of which the keys are the long ones.
         let mut command = Cmd::with_capacity(keys + 24, 80 * keys + 256);
@@ -143,6 +153,7 @@ impl Plan {
         let mut name = String::with_capacity(128);
         for run in &self.runs {
             match self.work(works, *run) {
+                Work::ReadMark => drop(command.arg(mark)),
                 Work::GiveBack(Refund { key, terms, window_end, .. }) => match terms.algorithm {
                     Algorithm::Gcra { .. } => drop(command.arg(key)),
                     _ => drop(command.arg(in_window(key, *window_end, &mut name))),
@@ -161,16 +172,19 @@ impl Plan {
         for group in self.runs.chunk_by(alike) {
             let work = self.work(works, group[0]);
             match work {
+                Work::ReadMark => {
+                    command.arg("mark").arg(group.len());
+                }
                 Work::GiveBack(Refund { terms, tokens, .. }) => match terms.algorithm {
                     Algorithm::Gcra { .. } => {
                         command.arg("arrival").arg(group.len()).arg(tokens.saturating_mul(terms.emission()));
                     }
                     _ => {
-                        command.arg("back").arg(group.len()).arg(tokens);
+                        command.arg("back").arg(group.len()).arg(tokens).arg(mark);
                     }
                 },
                 Work::Reset(..) => {
-                    command.arg("reset").arg(group.len() * work.keys());
+                    command.arg("reset").arg(group.len() * work.keys()).arg(mark);
                 }
                 Work::Count(asks) => match &asks[..] {
                     [ask] if ask.is_counted_first() => {
@@ -228,14 +242,13 @@ fn in_window<'a>(key: &str, end: u64, name: &'a mut String) -> &'a str {
 impl Reply {
     /// Shares the reply out among the requests: tells of each that was counted, by its index in `works`, what became of it.
     /// The others are to ask again, since the server's window is another one.
-    pub(super) fn read(&self, works: &[&Work], mut tell: impl FnMut(usize, Decided<'_>)) {
+    pub(super) fn read(&self, works: &[&Work], mut tell: impl FnMut(usize, Told<'_>)) {
         let mut values = self.values.iter().copied().skip(2);
         for run in &self.plan.runs {
             let work = self.plan.work(works, *run);
             let Work::Count(asks) = work else {
-                values.by_ref().take(work.values()).for_each(drop);
-                let done = || Decided { found: &[], decision: decide([].iter(), &[], self.time) };
-                self.plan.members(*run).for_each(|index| tell(index, done()));
+                let done = values.by_ref().take(work.values()).last().unwrap_or_default();
+                self.plan.members(*run).for_each(|index| tell(index, Told::Done(done)));
                 continue;
             };
             // All values are taken, also where the first says that the window is another one.
@@ -253,7 +266,7 @@ impl Reply {
                     let taken = if outcome.taken > 0 { ask.lot.min(free) } else { 0 };
                     *found = ask.hit.terms.take(*found, taken, self.time);
                 }
-                tell(index, Decided { found: &before, decision });
+                tell(index, Told::Decided(&before, decision));
             }
         }
     }
@@ -297,15 +310,16 @@ impl Work {
 
     fn rank(&self) -> u8 {
         match self {
-            Self::Reset(..) => 0,
-            Self::GiveBack(_) => 1,
-            Self::Count(..) => 2,
+            Self::ReadMark => 0,
+            Self::Reset(..) => 1,
+            Self::GiveBack(_) => 2,
+            Self::Count(..) => 3,
         }
     }
 
     fn hash(&self) -> u64 {
         match self {
-            Self::GiveBack(_) | Self::Reset(..) => 0,
+            Self::ReadMark | Self::GiveBack(_) | Self::Reset(..) => 0,
             Self::Count(asks) => asks.first().map_or(0, |ask| ask.hit.hash),
         }
     }
@@ -313,7 +327,7 @@ impl Work {
     fn keys(&self) -> usize {
         let keys = |terms: &Terms| if terms.algorithm == Algorithm::SlidingWindow { 2 } else { 1 };
         match self {
-            Self::GiveBack(_) => 1,
+            Self::ReadMark | Self::GiveBack(_) => 1,
             Self::Reset(_, terms) => keys(terms),
             Self::Count(asks) => asks.iter().map(|ask| keys(&ask.hit.terms)).sum(),
         }
@@ -323,7 +337,7 @@ impl Work {
     fn values(&self) -> usize {
         let values = |ask: &Ask| if ask.hit.terms.algorithm == Algorithm::FixedWindow { 1 } else { 2 };
         match self {
-            Self::GiveBack(_) | Self::Reset(..) => self.keys(),
+            Self::ReadMark | Self::GiveBack(_) | Self::Reset(..) => self.keys(),
             Self::Count(asks) => asks.iter().map(values).sum(),
         }
     }

@@ -88,7 +88,7 @@ impl Session {
         let clock = ServerClock::new(time);
         if had_failed && let Some(probe) = place.probe(settings) {
             let works = [&probe];
-            let call = script::call(&mut connection, &works, Passage::Usual, time);
+            let call = script::call(&mut connection, &works, Passage::Usual, &settings.names.mark, time);
             timeout(settings.deadline, call).await.map_err(late)??;
         }
         Ok(Self { connection, address, clock })
@@ -102,10 +102,11 @@ impl Session {
     /// Sends a batch.
     pub(super) fn send(&self, settings: &Settings, mut batch: Batch) -> impl Future<Output = Landed> + use<> {
         batch.sent = Instant::now();
-        let (deadline, mut connection, now) = (settings.deadline, self.connection.clone(), self.clock.now());
+        let (deadline, mark) = (settings.deadline, Arc::clone(&settings.names.mark));
+        let (mut connection, now) = (self.connection.clone(), self.clock.now());
         async move {
             let works = batch.works();
-            let call = script::call(&mut connection, &works, batch.passage(), now);
+            let call = script::call(&mut connection, &works, batch.passage(), &mark, now);
             let result = match timeout_at(batch.due, call).await {
                 Ok(reply) => reply.map_err(Failure::Redis),
                 Err(_) => Err(Failure::Late(deadline)),

@@ -150,7 +150,7 @@ impl Worker {
         }
         let now = Instant::now();
         let mut known = self.known.lock();
-        let decided = known.decide(hits, now);
+        let decided = known.decide(hits, now).or_else(|| self.settings.refuse(hits, now));
         let lots = if decided.is_none() { known.lots(hits, now) } else { Lots::new() };
         let (refunds, refills) = (known.refunds(now), known.refills());
         drop(known);
@@ -162,6 +162,9 @@ impl Worker {
         for ask in refills {
             let slot = self.slot(&ask.key);
             drop(self.send(slot, &Way::default(), Work::Count(smallvec![ask])));
+        }
+        if self.settings.denials.as_ref().is_some_and(|denials| denials.asks(now)) {
+            drop(self.send(0, &Way::default(), Work::ReadMark));
         }
         if let Some(outcomes) = decided {
             return Ok(Begun::Decided(outcomes));
