@@ -40,6 +40,10 @@ pub(crate) enum Kind {
     Governor,
     Limitation,
     WebRatelimit,
+    #[cfg(feature = "limitador")]
+    Limitador,
+    #[cfg(feature = "limitador")]
+    CachedLimitador,
     Incr,
 }
 
@@ -98,6 +102,14 @@ pub const SUBJECTS: &[Subject] = &[
     redis(Kind::Limitation, Store::Tcp, "limitation-tcp", "actix-limitation 0.6, Redis, TCP"),
     redis(Kind::WebRatelimit, Store::Unix, "web-ratelimit-unix", "actix-web-ratelimit 0.1, Redis, Unix socket"),
     redis(Kind::WebRatelimit, Store::Tcp, "web-ratelimit-tcp", "actix-web-ratelimit 0.1, Redis, TCP"),
+    #[cfg(feature = "limitador")]
+    redis(Kind::Limitador, Store::Unix, "limitador-unix", "limitador 0.14, Redis, Unix socket"),
+    #[cfg(feature = "limitador")]
+    redis(Kind::Limitador, Store::Tcp, "limitador-tcp", "limitador 0.14, Redis, TCP"),
+    #[cfg(feature = "limitador")]
+    redis(Kind::CachedLimitador, Store::Unix, "limitador-cached-unix", "limitador 0.14, cached, Redis, Unix socket"),
+    #[cfg(feature = "limitador")]
+    redis(Kind::CachedLimitador, Store::Tcp, "limitador-cached-tcp", "limitador 0.14, cached, Redis, TCP"),
     redis(Kind::Incr, Store::Unix, "incr-unix", "plain redis-rs, one INCR a request, Unix socket"),
     redis(Kind::Incr, Store::Tcp, "incr-tcp", "plain redis-rs, one INCR a request, TCP"),
 ];

@@ -4,6 +4,8 @@ mod bare;
 mod extensible;
 mod governor;
 mod incr;
+#[cfg(feature = "limitador")]
+mod limitador;
 mod limitation;
 mod ours;
 mod web_ratelimit;
@@ -47,7 +49,11 @@ pub async fn configure(subject: &Subject, load: Load, redis: Option<&str>) -> Re
         (Kind::Limitation, Some(url)) => limitation::configure(load, url),
         (Kind::WebRatelimit, Some(url)) => web_ratelimit::configure(load, url),
         (Kind::Incr, Some(url)) => incr::configure(load, url),
-        (Kind::Limitation | Kind::WebRatelimit | Kind::Incr, None) => anyhow::bail!("it counts in Redis only"),
+        #[cfg(feature = "limitador")]
+        (Kind::Limitador, Some(url)) => limitador::exact(load, url).await,
+        #[cfg(feature = "limitador")]
+        (Kind::CachedLimitador, Some(url)) => limitador::cached(load, url).await,
+        (_, None) => anyhow::bail!("it counts in Redis only"),
     };
     configure.with_context(|| format!("cannot set up {}", subject.name))
 }
