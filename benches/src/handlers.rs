@@ -63,6 +63,7 @@ macro_rules! admitted {
 }
 
 admitted!("Tokens are taken from Redis a hundred at once." leased: [per = WINDOW_SECONDS, lease = 100]);
+admitted!("As `leased`, a thousand at once." leased_more: [per = WINDOW_SECONDS, lease = 1000]);
 admitted!("Two rules of one scope, decided together." two_rules: [per = WINDOW_SECONDS] [per = SECOND_WINDOW_SECONDS]);
 admitted!("A sliding window." sliding: [per = SLIDING_SECONDS, algorithm = "sliding-window"]);
 admitted!("GCRA, with tokens that come back a thousand times as fast as they are asked for." gcra: [per = 1, algorithm = "gcra"]);

@@ -33,6 +33,7 @@ pub(crate) enum Kind {
     Waiting,
     Ours,
     Leased,
+    LeasedMore,
     TwoRules,
     Sliding,
     Gcra,
@@ -57,7 +58,7 @@ impl Subject {
     /// Whether it is the project with something else than one plain rule. Its handlers admit all requests.
     #[must_use]
     pub fn is_variant(&self) -> bool {
-        matches!(self.kind, Kind::Leased | Kind::TwoRules | Kind::Sliding | Kind::Gcra)
+        matches!(self.kind, Kind::Leased | Kind::LeasedMore | Kind::TwoRules | Kind::Sliding | Kind::Gcra)
     }
 
     /// Whether its handler waits, and so sends pipelined requests' answers one by one.
@@ -86,6 +87,8 @@ pub const SUBJECTS: &[Subject] = &[
     redis(Kind::Ours, Store::Tcp, "redis-tcp", "ratelimit, Redis, TCP"),
     redis(Kind::Leased, Store::Unix, "leased-unix", "ratelimit, Redis, lease of 100, Unix socket"),
     redis(Kind::Leased, Store::Tcp, "leased-tcp", "ratelimit, Redis, lease of 100, TCP"),
+    redis(Kind::LeasedMore, Store::Unix, "leased-more-unix", "ratelimit, Redis, lease of 1,000, Unix socket"),
+    redis(Kind::LeasedMore, Store::Tcp, "leased-more-tcp", "ratelimit, Redis, lease of 1,000, TCP"),
     redis(Kind::TwoRules, Store::Unix, "two-rules-unix", "ratelimit, Redis, two rules, Unix socket"),
     redis(Kind::Sliding, Store::Unix, "sliding-unix", "ratelimit, Redis, sliding window, Unix socket"),
     redis(Kind::Gcra, Store::Unix, "gcra-unix", "ratelimit, Redis, GCRA, Unix socket"),

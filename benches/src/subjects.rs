@@ -40,6 +40,7 @@ pub async fn configure(subject: &Subject, load: Load, redis: Option<&str>) -> Re
         (Kind::Waiting, _) => Ok(bare::waiting()),
         (Kind::Ours, _) => ours::configure(load, handlers::limited, redis, subject.headers),
         (Kind::Leased, _) => ours::configure(load, handlers::leased, redis, subject.headers),
+        (Kind::LeasedMore, _) => ours::configure(load, handlers::leased_more, redis, subject.headers),
         (Kind::TwoRules, _) => ours::configure(load, handlers::two_rules, redis, subject.headers),
         (Kind::Sliding, _) => ours::configure(load, handlers::sliding, redis, subject.headers),
         (Kind::Gcra, _) => ours::configure(load, handlers::gcra, redis, subject.headers),

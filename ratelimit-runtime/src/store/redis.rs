@@ -7,6 +7,7 @@
 mod batch;
 mod cluster;
 mod denials;
+mod flights;
 mod health;
 mod known;
 mod link;

@@ -42,6 +42,7 @@ const LOADS: &[Load] = &[
     Load { title: "100,000 keys, 512 in flight", keys: 100_000, in_flight: 512, new: false },
     Load { title: "one key, 64 in flight", keys: 1, in_flight: 64, new: false },
     Load { title: "one key, 512 in flight", keys: 1, in_flight: 512, new: false },
+    Load { title: "one key, one after the other", keys: 1, in_flight: 1, new: false },
     Load { title: "new keys, 64 in flight", keys: 2_000_000, in_flight: 64, new: true },
 ];
 
@@ -127,7 +128,8 @@ impl Stage {
     }
 
     async fn run(&self, load: &Load, shape: &Loaded, keys: &[String]) -> Result<Run> {
-        let size = if shape.shape.batched { load.in_flight / BATCHES } else { 1 };
+        let is_lone = load.in_flight == 1;
+        let size = if shape.shape.batched && !is_lone { load.in_flight / BATCHES } else { 1 };
         let (next, checks) = (Cell::new(0), Cell::new(0));
         let key = || {
             // A prime: each key once, and far from the one before it.
@@ -138,7 +140,8 @@ impl Stage {
         let started = Instant::now();
         let lane = |_| async {
             let mut connection = self.connection.clone();
-            while checks.get() < self.checks || started.elapsed() < SHORTEST {
+            // A round trip each takes long enough.
+            while checks.get() < self.checks && !is_lone || started.elapsed() < SHORTEST {
                 let batch: Vec<&str> = std::iter::repeat_with(key).take(size).collect();
                 shape.check(&batch, &mut connection).await?;
                 checks.set(checks.get() + size);

@@ -16,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use tokio::{
     select,
@@ -28,6 +27,7 @@ use tokio::{
 use super::{
     Settings,
     batch::{Batch, Check, LARGEST_BATCH},
+    flights::Flights,
     known::Known,
     session::{Failure, Place, ServerClock, Session},
 };
@@ -149,7 +149,8 @@ impl Link {
     /// it leaves unanswered. `None` when the worker is gone.
     async fn serve(&mut self, mut session: Session, batches: &mut Vec<Batch>) -> Option<Failure> {
         let settings = Arc::clone(&self.settings);
-        let mut flights: FuturesUnordered<_> = batches.drain(..).map(|batch| session.send(&settings, batch)).collect();
+        let mut flights = Flights::new();
+        batches.drain(..).for_each(|batch| flights.push(batch.due, session.send(&settings, batch)));
         let mut gathered = Vec::new();
         let (mut turns, mut since) = (0, Instant::now());
         let place = Arc::clone(&self.place);
@@ -162,13 +163,17 @@ impl Link {
             }
             let may_grow = select! {
                 biased;
-                Some((batch, result)) = flights.next() => {
+                Some(landed) = flights.next() => {
+                    let Ok((batch, result)) = landed else {
+                        // With it, all that is under way is given up.
+                        return Some(Failure::Late(settings.deadline));
+                    };
                     match result {
                         Ok(reply) => {
                             session.clock = ServerClock::new(reply.time);
                             *settings.clock.lock() = Some(session.clock);
                             if let Some(again) = batch.answer(&reply, &settings, &self.known) {
-                                flights.push(session.send(&settings, again));
+                                flights.push(again.due, session.send(&settings, again));
                             }
                         }
                         Err(failure) => match self.place.redirect(&failure) {
@@ -181,7 +186,7 @@ impl Link {
                                 batches.extend(batch.again_elsewhere());
                                 if failure.is_disconnect() {
                                     // The other batches on this connection learn it now, too.
-                                    while let Some((batch, result)) = flights.next().await {
+                                    while let Some(Ok((batch, result))) = flights.next().await {
                                         batches.extend(match result {
                                             Ok(reply) => batch.answer(&reply, &settings, &self.known),
                                             Err(_) => batch.again_elsewhere(),
@@ -219,7 +224,7 @@ impl Link {
             }
             turns = 0;
             for batch in Batch::split(std::mem::take(&mut gathered), since + settings.deadline) {
-                flights.push(session.send(&settings, batch));
+                flights.push(batch.due, session.send(&settings, batch));
             }
         }
     }

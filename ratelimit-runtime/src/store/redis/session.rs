@@ -11,7 +11,7 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError, RedisResu
 use smallvec::smallvec;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -102,15 +102,12 @@ impl Session {
     /// Sends a batch.
     pub(super) fn send(&self, settings: &Settings, mut batch: Batch) -> impl Future<Output = Landed> + use<> {
         batch.sent = Instant::now();
-        let (deadline, mark) = (settings.deadline, Arc::clone(&settings.names.mark));
+        let mark = Arc::clone(&settings.names.mark);
         let (mut connection, now) = (self.connection.clone(), self.clock.now());
         async move {
             let works = batch.works();
             let call = script::call(&mut connection, &works, batch.passage(), &mark, now);
-            let result = match timeout_at(batch.due, call).await {
-                Ok(reply) => reply.map_err(Failure::Redis),
-                Err(_) => Err(Failure::Late(deadline)),
-            };
+            let result = call.await.map_err(Failure::Redis);
             drop(works);
             (batch, result)
         }
