@@ -160,8 +160,10 @@ local function other_kinds()
   function kinds.mark(first, requests, arg)
     for key = first, first + requests - 1 do
       local held = pcall('GET', KEYS[key])
-      if type(held) ~= 'string' or not string.find(held, '^%d+$') or #held > 16 then
-        held = string.format('%.0f', now * 1e6 + micros)
+      local time = now * 1e6 + micros
+      -- One that is ahead is of a clock that was set back since.
+      if type(held) ~= 'string' or not string.find(held, '^%d+$') or tonumber(held) > time then
+        held = string.format('%.0f', time)
         if pcall('SET', KEYS[key], held, 'EX', MARK_SECONDS).err then
           held = '-1'
         end
@@ -186,10 +188,10 @@ local function other_kinds()
       local held = count(KEYS[key])
       if held > 0 then
         pcall('DECRBY', KEYS[key], min(held, tokens))
+        remove(ARGV[arg + 1])
       end
       answer(held)
     end
-    remove(ARGV[arg + 1])
     return first + requests, arg + 2
   end
 

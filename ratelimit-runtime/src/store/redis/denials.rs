@@ -6,14 +6,18 @@
 //! once it is another, nothing is. A server that has lost its counters has lost the mark with them. So what was reset, or given
 //! back, is seen within [`BELIEVED`].
 //!
-//! Who deletes a counter by hand leaves the mark: that is why Redis is asked about some in spite of what is kept.
+//! Who deletes a counter by hand leaves the mark, and so does a server that evicts one: that is why Redis is asked about some
+//! in spite of what is kept.
 //!
 //! It is a table for as many counters as it has room for, whoever comes; what does not fit is asked for again. Several rules,
 //! leases, and what is no fixed window are left to what each worker [knows](super::known); and so are clusters,
 //! whose nodes have no time in common.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -38,7 +42,6 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const RECHECKS: u32 = 1000;
 
 pub(super) struct Denials {
-    full: MemoryStore,
     started: Instant,
     /// When to ask for the mark again, in nanoseconds since the start; zero while there is nothing to refuse. Without a lock,
     /// since each request looks at it.
@@ -46,16 +49,15 @@ pub(super) struct Denials {
     standing: Mutex<Standing>,
 }
 
-#[derive(Clone, Copy)]
 struct Standing {
+    /// The counters that are full: another table for each mark, so that what no longer holds is not in the way of what does.
+    full: Arc<MemoryStore>,
     /// What the mark was, in microseconds since the epoch by the server's clock.
     mark: u64,
     /// When it was asked for, of the last time that it was answered, and the server's time of the answer.
     confirmed: Option<(Instant, Duration)>,
     /// Whether there was something to refuse since it was last asked for.
     is_used: bool,
-    /// Of what is kept: with each, what was kept before is forgotten.
-    generation: u64,
     rechecks: u32,
     recheck_again: Instant,
 }
@@ -64,13 +66,8 @@ impl Denials {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         let standing =
-            Standing { mark: 0, confirmed: None, is_used: false, generation: 0, rechecks: 0, recheck_again: now };
-        Self {
-            full: MemoryStore::new(CAPACITY),
-            started: now,
-            ask_again: AtomicU64::new(0),
-            standing: Mutex::new(standing),
-        }
+            Standing { full: empty(), mark: 0, confirmed: None, is_used: false, rechecks: 0, recheck_again: now };
+        Self { started: now, ask_again: AtomicU64::new(0), standing: Mutex::new(standing) }
     }
 
     /// Refuses a request whose counter is full.
@@ -78,17 +75,23 @@ impl Denials {
         if self.ask_again.load(Relaxed) == 0 || !is_kept(hit) {
             return None;
         }
-        let standing = *self.standing.lock();
-        let (asked, told) = standing.confirmed?;
+        let (full, (asked, told)) = {
+            let standing = self.standing.lock();
+            (Arc::clone(&standing.full), standing.confirmed?)
+        };
         let since = now.duration_since(asked);
         if since >= BELIEVED {
             return None;
         }
-        // To look costs nothing.
-        let look = Hit { terms: Terms { cost: 0, ..hit.terms }, ..standing.kept_as(hit) };
         // The server looked at its clock after it was asked, so its windows end no earlier.
-        let outcome = self.full.hit_one(told + since, &look);
-        if u64::from(outcome.remaining) >= hit.terms.cost || self.is_rechecked(now) {
+        let time = told + since;
+        // To look costs nothing.
+        let look = Hit { terms: Terms { cost: 0, ..hit.terms }, ..*hit };
+        let outcome = full.hit_one(time, &look);
+        let is_full = u64::from(outcome.remaining) < hit.terms.cost;
+        // Where the server's clock was set back, it counts in an earlier window than the one that is kept.
+        let is_current = outcome.window_end == hit.terms.window_end(time.as_secs());
+        if !is_full || !is_current || self.is_rechecked(now) {
             return None;
         }
         Some(Outcome { over: true, ..outcome })
@@ -112,16 +115,15 @@ impl Denials {
         if !is_kept(hit) {
             return;
         }
-        let standing = {
+        let (full, mark) = {
             let mut standing = self.standing.lock();
             standing.is_used = true;
-            *standing
+            (Arc::clone(&standing.full), standing.mark)
         };
         self.ask_again.fetch_max(1, Relaxed);
         // What was decided before the mark was made may have been reset by then.
-        if u128::from(standing.mark) < time.as_micros() {
-            let used = u32::try_from(used).unwrap_or(u32::MAX);
-            self.full.raise(time, &standing.kept_as(hit), used, window_end);
+        if u128::from(mark) < time.as_micros() {
+            full.raise(time, hit, u32::try_from(used).unwrap_or(u32::MAX), window_end);
         }
     }
 
@@ -151,33 +153,117 @@ impl Denials {
         }
         if standing.mark != mark {
             standing.mark = mark;
-            standing.generation += 1;
+            standing.full = empty();
         }
         standing.confirmed = Some((asked, time));
     }
 
     /// Forgets a counter that is reset, or to which something is given back.
     pub(super) fn forget(&self, hit: &Hit, time: Duration) {
-        let standing = *self.standing.lock();
-        self.full.reset(time, &standing.kept_as(hit));
+        let full = Arc::clone(&self.standing.lock().full);
+        full.reset(time, hit);
     }
 
     /// Forgets all: it may be another server that is connected to now.
     pub(super) fn forget_all(&self) {
         let mut standing = self.standing.lock();
-        standing.generation += 1;
+        standing.full = empty();
         standing.confirmed = None;
     }
 }
 
-impl Standing {
-    /// What a counter is kept as in this generation.
-    fn kept_as(&self, hit: &Hit) -> Hit {
-        const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
-        Hit { hash: hit.hash ^ self.generation.wrapping_mul(ODD), ..*hit }
-    }
+fn empty() -> Arc<MemoryStore> {
+    Arc::new(MemoryStore::new(CAPACITY))
 }
 
 fn is_kept(hit: &Hit) -> bool {
     hit.terms.algorithm == Algorithm::FixedWindow && hit.refuses && hit.lease <= 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Limit;
+
+    const PER: u32 = 100;
+    /// Of the windows that end at 1000 and at 1100.
+    const TIME: Duration = Duration::from_secs(1010);
+
+    fn hit() -> Hit {
+        let limit = Limit { limit: 5, per: PER };
+        let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
+        Hit { hash: 0x1234_5678_9abc_def0, terms, refuses: true, lease: 1, on_store_error: None }
+    }
+
+    fn mark(time: Duration) -> u64 {
+        time.as_micros() as u64
+    }
+
+    /// A full counter, and the mark as it was read then, when nothing is to be asked for in spite of it any more.
+    fn full() -> (Denials, Instant) {
+        let (denials, now) = (Denials::new(), Instant::now());
+        denials.hear(mark(TIME), now, TIME);
+        denials.learn(&hit(), 5, 1100, TIME + Duration::from_millis(1));
+        for _ in 0..RECHECKS {
+            assert_eq!(denials.refuse(&hit(), now), None);
+        }
+        (denials, now)
+    }
+
+    #[test]
+    fn a_full_counter_refuses_until_its_window_ends() {
+        let (denials, now) = full();
+        let outcome = denials.refuse(&hit(), now + Duration::from_millis(500));
+        let told = outcome.map(|told| (told.over, told.remaining, told.reset, told.retry_after));
+        assert_eq!(told, Some((true, 0, 1100, 90)));
+        let last = now + Duration::from_secs(2);
+        denials.hear(mark(TIME), last, Duration::from_millis(1_099_900));
+        assert_eq!(denials.refuse(&hit(), last + Duration::from_millis(100)), None);
+    }
+
+    #[test]
+    fn what_was_read_of_the_mark_is_good_for_a_second() {
+        let (denials, now) = full();
+        assert_eq!(denials.refuse(&hit(), now + BELIEVED), None);
+    }
+
+    #[test]
+    fn another_mark_forgets_and_the_same_does_not() {
+        let (denials, now) = full();
+        let later = now + Duration::from_millis(300);
+        denials.hear(mark(TIME), later, TIME);
+        assert!(denials.refuse(&hit(), later).is_some());
+        denials.hear(mark(TIME) + 1, later + Duration::from_millis(300), TIME);
+        assert_eq!(denials.refuse(&hit(), later + Duration::from_millis(300)), None);
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_tells_nothing() {
+        let (denials, now) = full();
+        denials.hear(mark(TIME) + 1, now, TIME);
+        assert!(denials.refuse(&hit(), now).is_some(), "the mark was asked for no later");
+        let later = now + Duration::from_millis(1);
+        denials.hear(mark(TIME) + 2_000_000, later, TIME + Duration::from_secs(2));
+        denials.learn(&hit(), 5, 1100, TIME + Duration::from_secs(1));
+        assert_eq!(denials.refuse(&hit(), later), None, "the request was refused before the mark was made");
+    }
+
+    #[test]
+    fn a_server_whose_clock_is_set_back_counts_in_another_window() {
+        let (denials, now) = full();
+        let later = now + Duration::from_millis(300);
+        denials.hear(mark(TIME), later, TIME - Duration::from_secs(20));
+        assert_eq!(denials.refuse(&hit(), later), None);
+    }
+
+    #[test]
+    fn the_mark_is_asked_for_while_somebody_is_refused() {
+        let (denials, now) = full();
+        let first = now + Duration::from_millis(1);
+        assert!(denials.asks(first));
+        assert!(!denials.asks(first + INTERVAL / 2));
+        assert!(!denials.asks(first + INTERVAL), "nobody was refused since");
+        denials.learn(&hit(), 5, 1100, TIME + Duration::from_millis(1));
+        assert!(denials.asks(first + INTERVAL * 2));
+    }
 }

@@ -3,7 +3,7 @@
 //! Within a window a counter only grows, unless something is given back, so what it has refused once it refuses until the
 //! window ends; what is no fixed window refuses until the time that it has said. Tokens that
 //! were taken from it in a lot are the worker's own, to be spent within that window. Both are believed for a second at
-//! the most: a counter that was deleted is noticed as soon as that. The table has a fixed size, and an entry gives way
+//! the most; then Redis is asked, or, of rules of which the process [keeps](super::denials) more, that. The table has a fixed size, and an entry gives way
 //! to the next that falls on its place, so no number of keys makes it grow.
 
 use std::time::{Duration, Instant};

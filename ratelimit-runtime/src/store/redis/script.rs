@@ -78,11 +78,18 @@ pub(super) async fn call(
     };
     match values[..] {
         [seconds, micros, ref found @ ..] if found.len() == plan.values(works) => {
-            let time = Duration::from_secs(seconds.unsigned_abs()) + Duration::from_micros(micros.unsigned_abs());
+            let time = server_time(seconds.unsigned_abs(), micros.unsigned_abs());
             Ok(Reply { time, plan, values })
         }
         _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "the script's reply is not of its length"))),
     }
+}
+
+/// The time that a server tells, as far as it makes sense: its sums with others must not overflow.
+pub(super) fn server_time(seconds: u64, micros: u64) -> Duration {
+    /// In the year 2286, as in the script.
+    const LATEST: u64 = 9_999_999_999;
+    Duration::from_secs(seconds.min(LATEST)) + Duration::from_micros(micros.min(999_999))
 }
 
 async fn send(connection: &mut MultiplexedConnection, command: Cmd, asking: bool) -> RedisResult<Vec<i64>> {
@@ -179,7 +186,10 @@ impl Plan {
                     Algorithm::Gcra { .. } => {
                         command.arg("arrival").arg(group.len()).arg(tokens.saturating_mul(terms.emission()));
                     }
-                    _ => {
+                    Algorithm::SlidingWindow => {
+                        command.arg("back").arg(group.len()).arg(tokens).arg("");
+                    }
+                    Algorithm::FixedWindow => {
                         command.arg("back").arg(group.len()).arg(tokens).arg(mark);
                     }
                 },

@@ -82,9 +82,9 @@ impl Session {
         // Each answer has the time that one has for a check: a server that is slow, and within that time, is used.
         let late = |_| Failure::Late(settings.deadline);
         let ask = redis::cmd("TIME");
-        let told = timeout(settings.deadline, ask.query_async::<(u64, u32)>(&mut connection)).await.map_err(late)?;
+        let told = timeout(settings.deadline, ask.query_async::<(u64, u64)>(&mut connection)).await.map_err(late)?;
         let (seconds, micros) = told?;
-        let time = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
+        let time = script::server_time(seconds, micros);
         let clock = ServerClock::new(time);
         if had_failed && let Some(probe) = place.probe(settings) {
             let works = [&probe];
