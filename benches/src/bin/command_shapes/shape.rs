@@ -38,6 +38,7 @@ pub(crate) const SHAPES: &[Shape] = &[
     each("incr", "`INCR`", Plain(incr)),
     each("expire", "`INCR`, `EXPIRE … NX`", Plain(incr_and_expire)),
     each("set", "`SET … NX`, `INCRBY`", Plain(set_and_incr)),
+    each("transaction", "`MULTI`, `SET … NX`, `INCRBY`, `EXEC`", Plain(set_and_incr_at_once)),
     each("script", "`EVALSHA`", Script(PER_RULE, &[], per_rule)),
     batch("batch-incr", "`INCR` for each key", Plain(incr)),
     batch("batch-expire", "`INCR`, `EXPIRE … NX` for each key", Plain(incr_and_expire)),
@@ -143,6 +144,11 @@ fn incr_and_expire(pipeline: &mut Pipeline, key: &str) {
 fn set_and_incr(pipeline: &mut Pipeline, key: &str) {
     pipeline.cmd("SET").arg(key).arg(0).arg("EXAT").arg(WINDOW_END).arg("NX").ignore();
     pipeline.cmd("INCRBY").arg(key).arg(1);
+}
+
+fn set_and_incr_at_once(pipeline: &mut Pipeline, key: &str) {
+    pipeline.atomic();
+    set_and_incr(pipeline, key);
 }
 
 fn per_key(command: &mut Cmd, keys: &[&str]) {
