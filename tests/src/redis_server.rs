@@ -202,6 +202,12 @@ impl RedisServer {
         Some(value.trim().to_owned())
     }
 
+    /// How often a command was called, by scripts, too; zero if it never was.
+    pub fn calls(&self, command: &str) -> usize {
+        let Some(line) = self.info(&["INFO", "commandstats"], &format!("cmdstat_{command}")) else { return 0 };
+        line.split(['=', ',']).nth(1).and_then(|calls| calls.parse().ok()).expect("a number of calls")
+    }
+
     /// The keys of counters, sorted: all but the mark, with which processes that refuse by themselves tell each other of resets.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.ask(&["KEYS", "*"]);

@@ -97,11 +97,6 @@ struct Settings {
 }
 
 impl Settings {
-    /// The server's time since the epoch, as far as it is known.
-    fn now(&self) -> Option<Duration> {
-        self.clock.lock().map(|clock| clock.now())
-    }
-
     /// Refuses a request by what all workers know.
     fn refuse(&self, hits: &[Hit], now: std::time::Instant) -> Option<Outcomes> {
         let ([hit], Some(denials)) = (hits, &self.denials) else { return None };
@@ -129,7 +124,7 @@ impl RedisStore {
 
     /// The server's time since the epoch, as far as it is known.
     pub(crate) fn now(&self) -> Option<Duration> {
-        self.settings.now()
+        self.settings.clock.lock().map(|clock| clock.now())
     }
 
     /// What a counter is called here.

@@ -85,8 +85,7 @@ impl Process {
 
 /// How many counters Redis was asked for.
 fn counted(redis: &RedisServer) -> usize {
-    let calls = redis.info(&["INFO", "commandstats"], "cmdstat_incrby").expect("something was counted");
-    calls.split(['=', ',']).nth(1).and_then(|calls| calls.parse().ok()).expect("a number of calls")
+    redis.calls("incrby")
 }
 
 /// Asserts that the one client, who was refused, passes again a second after `relief`, while so many others are refused that
