@@ -73,7 +73,8 @@ impl Family {
 /// The key of a rule: written by the developer, or given by a function at run time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Name<'a> {
-    Static(&'static str),
+    /// As [`escaped`] has it.
+    Written(&'a str),
     Given(&'a Text),
 }
 
@@ -127,8 +128,7 @@ impl Counter<'_> {
         out.push_str(prefix);
         out.push('/');
         match &self.key {
-            Name::Static(name) if name.bytes().all(is_plain) => out.push_str(name),
-            Name::Static(name) => escape(name.as_bytes(), out),
+            Name::Written(name) => out.push_str(name),
             // No name that is written in a program begins like this: a client cannot choose one of those.
             Name::Given(text) => push(out, &["=", text.as_str()]),
         }
@@ -184,11 +184,20 @@ impl Who<'_> {
     fn write(&self, out: &mut String) {
         match self {
             Self::Global => out.push_str("global"),
-            Self::Ip(address) => push_address(out, &["ip:"], *address),
+            Self::Ip(address) => {
+                out.push_str("ip:");
+                push_address(out, *address);
+            }
             Self::User(text) => push(out, &["user:", text.as_str()]),
-            Self::NoUser(address) => push_address(out, &["user-ip:"], *address),
+            Self::NoUser(address) => {
+                out.push_str("user-ip:");
+                push_address(out, *address);
+            }
             Self::Header(name, text) => push(out, &["header:", name, ":", text]),
-            Self::NoHeader(name, address) => push_address(out, &["header-ip:", name, ":"], *address),
+            Self::NoHeader(name, address) => {
+                push(out, &["header-ip:", name, ":"]);
+                push_address(out, *address);
+            }
             Self::Function(function, text) => {
                 out.push_str("fn:");
                 escape(function.as_bytes(), out);
@@ -198,13 +207,15 @@ impl Who<'_> {
     }
 }
 
-fn push_address(out: &mut String, before: &[&str], address: Address) {
-    push(out, before);
+fn push_address(out: &mut String, address: Address) {
     match address {
         Address::V4(bits) => {
             let mut number = itoa::Buffer::new();
             for (index, octet) in bits.to_be_bytes().into_iter().enumerate() {
-                push(out, &[if index > 0 { "." } else { "" }, number.format(octet)]);
+                if index > 0 {
+                    out.push('.');
+                }
+                out.push_str(number.format(octet));
             }
         }
         // Writing into a String does not fail.
@@ -277,9 +288,28 @@ pub(crate) fn text(value: &[u8]) -> Cow<'_, str> {
     text.into()
 }
 
-/// Whether it stands for itself.
+/// Whether it stands for itself: looked up, since every byte that a client sends is asked about.
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':')
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = 0;
+        while byte < plain.len() {
+            plain[byte] = matches!(
+                byte as u8,
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':'
+            );
+            byte += 1;
+        }
+        plain
+    };
+    PLAIN[usize::from(byte)]
+}
+
+/// A key that a developer wrote, as it stands in the names of counters.
+pub(crate) fn escaped(key: &str) -> String {
+    let mut text = String::with_capacity(key.len());
+    escape(key.as_bytes(), &mut text);
+    text
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986 and the colon, which separates nothing that a

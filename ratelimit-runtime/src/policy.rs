@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use crate::{
     function::Answer,
-    key::{Family, Text},
+    key::{Family, Text, escaped},
     scope::Scope,
     state::RateLimitState,
 };
@@ -382,15 +382,14 @@ pub(crate) fn kind(algorithm: Algorithm, stagger: bool) -> &'static str {
 /// All rules of one handler: checked together, all or nothing.
 pub struct Policy {
     rules: &'static [Rule],
-    handler: OnceLock<String>,
     prepared: OnceLock<Vec<Prepared>>,
 }
 
 /// A rule with what is worked out of it once, at the handler's first request.
 pub(crate) struct Prepared {
     pub(crate) rule: &'static Rule,
-    /// The handler's path, or the name that it was given in its place; of no meaning where a function gives the key.
-    pub(crate) key: &'static str,
+    /// The handler's path, or the name that it was given in its place, escaped; of no meaning where a function gives the key.
+    pub(crate) key: String,
     /// What all counters of the rule have in common.
     pub(crate) family: Family,
     /// Tells its counters from those of the rules before it that are alike.
@@ -407,7 +406,7 @@ pub(crate) struct Prepared {
 impl Policy {
     #[must_use]
     pub const fn new(rules: &'static [Rule]) -> Self {
-        Self { rules, handler: OnceLock::new(), prepared: OnceLock::new() }
+        Self { rules, prepared: OnceLock::new() }
     }
 
     /// The rules, ready for requests to the handler of this type name.
@@ -424,15 +423,15 @@ impl Policy {
         let mut prepared: Vec<Prepared> = Vec::with_capacity(self.rules.len());
         for rule in self.rules {
             let key = match rule.key {
-                Key::Handler => self.handler.get_or_init(|| handler_path(handler)),
-                Key::Named(name) | Key::Function(name, _) => name,
+                Key::Handler => escaped(&handler_path(handler)),
+                Key::Named(name) | Key::Function(name, _) => escaped(name),
             };
             // Where two would have the same name, the second has its number behind it.
             let mut name = rule.name();
             if prepared.iter().any(|other| other.name == name) {
                 name = format!("{name};{}", prepared.len() + 1);
             }
-            let family = rule.family(key);
+            let family = rule.family(&key);
             let alike = prepared.iter().filter(|other| other.family == family && other.rule.asks_as(rule)).count();
             prepared.push(Prepared {
                 rule,

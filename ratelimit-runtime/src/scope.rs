@@ -178,12 +178,12 @@ impl<'a> Asker<'a> {
 
     /// The counter of a rule whose functions were asked; `None` where it does not count the request.
     #[inline(always)]
-    pub(crate) fn counter(&self, rule: &Prepared) -> Option<Counter<'_>> {
+    pub(crate) fn counter<'b>(&'b self, rule: &'b Prepared) -> Option<Counter<'b>> {
         if !self.counts(rule.rule) {
             return None;
         }
         let key = match rule.rule.key {
-            Key::Handler | Key::Named(_) => Name::Static(rule.key),
+            Key::Handler | Key::Named(_) => Name::Written(&rule.key),
             Key::Function(path, _) => Name::Given(self.given(path)?.1),
         };
         let mut scope = SmallVec::new();

@@ -71,6 +71,15 @@ pub(crate) struct Decision {
 /// then does it count, in the rules that it fits.
 pub(crate) fn decide<'a>(hits: impl Iterator<Item = &'a Hit> + Clone, found: &[Found], now: Duration) -> Decision {
     let fits = |(hit, found): (&Hit, &Found)| hit.terms.fits(*found, now);
+    if let (Some(hit), [found]) = (hits.clone().next(), found) {
+        // As most handlers have it, and cheaper than to gather.
+        let outcome = decide_one(hit, *found, now);
+        return Decision {
+            #[cfg(feature = "redis")]
+            admitted: !outcome.over || !hit.refuses,
+            outcomes: Outcomes::from_buf([outcome]),
+        };
+    }
     let refuses = |(hit, found): (&'a Hit, &Found)| hit.refuses && !fits((hit, found));
     let admitted = !hits.clone().zip(found).any(refuses);
     let mut outcomes = Outcomes::new();

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     algorithm::Terms,
-    key::{Counter, Name, Text, Who},
+    key::{Counter, Name, Text, Who, escaped},
     policy::{self, Algorithm, Limit},
     scope::Clients,
     store::{Hit, Outcome},
@@ -41,7 +41,7 @@ pub struct LimitTarget {
 
 #[derive(Clone, Debug)]
 enum Key {
-    Literal(&'static str),
+    Literal(String),
     Given(Text),
 }
 
@@ -60,7 +60,7 @@ impl LimitTarget {
     /// 2147483647 seconds for one of so many: no attribute has such numbers.
     #[must_use]
     pub fn new(key: &'static str, limit: u32, per: u32) -> Self {
-        Self::with(Key::Literal(key), limit, per)
+        Self::with(Key::Literal(escaped(key)), limit, per)
     }
 
     /// A counter of a rule with a key function that gave `key`.
@@ -153,7 +153,7 @@ impl LimitTarget {
     fn counter(&self, clients: &Clients) -> Counter<'_> {
         let kind = policy::kind(self.algorithm, self.stagger);
         let (key, literal) = match &self.key {
-            Key::Literal(key) => (Name::Static(key), Some(*key)),
+            Key::Literal(key) => (Name::Written(key), Some(key.as_str())),
             Key::Given(text) => (Name::Given(text), None),
         };
         // A counter counts somebody: without a part that says whom, everybody.

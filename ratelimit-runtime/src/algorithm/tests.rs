@@ -28,7 +28,7 @@ fn terms(algorithm: Algorithm, limit: u32, per: u32, phase: u32) -> Terms {
 fn hit(terms: Terms) -> Hit {
     let scope = smallvec::smallvec![Who::Global];
     let counter =
-        Counter { family: Family::new(0), key: Name::Static("a"), per: terms.limit.per, kind: "", ordinal: 0, scope };
+        Counter { family: Family::new(0), key: Name::Written("a"), per: terms.limit.per, kind: "", ordinal: 0, scope };
     Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None }
 }
 

@@ -11,9 +11,11 @@ mod flights;
 mod health;
 mod known;
 mod link;
+mod resp;
 mod script;
 mod sentinel;
 mod session;
+mod stream;
 mod url;
 mod worker;
 
@@ -268,18 +270,15 @@ impl RedisStore {
         // Actix runs every handler within a runtime; for whoever polls one by hand, the store fails.
         let runtime = runtime::Handle::try_current().map_err(|_| StoreFailed)?;
         WORKERS.with_borrow_mut(|workers| {
-            let ours = |worker: &Worker| worker.is_of(self.id, runtime.id()) && !worker.is_closed();
-            if !workers.iter().any(ours) {
-                // Those whose limiter or runtime has ended go on this occasion.
-                workers.retain(|worker| !worker.is_closed());
-                workers.push(Worker::start(
-                    self.id,
-                    Arc::clone(&self.settings),
-                    self.alive.subscribe(),
-                    runtime.clone(),
-                ));
+            let ours = |worker: &&mut Worker| worker.is_of(self.id, runtime.id()) && !worker.is_closed();
+            if let Some(worker) = workers.iter_mut().find(ours) {
+                return act(worker);
             }
-            workers.iter_mut().find(|worker| ours(worker)).ok_or(StoreFailed).and_then(act)
+            // Those whose limiter or runtime has ended go on this occasion.
+            workers.retain(|worker| !worker.is_closed());
+            let settings = Arc::clone(&self.settings);
+            workers.push(Worker::start(self.id, settings, self.alive.subscribe(), runtime.clone()));
+            workers.last_mut().ok_or(StoreFailed).and_then(act)
         })
     }
 }

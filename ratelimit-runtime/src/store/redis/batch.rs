@@ -104,6 +104,11 @@ impl Work {
 }
 
 impl Check {
+    /// Work that nobody waits for.
+    pub(super) fn of(work: Work) -> Self {
+        Self { work, slot: 0, passage: Passage::Usual, reply: oneshot::channel().0 }
+    }
+
     /// Whose client has gone is not counted.
     fn is_wanted(&self) -> bool {
         match &self.work {
@@ -118,7 +123,7 @@ impl Check {
 }
 
 impl Batch {
-    fn new(check: Check, due: Instant) -> Self {
+    pub(super) fn new(check: Check, due: Instant) -> Self {
         Self { checks: vec![check], sent: Instant::now(), due, retries: RETRIES }
     }
 

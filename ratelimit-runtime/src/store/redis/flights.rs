@@ -1,68 +1,195 @@
-//! The batches that are under way on a connection, and when the first of them is late.
+//! The batches that are under way on a connection: sent one behind the other, and answered in the same order.
 //!
-//! There is one timer, and it is not set anew for each batch: where it rings and no batch is late, it is set to the time at which one
-//! would be. To set it costs a lone check dearly: the runtime writes to itself, to be woken earlier than it had in mind.
+//! There is one timer for all, and it is not set anew for each batch: where it rings and no batch is late, it is set to the time at
+//! which one would be. To set it costs a lone check dearly: the runtime writes to itself, to be woken earlier than it had in mind.
 
 use std::{
-    future::{Future, poll_fn},
+    collections::VecDeque,
+    future::poll_fn,
+    io,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio::time::{Instant, Sleep, sleep_until};
+use redis::RedisResult;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
 
-use super::session::Landed;
+use super::{
+    batch::Batch,
+    resp::{self, LONGEST_REPLY},
+    script::{Call, Reply},
+    session::Failure,
+    stream::Stream,
+};
 
-pub(super) struct Flights<F> {
-    under_way: FuturesUnordered<F>,
-    /// Of the batches under way, in no order: there are few.
-    dues: Vec<Instant>,
-    /// Rings no later than the first of them is due, if there is one.
+/// Room for the reply to a batch, as a rule.
+const ROOM: usize = 4096;
+
+pub(super) struct Flights {
+    stream: Stream,
+    mark: Arc<str>,
+    deadline: Duration,
+    under_way: VecDeque<Flight>,
+    /// What is to be sent, and how much of it was.
+    out: Vec<u8>,
+    sent: usize,
+    /// What was received, between how much of it was read and how much there is.
+    input: Vec<u8>,
+    read: usize,
+    received: usize,
+    /// Rings no later than the first of the batches is due, if there is one.
     timer: Pin<Box<Sleep>>,
 }
 
-/// A batch that was not answered in time.
-pub(super) struct Late;
+struct Flight {
+    batch: Batch,
+    call: Call,
+    /// How many replies come before the one to it.
+    before: usize,
+}
 
-impl<F: Future<Output = Landed>> Flights<F> {
-    pub(super) fn new() -> Self {
-        Self { under_way: FuturesUnordered::new(), dues: Vec::new(), timer: Box::pin(sleep_until(Instant::now())) }
+/// A batch, and what the server made of it.
+pub(super) type Landed = (Batch, RedisResult<Reply>);
+
+impl Flights {
+    pub(super) fn new(stream: Stream, mark: Arc<str>, deadline: Duration) -> Self {
+        Self {
+            stream,
+            mark,
+            deadline,
+            under_way: VecDeque::new(),
+            out: Vec::new(),
+            sent: 0,
+            input: vec![0; ROOM],
+            read: 0,
+            received: 0,
+            timer: Box::pin(sleep_until(Instant::now())),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
     }
 
-    /// Adds a batch that is sent, and due then.
-    pub(super) fn push(&mut self, due: Instant, flight: F) {
-        self.under_way.push(flight);
-        self.dues.push(due);
-        if due < self.timer.deadline() {
-            self.timer.as_mut().reset(due);
+    /// Sends a batch, with the windows of `now`, when [`next`](Self::next) is waited for.
+    pub(super) fn push(&mut self, mut batch: Batch, now: Duration) {
+        batch.sent = Instant::now();
+        if batch.due < self.timer.deadline() {
+            self.timer.as_mut().reset(batch.due);
         }
+        let call = Call::new(&batch.works(), batch.passage(), now);
+        self.send(batch, call);
     }
 
-    /// Waits for the next batch that comes back, or is late; `None` if there is none under way.
-    pub(super) async fn next(&mut self) -> Option<Result<Landed, Late>> {
+    fn send(&mut self, batch: Batch, call: Call) {
+        call.write(&batch.works(), &self.mark, &mut self.out);
+        self.under_way.push_back(Flight { batch, before: call.replies_before(), call });
+    }
+
+    /// Waits for the next batch that comes back; `None` if there is none under way. After a failure none will.
+    pub(super) async fn next(&mut self) -> Option<Result<Landed, Failure>> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Landed, Late>>> {
-        if let Poll::Ready(landed) = self.under_way.poll_next_unpin(context) {
-            if let Some((batch, _)) = &landed
-                && let Some(index) = self.dues.iter().position(|due| *due == batch.due)
-            {
-                self.dues.swap_remove(index);
+    /// The batches that are not answered.
+    pub(super) fn unanswered(&mut self) -> impl Iterator<Item = Batch> {
+        self.under_way.drain(..).map(|flight| flight.batch)
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Landed, Failure>>> {
+        while !self.under_way.is_empty() {
+            if let Poll::Ready(Err(error)) = self.poll_write(context) {
+                return Poll::Ready(Some(Err(Failure::Redis(error.into()))));
             }
-            return Poll::Ready(landed.map(Ok));
+            let Some((values, length)) = resp::reply(&self.input[self.read..self.received]) else {
+                match self.poll_read(context) {
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(Failure::Redis(error.into())))),
+                    Poll::Pending => break,
+                }
+            };
+            self.read += length;
+            if let Some(landed) = self.land(values) {
+                return Poll::Ready(Some(Ok(landed)));
+            }
         }
-        while self.timer.as_mut().poll(context).is_ready() {
-            match self.dues.iter().min() {
-                Some(due) if Instant::now() < *due => self.timer.as_mut().reset(*due),
-                _ => return Poll::Ready(Some(Err(Late))),
+        self.poll_late(context)
+    }
+
+    /// Takes in a reply, which is to the first of the batches; `None`, if there is more to come for it.
+    fn land(&mut self, values: RedisResult<Vec<i64>>) -> Option<Landed> {
+        let Flight { batch, mut call, before } = self.under_way.pop_front()?;
+        if before > 0 {
+            self.under_way.push_front(Flight { batch, call, before: before - 1 });
+            return None;
+        }
+        let reply = match values {
+            Err(error) if call.is_to_be_sent_whole(&error) => {
+                self.send(batch, call);
+                return None;
             }
+            values => values.and_then(|values| call.reply(&batch.works(), values)),
+        };
+        Some((batch, reply))
+    }
+
+    /// Fails when a batch is late.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Landed, Failure>>> {
+        let Some(due) = self.under_way.iter().map(|flight| flight.batch.due).min() else { return Poll::Ready(None) };
+        while self.timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= due {
+                return Poll::Ready(Some(Err(Failure::Late(self.deadline))));
+            }
+            self.timer.as_mut().reset(due);
         }
         Poll::Pending
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.out.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.sent < self.out.len() {
+            match ready!(Pin::new(&mut self.stream).poll_write(context, &self.out[self.sent..]))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                length => self.sent += length,
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.out.clear();
+        self.sent = 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Receives something.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.read > 0 {
+            self.input.copy_within(self.read..self.received, 0);
+            self.received -= self.read;
+            self.read = 0;
+        }
+        if self.received == self.input.len() {
+            if self.received >= LONGEST_REPLY {
+                return Poll::Ready(Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the reply to a batch is too long",
+                )));
+            }
+            self.input.resize(2 * self.received, 0);
+        }
+        let mut into = ReadBuf::new(&mut self.input[self.received..]);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut into))?;
+        match into.filled().len() {
+            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            length => {
+                self.received += length;
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 }

@@ -27,7 +27,6 @@ use tokio::{
 use super::{
     Settings,
     batch::{Batch, Check, LARGEST_BATCH},
-    flights::Flights,
     known::Known,
     session::{Failure, Place, ServerClock, Session},
 };
@@ -149,53 +148,46 @@ impl Link {
     /// it leaves unanswered. `None` when the worker is gone.
     async fn serve(&mut self, mut session: Session, batches: &mut Vec<Batch>) -> Option<Failure> {
         let settings = Arc::clone(&self.settings);
-        let mut flights = Flights::new();
-        batches.drain(..).for_each(|batch| flights.push(batch.due, session.send(&settings, batch)));
+        batches.drain(..).for_each(|batch| session.send(batch));
         let mut gathered = Vec::new();
         let (mut turns, mut since) = (0, Instant::now());
         let place = Arc::clone(&self.place);
         let mut leave = pin!(place.leave(session.address().clone()));
         let (mut is_leaving, mut is_closed) = (false, false);
         loop {
-            if flights.is_empty() && (is_leaving || is_closed && gathered.is_empty()) {
+            if session.flights.is_empty() && (is_leaving || is_closed && gathered.is_empty()) {
                 batches.extend(Batch::split(gathered, since + settings.deadline));
                 return is_leaving.then_some(Failure::FailedOver);
             }
             let may_grow = select! {
                 biased;
-                Some(landed) = flights.next() => {
-                    let Ok((batch, result)) = landed else {
-                        // With it, all that is under way is given up.
-                        return Some(Failure::Late(settings.deadline));
+                Some(landed) = session.flights.next() => {
+                    let (batch, result) = match landed {
+                        Ok(landed) => landed,
+                        Err(failure) => {
+                            // If it is late, so is all that is under way.
+                            if failure.is_disconnect() {
+                                batches.extend(session.flights.unanswered().filter_map(Batch::again_elsewhere));
+                                batches.extend(Batch::split(gathered, since + settings.deadline));
+                            }
+                            return Some(failure);
+                        }
                     };
                     match result {
                         Ok(reply) => {
                             session.clock = ServerClock::new(reply.time);
                             *settings.clock.lock() = Some(session.clock);
                             if let Some(again) = batch.answer(&reply, &settings, &self.known) {
-                                flights.push(again.due, session.send(&settings, again));
+                                session.send(again);
                             }
                         }
-                        Err(failure) => match self.place.redirect(&failure) {
+                        Err(error) => match self.place.redirect(&error) {
                             Some(redirect) => {
                                 self.stale.notify_one();
                                 batch.redirect(&redirect);
                             }
                             // Of a server that is alone, it is a failure like any other.
-                            None => {
-                                batches.extend(batch.again_elsewhere());
-                                if failure.is_disconnect() {
-                                    // The other batches on this connection learn it now, too.
-                                    while let Some(Ok((batch, result))) = flights.next().await {
-                                        batches.extend(match result {
-                                            Ok(reply) => batch.answer(&reply, &settings, &self.known),
-                                            Err(_) => batch.again_elsewhere(),
-                                        });
-                                    }
-                                }
-                                batches.extend(Batch::split(gathered, since + settings.deadline));
-                                return Some(failure);
-                            }
+                            None => return Some(Failure::Redis(error)),
                         },
                     }
                     since.elapsed() < LONGEST_TURNS
@@ -212,7 +204,7 @@ impl Link {
                         since = Instant::now();
                     }
                     turns += 1;
-                    let is_lone = gathered.len() == 1 && flights.is_empty();
+                    let is_lone = gathered.len() == 1 && session.flights.is_empty();
                     let is_full = gathered.len() >= LARGEST_BATCH;
                     !is_lone && !is_full && !is_closed && turns <= TURNS && since.elapsed() < LONGEST_TURNS
                 }
@@ -224,7 +216,7 @@ impl Link {
             }
             turns = 0;
             for batch in Batch::split(std::mem::take(&mut gathered), since + settings.deadline) {
-                flights.push(batch.due, session.send(&settings, batch));
+                session.send(batch);
             }
         }
     }

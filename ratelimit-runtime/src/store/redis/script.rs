@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, ServerErrorKind, aio::MultiplexedConnection};
+use redis::{ErrorKind, RedisError, RedisResult, Script, ServerErrorKind};
 use smallvec::SmallVec;
 
-use super::batch::{Ask, Passage, Refund, Work};
+use super::{
+    batch::{Ask, Passage, Refund, Work},
+    resp::Command,
+};
 use crate::{
     algorithm::{Found, NANOS, Terms},
     key::Counter,
@@ -59,29 +62,51 @@ impl Names {
     }
 }
 
-/// Asks the server to decide `works`, with the windows of `now`.
-pub(super) async fn call(
-    connection: &mut MultiplexedConnection,
-    works: &[&Work],
+/// A batch of requests as the script is asked to decide it.
+pub(super) struct Call {
+    plan: Plan,
     passage: Passage,
-    mark: &str,
-    now: Duration,
-) -> RedisResult<Reply> {
-    let plan = Plan::new(works, now.as_secs());
-    let asking = passage == Passage::Asking;
-    let values = match send(connection, plan.command(works, mark, "EVALSHA", SCRIPT.get_hash()), asking).await {
-        // After SCRIPT FLUSH or a restart nothing was run; to evaluate the source also loads it.
-        Err(error) if error.kind() == ServerErrorKind::NoScript.into() => {
-            send(connection, plan.command(works, mark, "EVAL", SOURCE), asking).await?
+    /// Whether the source is sent, since the server does not have it.
+    is_whole: bool,
+}
+
+impl Call {
+    /// With the windows of `now`.
+    pub(super) fn new(works: &[&Work], passage: Passage, now: Duration) -> Self {
+        Self { plan: Plan::new(works, now.as_secs()), passage, is_whole: false }
+    }
+
+    /// Writes the call behind what is to be sent.
+    pub(super) fn write(&self, works: &[&Work], mark: &str, out: &mut Vec<u8>) {
+        if self.passage == Passage::Asking {
+            out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
         }
-        values => values?,
-    };
-    match values[..] {
-        [seconds, micros, ref found @ ..] if found.len() == plan.values(works) => {
-            let time = server_time(seconds.unsigned_abs(), micros.unsigned_abs());
-            Ok(Reply { time, plan, values })
+        let (name, script) = if self.is_whole { ("EVAL", SOURCE) } else { ("EVALSHA", SCRIPT.get_hash()) };
+        self.plan.command(works, mark, name, script).write(out);
+    }
+
+    /// How many replies come before the script's.
+    pub(super) fn replies_before(&self) -> usize {
+        usize::from(self.passage == Passage::Asking)
+    }
+
+    /// Whether it failed because the server does not have the script, after SCRIPT FLUSH or a restart: nothing was run, and the
+    /// source is to be sent instead, which also loads it.
+    pub(super) fn is_to_be_sent_whole(&mut self, error: &RedisError) -> bool {
+        let is_to_be = !self.is_whole && error.kind() == ServerErrorKind::NoScript.into();
+        self.is_whole |= is_to_be;
+        is_to_be
+    }
+
+    /// Reads the script's reply.
+    pub(super) fn reply(self, works: &[&Work], values: Vec<i64>) -> RedisResult<Reply> {
+        match values[..] {
+            [seconds, micros, ref found @ ..] if found.len() == self.plan.values(works) => {
+                let time = server_time(seconds.unsigned_abs(), micros.unsigned_abs());
+                Ok(Reply { time, plan: self.plan, values })
+            }
+            _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "the script's reply is not of its length"))),
         }
-        _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "the script's reply is not of its length"))),
     }
 }
 
@@ -90,16 +115,6 @@ pub(super) fn server_time(seconds: u64, micros: u64) -> Duration {
     /// In the year 2286, as in the script.
     const LATEST: u64 = 9_999_999_999;
     Duration::from_secs(seconds.min(LATEST)) + Duration::from_micros(micros.min(999_999))
-}
-
-async fn send(connection: &mut MultiplexedConnection, command: Cmd, asking: bool) -> RedisResult<Vec<i64>> {
-    if !asking {
-        return command.query_async(connection).await;
-    }
-    let mut pipeline = redis::pipe();
-    pipeline.cmd("ASKING").ignore().add_command(command).ignore_errors();
-    let [values]: [RedisResult<Vec<i64>>; 1] = pipeline.query_async(connection).await?;
-    values
 }
 
 /// A batch in the order in which the script goes through it.
@@ -152,22 +167,25 @@ impl Plan {
         self.runs.iter().map(|run| self.work(works, *run).values()).sum()
     }
 
-    fn command(&self, works: &[&Work], mark: &str, name: &str, script: &str) -> Cmd {
+    fn command(&self, works: &[&Work], mark: &str, name: &str, script: &str) -> Command {
         let keys: usize = self.runs.iter().map(|run| self.work(works, *run).keys()).sum();
         // Room for all arguments, of which the keys are the long ones.
-        let mut command = Cmd::with_capacity(keys + 24, 80 * keys + 256);
-        command.arg(name).arg(script).arg(keys);
-        let mut name = String::with_capacity(128);
+        let mut command = Command::with_capacity(script.len() + 96 * keys + 256);
+        command.text(name).text(script).number(keys);
         for run in &self.runs {
             match self.work(works, *run) {
-                Work::ReadMark => drop(command.arg(mark)),
+                Work::ReadMark => {
+                    command.text(mark);
+                }
                 Work::GiveBack(Refund { key, terms, window_end, .. }) => match terms.algorithm {
-                    Algorithm::Gcra { .. } => drop(command.arg(key)),
-                    _ => drop(command.arg(in_window(key, *window_end, &mut name))),
+                    Algorithm::Gcra { .. } => {
+                        command.text(key);
+                    }
+                    _ => in_window(&mut command, key, *window_end),
                 },
-                Work::Reset(key, terms) => self.counter(&mut command, key, terms, &mut name),
+                Work::Reset(key, terms) => self.counter(&mut command, key, terms),
                 Work::Count(asks) => {
-                    asks.iter().for_each(|ask| self.counter(&mut command, &ask.key, &ask.hit.terms, &mut name));
+                    asks.iter().for_each(|ask| self.counter(&mut command, &ask.key, &ask.hit.terms));
                 }
             }
         }
@@ -180,32 +198,32 @@ impl Plan {
             let work = self.work(works, group[0]);
             match work {
                 Work::ReadMark => {
-                    command.arg("mark").arg(group.len());
+                    command.text("mark").number(group.len());
                 }
                 Work::GiveBack(Refund { terms, tokens, .. }) => match terms.algorithm {
                     Algorithm::Gcra { .. } => {
-                        command.arg("arrival").arg(group.len()).arg(tokens.saturating_mul(terms.emission()));
+                        command.text("arrival").number(group.len()).number(tokens.saturating_mul(terms.emission()));
                     }
                     Algorithm::SlidingWindow => {
-                        command.arg("back").arg(group.len()).arg(tokens).arg("");
+                        command.text("back").number(group.len()).number(*tokens).text("");
                     }
                     Algorithm::FixedWindow => {
-                        command.arg("back").arg(group.len()).arg(tokens).arg(mark);
+                        command.text("back").number(group.len()).number(*tokens).text(mark);
                     }
                 },
                 Work::Reset(..) => {
-                    command.arg("reset").arg(group.len() * work.keys()).arg(mark);
+                    command.text("reset").number(group.len() * work.keys()).text(mark);
                 }
                 Work::Count(asks) => match &asks[..] {
                     [ask] if ask.is_counted_first() => {
                         let Terms { limit: Limit { limit, per }, cost, .. } = ask.hit.terms;
                         // Of a lot, as many as there are; else each request gets what it costs, or nothing.
                         let unit = if ask.lot > cost { 1 } else { cost };
-                        command.arg("take").arg(group.len()).arg(group[0].length as u64 * ask.lot).arg(unit);
-                        command.arg(limit).arg(ask.hit.terms.window_end(self.now)).arg(per);
+                        command.text("take").number(group.len()).number(group[0].length as u64 * ask.lot).number(unit);
+                        command.number(limit).number(ask.hit.terms.window_end(self.now)).number(per);
                     }
                     _ => {
-                        command.arg("all").arg(group.len()).arg(asks.len()).arg(group[0].length);
+                        command.text("all").number(group.len()).number(asks.len()).number(group[0].length);
                         asks.iter().for_each(|ask| self.rule(&mut command, ask));
                     }
                 },
@@ -215,19 +233,21 @@ impl Plan {
     }
 
     /// The keys of a counter: of a sliding window those of this window and of the last.
-    fn counter(&self, command: &mut Cmd, key: &str, terms: &Terms, name: &mut String) {
+    fn counter(&self, command: &mut Command, key: &str, terms: &Terms) {
         let end = terms.window_end(self.now);
         match terms.algorithm {
-            Algorithm::FixedWindow => drop(command.arg(in_window(key, end, name))),
+            Algorithm::FixedWindow => in_window(command, key, end),
             Algorithm::SlidingWindow => {
-                command.arg(in_window(key, end, name));
-                command.arg(in_window(key, end.saturating_sub(terms.limit.per.into()), name));
+                in_window(command, key, end);
+                in_window(command, key, end.saturating_sub(terms.limit.per.into()));
             }
-            Algorithm::Gcra { .. } => drop(command.arg(key)),
+            Algorithm::Gcra { .. } => {
+                command.text(key);
+            }
         }
     }
 
-    fn rule(&self, command: &mut Cmd, ask: &Ask) {
+    fn rule(&self, command: &mut Command, ask: &Ask) {
         let Hit { terms, refuses, .. } = &ask.hit;
         let window_end = terms.window_end(self.now);
         let (name, end) = match terms.algorithm {
@@ -235,18 +255,14 @@ impl Plan {
             Algorithm::SlidingWindow => ("sliding", window_end),
             Algorithm::Gcra { .. } => ("gcra", terms.emission()),
         };
-        command.arg(name).arg(terms.capacity()).arg(terms.cost).arg(ask.lot).arg(u8::from(*refuses));
-        command.arg(end).arg(terms.limit.per);
+        command.text(name).number(terms.capacity()).number(terms.cost).number(ask.lot).number(u8::from(*refuses));
+        command.number(end).number(terms.limit.per);
     }
 }
 
-/// The name of a counter's window, in `name`.
-fn in_window<'a>(key: &str, end: u64, name: &'a mut String) -> &'a str {
-    name.clear();
-    name.push_str(key);
-    name.push('/');
-    name.push_str(itoa::Buffer::new().format(end));
-    name
+/// The name of a counter's window.
+fn in_window(command: &mut Command, key: &str, end: u64) {
+    command.texts(&[key, "/", itoa::Buffer::new().format(end)]);
 }
 
 impl Reply {

@@ -1,25 +1,23 @@
 //! An open connection to a server.
 
-use std::{
-    fmt,
-    future::{Future, pending},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, future::pending, io, sync::Arc, time::Duration};
 
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError, RedisResult, aio::MultiplexedConnection};
 use smallvec::smallvec;
 use tokio::{
+    select,
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
     Settings,
-    batch::{Ask, Batch, Passage, Work},
+    batch::{Ask, Batch, Check, Work},
     cluster::{Map, Node, Redirect, slot},
-    script::{self, Reply},
+    flights::Flights,
+    script,
     sentinel::Sentinel,
+    stream::Stream,
 };
 use crate::{
     algorithm::Terms,
@@ -41,13 +39,10 @@ pub(super) enum Place {
 
 /// An open connection, and the server's clock.
 pub(super) struct Session {
-    connection: MultiplexedConnection,
+    pub(super) flights: Flights,
     address: ConnectionAddr,
     pub(super) clock: ServerClock,
 }
-
-/// A batch, and what came back.
-pub(super) type Landed = (Batch, Result<Reply, Failure>);
 
 /// Why a connection is given up.
 #[derive(Debug)]
@@ -60,10 +55,13 @@ pub(super) enum Failure {
     Redis(RedisError),
 }
 
-/// Connects. Deadlines are this store's own: the client's do not cover everything.
+/// Connects for a question or two. Deadlines are this store's own: the client's do not cover everything.
 pub(super) async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
+    client.get_multiplexed_async_connection_with_config(&without_deadlines()).await
+}
+
+fn without_deadlines() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
 
 impl Session {
@@ -71,27 +69,37 @@ impl Session {
     /// and in time: one that is full, or a replica, or too slow, would fail the next request.
     pub(super) async fn open(settings: &Settings, place: &Place, had_failed: bool) -> Result<Self, Failure> {
         let attempt = ATTEMPT.max(settings.deadline);
+        let (late, due) = (|_| Failure::Late(attempt), Instant::now() + attempt);
+        let client = timeout_at(due, place.client()).await.map_err(late)??;
+        let server = client.get_connection_info();
         let connect = async {
-            let client = match place {
-                Place::Server(client) | Place::Node { client, .. } => client,
-                Place::Primary(sentinel) => &sentinel.primary().await?,
-            };
-            Ok::<_, RedisError>((connect(client).await?, client.get_connection_info().addr().clone()))
+            let stream = Stream::open(server.addr()).await?;
+            // redis-rs logs in. Its part is over before the first batch is sent.
+            let login = server.redis_settings();
+            let client = MultiplexedConnection::new_with_config(login, stream.clone(), without_deadlines()).await?;
+            Ok::<_, RedisError>((stream, client))
         };
-        let (mut connection, address) = timeout(attempt, connect).await.map_err(|_| Failure::Late(attempt))??;
+        let (stream, (mut connection, driver)) = timeout_at(due, connect).await.map_err(late)??;
         // Each answer has the time that one has for a check: a server that is slow, and within that time, is used.
         let late = |_| Failure::Late(settings.deadline);
         let ask = redis::cmd("TIME");
-        let told = timeout(settings.deadline, ask.query_async::<(u64, u64)>(&mut connection)).await.map_err(late)?;
-        let (seconds, micros) = told?;
-        let time = script::server_time(seconds, micros);
-        let clock = ServerClock::new(time);
+        let told = async {
+            select! {
+                told = ask.query_async::<(u64, u64)>(&mut connection) => told,
+                () = driver => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            }
+        };
+        let (seconds, micros) = timeout(settings.deadline, told).await.map_err(late)??;
+        let clock = ServerClock::new(script::server_time(seconds, micros));
+        let flights = Flights::new(stream, Arc::clone(&settings.names.mark), settings.deadline);
+        let mut session = Self { flights, address: server.addr().clone(), clock };
         if had_failed && let Some(probe) = place.probe(settings) {
-            let works = [&probe];
-            let call = script::call(&mut connection, &works, Passage::Usual, &settings.names.mark, time);
-            timeout(settings.deadline, call).await.map_err(late)??;
+            session.send(Batch::new(Check::of(probe), Instant::now() + settings.deadline));
+            if let Some(landed) = session.flights.next().await {
+                landed?.1?;
+            }
         }
-        Ok(Self { connection, address, clock })
+        Ok(session)
     }
 
     /// The server's address.
@@ -99,27 +107,26 @@ impl Session {
         &self.address
     }
 
-    /// Sends a batch.
-    pub(super) fn send(&self, settings: &Settings, mut batch: Batch) -> impl Future<Output = Landed> + use<> {
-        batch.sent = Instant::now();
-        let mark = Arc::clone(&settings.names.mark);
-        let (mut connection, now) = (self.connection.clone(), self.clock.now());
-        async move {
-            let works = batch.works();
-            let call = script::call(&mut connection, &works, batch.passage(), &mark, now);
-            let result = call.await.map_err(Failure::Redis);
-            drop(works);
-            (batch, result)
-        }
+    /// Sends a batch, when the next one that comes back is waited for.
+    pub(super) fn send(&mut self, batch: Batch) {
+        self.flights.push(batch, self.clock.now());
     }
 }
 
 impl Place {
+    /// Whom to connect to.
+    async fn client(&self) -> RedisResult<Client> {
+        match self {
+            Self::Server(client) | Self::Node { client, .. } => Ok(client.clone()),
+            Self::Primary(sentinel) => sentinel.primary().await,
+        }
+    }
+
     /// Where else to ask, if that is what a node of a cluster says. Of a server that is alone, it is a failure like any other.
-    pub(super) fn redirect(&self, failure: &Failure) -> Option<Redirect> {
-        match (self, failure) {
-            (Self::Node { node, .. }, Failure::Redis(error)) => Redirect::of(error, node),
-            _ => None,
+    pub(super) fn redirect(&self, error: &RedisError) -> Option<Redirect> {
+        match self {
+            Self::Node { node, .. } => Redirect::of(error, node),
+            Self::Server(_) | Self::Primary(_) => None,
         }
     }
 
@@ -139,7 +146,7 @@ impl Place {
             let text = number.map(|number| number.to_string().into());
             let scope = text.into_iter().map(|text| Who::Header("", text)).collect();
             let counter =
-                Counter { family: Family::new(0), key: Name::Static("probe"), per, kind: "", ordinal: 0, scope };
+                Counter { family: Family::new(0), key: Name::Written("probe"), per, kind: "", ordinal: 0, scope };
             settings.names.key(&counter)
         };
         let key = match self {

@@ -1,0 +1,174 @@
+//! As much of Redis's protocol (RESP) as a batch needs: a command of texts and numbers out, and in reply a list of integers, or an
+//! error. To log in, and to ask about clusters, redis-rs is there; this is the part that every check goes through.
+
+use redis::{ErrorKind, RedisError, RedisResult, parse_redis_value};
+
+/// No reply to a batch is longer than this, in bytes.
+pub(super) const LONGEST_REPLY: usize = 1 << 20;
+
+/// A command, as it grows.
+#[derive(Default)]
+pub(super) struct Command {
+    arguments: usize,
+    bytes: Vec<u8>,
+}
+
+impl Command {
+    /// With room for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { arguments: 0, bytes: Vec::with_capacity(bytes) }
+    }
+
+    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+        self.texts(&[text])
+    }
+
+    /// One argument, whose parts stand side by side.
+    pub(super) fn texts(&mut self, parts: &[&str]) -> &mut Self {
+        self.arguments += 1;
+        self.length(b'$', parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part.as_bytes()));
+        self.bytes.extend_from_slice(b"\r\n");
+        self
+    }
+
+    pub(super) fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
+        self.text(itoa::Buffer::new().format(number))
+    }
+
+    /// Puts it behind what is to be sent.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        push_length(out, b'*', self.arguments);
+        out.extend_from_slice(&self.bytes);
+    }
+
+    fn length(&mut self, kind: u8, length: usize) {
+        push_length(&mut self.bytes, kind, length);
+    }
+}
+
+fn push_length(out: &mut Vec<u8>, kind: u8, length: usize) {
+    out.push(kind);
+    out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Reads the reply that `bytes` begin with: what it says, and how many of them it is. `None`, if it is not all there yet.
+pub(super) fn reply(bytes: &[u8]) -> Option<(RedisResult<Vec<i64>>, usize)> {
+    let mut lines = Lines { bytes, at: 0 };
+    let line = lines.next()?;
+    let values = match line {
+        [b'*', length @ ..] => match number(length) {
+            Some(length) => {
+                let length = usize::try_from(length).unwrap_or_default();
+                let mut values = Vec::with_capacity(length.min(bytes.len()));
+                for _ in 0..length {
+                    let line = lines.next()?;
+                    match line.strip_prefix(b":").and_then(number) {
+                        Some(value) => values.push(value),
+                        None => return Some((Err(unexpected(line)), lines.at)),
+                    }
+                }
+                Ok(values)
+            }
+            None => Err(unexpected(line)),
+        },
+        [b'+', ..] => Ok(Vec::new()),
+        [b'-', ..] => Err(match parse_redis_value(&bytes[..lines.at]).and_then(|value| value.extract_error()) {
+            Err(error) => error,
+            Ok(_) => unexpected(line),
+        }),
+        _ => Err(unexpected(line)),
+    };
+    Some((values, lines.at))
+}
+
+/// Lines that are all there, without their ends.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = &self.bytes[self.at..];
+        let end = rest.iter().position(|byte| *byte == b'\r')?;
+        // The line feed is there, too.
+        (rest.len() > end + 1).then(|| {
+            self.at += end + 2;
+            &rest[..end]
+        })
+    }
+}
+
+fn number(text: &[u8]) -> Option<i64> {
+    let (is_negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let value = digits.iter().try_fold(0_i64, |value, byte| {
+        let digit = byte.is_ascii_digit().then(|| i64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })?;
+    Some(if is_negative { -value } else { value })
+}
+
+fn unexpected(line: &[u8]) -> RedisError {
+    let line: String = String::from_utf8_lossy(line).chars().take(80).collect();
+    RedisError::from((ErrorKind::UnexpectedReturnType, "the reply to a batch is no list of integers", line))
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::ServerErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn a_command_says_how_many_arguments_it_has_and_how_long_each_is() {
+        let mut out = b"before".to_vec();
+        let mut command = Command::default();
+        command.text("SET").texts(&["a", "/", "é"]).number(-12);
+        command.write(&mut out);
+        assert_eq!(out, "before*3\r\n$3\r\nSET\r\n$4\r\na/é\r\n$3\r\n-12\r\n".as_bytes());
+    }
+
+    #[test]
+    fn a_reply_is_read_when_all_of_it_is_there_and_no_further() {
+        let bytes = b"*3\r\n:0\r\n:-1\r\n:9223372036854775807\r\n*0\r\n";
+        let length = bytes.len() - 4;
+        for part in 0..length {
+            assert!(reply(&bytes[..part]).is_none(), "of {part} bytes");
+        }
+        let (values, read) = reply(bytes).unwrap_or((Ok(Vec::new()), 0));
+        assert_eq!((values.unwrap_or_default(), read), (vec![0, -1, i64::MAX], length));
+    }
+
+    #[test]
+    fn an_error_is_one_of_the_server() {
+        let (values, read) = reply(b"-MOVED 1 127.0.0.1:7001\r\n+OK\r\n").unwrap_or((Ok(Vec::new()), 0));
+        let error = values.err();
+        assert_eq!(error.as_ref().map(RedisError::kind), Some(ServerErrorKind::Moved.into()));
+        assert_eq!(error.as_ref().and_then(RedisError::redirect_node), Some(("127.0.0.1:7001", 1)));
+        assert_eq!(read, 25);
+    }
+
+    #[test]
+    fn what_is_no_list_of_integers_is_an_error() {
+        for bytes in [
+            "*1\r\n$1\r\na\r\n",
+            "$2\r\nab\r\n",
+            "HTTP/1.1 400\r\n",
+            "*x\r\n",
+            "*1\r\n:\r\n",
+            "*1\r\n:9223372036854775808\r\n",
+        ] {
+            assert!(matches!(reply(bytes.as_bytes()), Some((Err(_), _))), "{bytes:?}");
+        }
+    }
+}
