@@ -10,6 +10,7 @@ mod denials;
 mod flights;
 mod health;
 mod known;
+mod lane;
 mod link;
 mod resp;
 mod script;

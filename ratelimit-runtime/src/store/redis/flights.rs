@@ -9,7 +9,7 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -91,34 +91,41 @@ impl Flights {
         self.under_way.push_back(Flight { batch, before: call.replies_before(), call });
     }
 
-    /// Waits for the next batch that comes back; `None` if there is none under way. After a failure none will.
-    pub(super) async fn next(&mut self) -> Option<Result<Landed, Failure>> {
+    /// Waits for the next batch that comes back; after a failure none will.
+    pub(super) async fn next(&mut self) -> Result<Landed, Failure> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// The batches that are not answered.
-    pub(super) fn unanswered(&mut self) -> impl Iterator<Item = Batch> {
-        self.under_way.drain(..).map(|flight| flight.batch)
+    /// Writes as much as can be written now.
+    pub(super) fn write(&mut self) {
+        // What is left over, or fails, is for who waits for the next batch.
+        let _ = self.poll_write(&mut Context::from_waker(Waker::noop()));
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Landed, Failure>>> {
+    /// The batches that are not answered, as far as they may be sent on another connection.
+    pub(super) fn unanswered(self) -> impl Iterator<Item = Batch> {
+        self.under_way.into_iter().filter_map(|flight| flight.batch.again_elsewhere())
+    }
+
+    /// The next batch that comes back; pending, too, while none is under way.
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Landed, Failure>> {
         while !self.under_way.is_empty() {
             if let Poll::Ready(Err(error)) = self.poll_write(context) {
-                return Poll::Ready(Some(Err(Failure::Redis(error.into()))));
+                return Poll::Ready(Err(Failure::Redis(error.into())));
             }
             let Some((values, length)) = resp::reply(&self.input[self.read..self.received]) else {
                 match self.poll_read(context) {
                     Poll::Ready(Ok(())) => continue,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(Failure::Redis(error.into())))),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Redis(error.into()))),
                     Poll::Pending => break,
                 }
             };
             self.read += length;
             if let Some(landed) = self.land(values) {
-                return Poll::Ready(Some(Ok(landed)));
+                return Poll::Ready(Ok(landed));
             }
         }
-        self.poll_late(context)
+        self.poll_late(context).map(Err)
     }
 
     /// Takes in a reply, which is to the first of the batches; `None`, if there is more to come for it.
@@ -139,11 +146,11 @@ impl Flights {
     }
 
     /// Fails when a batch is late.
-    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Landed, Failure>>> {
-        let Some(due) = self.under_way.iter().map(|flight| flight.batch.due).min() else { return Poll::Ready(None) };
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Failure> {
+        let Some(due) = self.under_way.iter().map(|flight| flight.batch.due).min() else { return Poll::Pending };
         while self.timer.as_mut().poll(context).is_ready() {
             if Instant::now() >= due {
-                return Poll::Ready(Some(Err(Failure::Late(self.deadline))));
+                return Poll::Ready(Failure::Late(self.deadline));
             }
             self.timer.as_mut().reset(due);
         }

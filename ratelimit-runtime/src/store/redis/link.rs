@@ -6,28 +6,22 @@
 //! To send one is dear: it wakes the server, which costs both sides many times what a check in it does. So a worker that
 //! is busy looks once or twice more for requests before it sends those that it has; a lone request waits for nothing.
 
-use std::{
-    future::Future,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
     select,
-    sync::{Notify, mpsc::UnboundedReceiver, watch},
+    sync::{Notify, watch},
     task::yield_now,
     time::{Instant, sleep, timeout_at},
 };
 
 use super::{
     Settings,
-    batch::{Batch, Check, LARGEST_BATCH},
+    batch::Batch,
+    flights::Landed,
     known::Known,
+    lane::{Gathered, Lane},
     session::{Failure, Place, ServerClock, Session},
 };
 
@@ -44,9 +38,7 @@ const LONGEST_TURNS: Duration = Duration::from_micros(500);
 pub(super) struct Link {
     pub(super) settings: Arc<Settings>,
     pub(super) place: Arc<Place>,
-    pub(super) checks: UnboundedReceiver<Check>,
-    /// Read by the worker: no check is sent here while it is set.
-    pub(super) down: Arc<AtomicBool>,
+    pub(super) lane: Arc<Lane>,
     pub(super) known: Arc<Mutex<Known>>,
     /// Told when another node may have taken over.
     pub(super) stale: Arc<Notify>,
@@ -85,15 +77,15 @@ impl Link {
         let (settings, place) = (Arc::clone(&self.settings), Arc::clone(&self.place));
         let due = batches.iter().map(|batch| batch.due).min().unwrap_or_else(|| Instant::now() + settings.deadline);
         let mut pause = FIRST_PAUSE;
-        while !self.checks.is_closed() {
-            let had_failed = self.down.load(Relaxed);
+        while !self.lane.is_closed() {
+            let had_failed = self.lane.is_down();
             let mut attempt = pin!(Session::open(&settings, &place, had_failed));
             let in_time = if had_failed { None } else { timeout_at(due, &mut attempt).await.ok() };
             let result = match in_time {
                 Some(result) => result,
                 None => {
                     self.fail(&Failure::Late(settings.deadline), batches);
-                    self.answer_none_until(attempt).await
+                    attempt.await
                 }
             };
             match result {
@@ -101,130 +93,113 @@ impl Link {
                     if let Some(denials) = &settings.denials {
                         denials.forget_all();
                     }
-                    if self.down.swap(false, Relaxed) {
+                    if self.lane.set_down(false) {
                         settings.health.recovered();
-                    } else {
-                        batches.extend(Batch::split(self.waiting(), due));
                     }
                     return Some(session);
                 }
                 Err(failure) => self.fail(&failure, batches),
             }
             // Spread, so that the workers of many servers do not all come back in the same moment.
-            self.answer_none_until(sleep(pause.mul_f32(0.5 + fastrand::f32() / 2.0))).await;
+            sleep(pause.mul_f32(0.5 + fastrand::f32() / 2.0)).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
         None
     }
 
-    /// The checks that are in the queue.
-    fn waiting(&mut self) -> Vec<Check> {
-        std::iter::from_fn(|| self.checks.try_recv().ok()).collect()
-    }
-
     /// Gives up what is under way, and lets the requests know, those that wait and those to come.
     fn fail(&mut self, failure: &Failure, batches: &mut Vec<Batch>) {
         // A connection that nobody has any more is nobody's failure.
-        if !self.checks.is_closed() && !self.down.swap(true, Relaxed) {
+        if !self.lane.is_closed() && !self.lane.set_down(true) {
             self.settings.health.failed(failure);
         }
         self.stale.notify_one();
         batches.clear();
-        drop(self.waiting());
-    }
-
-    /// A check may have been sent in the moment in which the connection was given up.
-    async fn answer_none_until<T>(&mut self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        loop {
-            select! {
-                output = &mut future => return output,
-                Some(check) = self.checks.recv() => drop(check),
-            }
-        }
+        self.lane.clear();
     }
 
     /// Sends checks, beginning with `batches`, and answers them, until something fails: what, with the batches that
     /// it leaves unanswered. `None` when the worker is gone.
-    async fn serve(&mut self, mut session: Session, batches: &mut Vec<Batch>) -> Option<Failure> {
-        let settings = Arc::clone(&self.settings);
-        batches.drain(..).for_each(|batch| session.send(batch));
-        let mut gathered = Vec::new();
-        let (mut turns, mut since) = (0, Instant::now());
-        let place = Arc::clone(&self.place);
+    async fn serve(&mut self, session: Session, batches: &mut Vec<Batch>) -> Option<Failure> {
+        let (lane, place) = (Arc::clone(&self.lane), Arc::clone(&self.place));
         let mut leave = pin!(place.leave(session.address().clone()));
-        let (mut is_leaving, mut is_closed) = (false, false);
+        let mut is_leaving = false;
+        lane.open(session, batches.drain(..));
+        // How many checks had gathered in the last turn, and for how many turns they have.
+        let (mut seen, mut turns) = (0, 0);
         loop {
-            if session.flights.is_empty() && (is_leaving || is_closed && gathered.is_empty()) {
-                batches.extend(Batch::split(gathered, since + settings.deadline));
-                return is_leaving.then_some(Failure::FailedOver);
+            let Gathered { checks, is_idle, is_closed, .. } = lane.gathered();
+            if is_idle && is_leaving {
+                *batches = lane.abandon();
+                return Some(Failure::FailedOver);
+            }
+            if is_idle && is_closed && checks == 0 {
+                return None;
             }
             let may_grow = select! {
                 biased;
-                Some(landed) = session.flights.next() => {
-                    let (batch, result) = match landed {
-                        Ok(landed) => landed,
-                        Err(failure) => {
-                            // If it is late, so is all that is under way.
-                            if failure.is_disconnect() {
-                                batches.extend(session.flights.unanswered().filter_map(Batch::again_elsewhere));
-                                batches.extend(Batch::split(gathered, since + settings.deadline));
-                            }
-                            return Some(failure);
+                landed = lane.next() => {
+                    if let Err(failure) = landed.and_then(|landed| self.land(landed)) {
+                        // If it is late, so is all that is under way.
+                        if failure.is_disconnect() {
+                            *batches = lane.abandon();
                         }
-                    };
-                    match result {
-                        Ok(reply) => {
-                            session.clock = ServerClock::new(reply.time);
-                            *settings.clock.lock() = Some(session.clock);
-                            if let Some(again) = batch.answer(&reply, &settings, &self.known) {
-                                session.send(again);
-                            }
-                        }
-                        Err(error) => match self.place.redirect(&error) {
-                            Some(redirect) => {
-                                self.stale.notify_one();
-                                batch.redirect(&redirect);
-                            }
-                            // Of a server that is alone, it is a failure like any other.
-                            None => return Some(Failure::Redis(error)),
-                        },
+                        return Some(failure);
                     }
-                    since.elapsed() < LONGEST_TURNS
+                    lane.gathered().age < LONGEST_TURNS
                 }
                 // What is under way is answered; what comes waits for the other server.
                 () = &mut leave, if !is_leaving && !is_closed => {
                     is_leaving = true;
+                    lane.leave();
                     true
                 }
-                count = self.checks.recv_many(&mut gathered, LARGEST_BATCH), if !is_leaving && !is_closed => {
-                    // The worker is gone, or sends to another node; what is under way is answered.
-                    is_closed = count == 0;
-                    if turns == 0 {
-                        since = Instant::now();
-                    }
+                // Where nothing more comes, because the worker is gone, or sends to another node, what is under way is answered.
+                gathered = lane.more_than(seen), if !is_leaving && !is_closed => {
+                    seen = gathered.checks;
                     turns += 1;
-                    let is_lone = gathered.len() == 1 && session.flights.is_empty();
-                    let is_full = gathered.len() >= LARGEST_BATCH;
-                    !is_lone && !is_full && !is_closed && turns <= TURNS && since.elapsed() < LONGEST_TURNS
+                    let is_lone = gathered.checks == 1 && gathered.is_idle;
+                    !is_lone && !gathered.is_closed && turns <= TURNS && gathered.age < LONGEST_TURNS
                 }
                 // Nothing has come in this turn.
-                () = yield_now(), if !gathered.is_empty() && !is_leaving => false,
+                () = yield_now(), if checks > 0 && !is_leaving => false,
             };
-            if may_grow || is_leaving || gathered.is_empty() {
-                continue;
+            if !may_grow && !is_leaving {
+                lane.send();
             }
-            turns = 0;
-            for batch in Batch::split(std::mem::take(&mut gathered), since + settings.deadline) {
-                session.send(batch);
+            if lane.gathered().checks == 0 {
+                (seen, turns) = (0, 0);
             }
         }
+    }
+
+    /// Answers the checks of a batch that has come back; or fails with what the server says.
+    fn land(&self, (batch, reply): Landed) -> Result<(), Failure> {
+        match reply {
+            Ok(reply) => {
+                let clock = ServerClock::new(reply.time);
+                self.lane.set_clock(clock);
+                *self.settings.clock.lock() = Some(clock);
+                if let Some(again) = batch.answer(&reply, &self.settings, &self.known) {
+                    self.lane.send_again(again);
+                }
+            }
+            Err(error) => {
+                // Of a server that is alone, it is a failure like any other.
+                let redirect = self.place.redirect(&error).ok_or(error)?;
+                self.stale.notify_one();
+                batch.redirect(&redirect);
+            }
+        }
+        Ok(())
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if self.down.swap(true, Relaxed) {
+        self.lane.close();
+        self.lane.clear();
+        if self.lane.set_down(true) {
             self.settings.health.abandoned();
         }
     }

@@ -95,9 +95,8 @@ impl Session {
         let mut session = Self { flights, address: server.addr().clone(), clock };
         if had_failed && let Some(probe) = place.probe(settings) {
             session.send(Batch::new(Check::of(probe), Instant::now() + settings.deadline));
-            if let Some(landed) = session.flights.next().await {
-                landed?.1?;
-            }
+            let (_, reply) = session.flights.next().await?;
+            reply?;
         }
         Ok(session)
     }

@@ -13,11 +13,7 @@ use parking_lot::Mutex;
 use smallvec::{SmallVec, smallvec};
 use tokio::{
     runtime::{self, Handle},
-    sync::{
-        Notify,
-        mpsc::{UnboundedSender, unbounded_channel},
-        oneshot, watch,
-    },
+    sync::{Notify, oneshot, watch},
 };
 
 use super::{
@@ -25,6 +21,7 @@ use super::{
     batch::{Answer, Ask, Asks, Check, Passage, Work},
     cluster::{Cluster, Map, Mapper, Node, Redirect, slot},
     known::{Known, Lots},
+    lane::Lane,
     link::Link,
     session::Place,
     url::Deployment,
@@ -61,11 +58,7 @@ struct Nodes {
 }
 
 /// The way to the task that owns a connection.
-struct Wire {
-    checks: UnboundedSender<Check>,
-    /// Set while its server fails: no check is sent then.
-    down: Arc<AtomicBool>,
-}
+struct Wire(Arc<Lane>);
 
 /// What a worker does with a request.
 pub(super) enum Begun {
@@ -136,7 +129,7 @@ impl Worker {
     /// Whether its tasks have ended, because their limiter or their runtime has.
     pub(super) fn is_closed(&self) -> bool {
         match &self.routes {
-            Routes::One(wire) => wire.checks.is_closed(),
+            Routes::One(wire) => wire.0.is_closed(),
             Routes::Cluster(nodes) => nodes.map.has_changed().is_err(),
         }
     }
@@ -144,7 +137,7 @@ impl Worker {
     /// Decides a request, if it can; else asks, or says whom to ask. `counters` are those of `hits`.
     pub(super) fn begin(&mut self, hits: &Hits, counters: &[Counter<'_>]) -> Result<Begun, StoreFailed> {
         if let Routes::One(wire) = &self.routes
-            && wire.is_down()
+            && wire.0.is_down()
         {
             return Err(StoreFailed);
         }
@@ -288,7 +281,7 @@ impl Nodes {
             self.wires.retain(|node, wire| {
                 let stays = map.has_primary(node);
                 // Nobody waits for it any more.
-                if !stays && wire.down.swap(false, Relaxed) {
+                if !stays && wire.0.set_down(false) {
                     settings.health.recovered();
                 }
                 stays
@@ -306,30 +299,27 @@ impl Wire {
         limiter: &watch::Receiver<()>,
         runtime: &Handle,
     ) -> Self {
-        let (sender, checks) = unbounded_channel();
-        let down = Arc::new(AtomicBool::new(false));
+        let lane = Arc::new(Lane::new(settings.deadline));
         let link = Link {
             settings: Arc::clone(settings),
             place: Arc::new(place),
-            checks,
-            down: Arc::clone(&down),
+            lane: Arc::clone(&lane),
             known: Arc::clone(known),
             stale,
         };
         runtime.spawn(link.run(limiter.clone()));
-        Self { checks: sender, down }
-    }
-
-    fn is_down(&self) -> bool {
-        self.down.load(Relaxed)
+        Self(lane)
     }
 
     fn send(&self, work: Work, slot: u16, passage: Passage) -> Result<oneshot::Receiver<Answer>, StoreFailed> {
-        if self.is_down() {
-            return Err(StoreFailed);
-        }
         let (reply, answer) = oneshot::channel();
-        self.checks.send(Check { work, slot, passage, reply }).map_err(|_| StoreFailed)?;
+        self.0.push(Check { work, slot, passage, reply })?;
         Ok(answer)
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }

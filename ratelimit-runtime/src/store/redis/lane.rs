@@ -1,0 +1,223 @@
+//! What a worker and the task that owns its connection have in common: the connection, and the checks that gather for it.
+//!
+//! The task sends them, when the worker has gone around its own connections. But where checks come one by one, there is nothing to
+//! gather: the worker sends such a check itself, and the server decides while the worker comes to an end with the request.
+
+use std::{
+    future::poll_fn,
+    mem::{replace, take},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    StoreFailed,
+    batch::{Batch, Check},
+    flights::Landed,
+    session::{Failure, ServerClock, Session},
+};
+
+pub(super) struct Lane {
+    /// How long a check may take.
+    deadline: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The checks that are not sent.
+    gathered: Vec<Check>,
+    /// When the first of them came.
+    since: Instant,
+    /// The connection, if there is one.
+    session: Option<Session>,
+    /// Whether what gathers is for another server than that of the connection.
+    is_leaving: bool,
+    /// Whether what was sent last was one check by itself.
+    was_lone: bool,
+    /// Wakes the task when there is something new.
+    task: Option<Waker>,
+    /// Whether the server fails: no check is taken then.
+    is_down: bool,
+    /// Whether the worker or the task is gone.
+    is_closed: bool,
+}
+
+/// What has gathered.
+#[derive(Clone, Copy)]
+pub(super) struct Gathered {
+    pub(super) checks: usize,
+    /// For how long.
+    pub(super) age: Duration,
+    /// Whether nothing else is under way.
+    pub(super) is_idle: bool,
+    /// Whether nothing more comes.
+    pub(super) is_closed: bool,
+}
+
+impl Lane {
+    pub(super) fn new(deadline: Duration) -> Self {
+        let state = State {
+            gathered: Vec::new(),
+            since: Instant::now(),
+            session: None,
+            is_leaving: false,
+            was_lone: true,
+            task: None,
+            is_down: false,
+            is_closed: false,
+        };
+        Self { deadline, state: Mutex::new(state) }
+    }
+
+    /// Takes a check, and sends it if the last one came alone, too. The task is told in any case.
+    pub(super) fn push(&self, check: Check) -> Result<(), StoreFailed> {
+        let mut state = self.state.lock();
+        if state.is_down || state.is_closed {
+            return Err(StoreFailed);
+        }
+        if state.gathered.is_empty() {
+            state.since = Instant::now();
+        }
+        state.gathered.push(check);
+        if state.was_lone && state.is_idle() && !state.is_leaving {
+            state.send(self.deadline);
+            if let Some(session) = &mut state.session {
+                session.flights.write();
+            }
+        }
+        state.wake();
+        Ok(())
+    }
+
+    /// Ends it, on behalf of the worker or of the task. What is not answered fails.
+    pub(super) fn close(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        state.wake();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().is_closed
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        self.state.lock().is_down
+    }
+
+    /// Says whether the server fails, and returns whether it did.
+    pub(super) fn set_down(&self, is_down: bool) -> bool {
+        replace(&mut self.state.lock().is_down, is_down)
+    }
+
+    /// Gives up what has gathered and what is under way.
+    pub(super) fn clear(&self) {
+        let mut state = self.state.lock();
+        let lost = (take(&mut state.gathered), state.session.take());
+        drop(state);
+        // Now those who wait for them are told.
+        drop(lost);
+    }
+
+    /// Begins to send on a connection, first these batches.
+    pub(super) fn open(&self, mut session: Session, batches: impl Iterator<Item = Batch>) {
+        batches.for_each(|batch| session.send(batch));
+        let mut state = self.state.lock();
+        state.session = Some(session);
+        state.is_leaving = false;
+    }
+
+    /// Sends nothing more on the connection: what gathers is for another server.
+    pub(super) fn leave(&self) {
+        self.state.lock().is_leaving = true;
+    }
+
+    /// Gives the connection up, and returns what was not answered, to be sent on another.
+    pub(super) fn abandon(&self) -> Vec<Batch> {
+        let mut state = self.state.lock();
+        let session = state.session.take();
+        let mut batches: Vec<_> = session.into_iter().flat_map(|session| session.flights.unanswered()).collect();
+        let due = state.since + self.deadline;
+        batches.extend(Batch::split(take(&mut state.gathered), due));
+        batches
+    }
+
+    /// Waits for the next batch that comes back; after a failure none will.
+    pub(super) async fn next(&self) -> Result<Landed, Failure> {
+        poll_fn(|context| {
+            let session = &mut self.state.lock().session;
+            session.as_mut().map_or(Poll::Pending, |session| session.flights.poll_next(context))
+        })
+        .await
+    }
+
+    /// Waits until more than so many checks have gathered, or none come any more.
+    pub(super) async fn more_than(&self, checks: usize) -> Gathered {
+        poll_fn(|context| {
+            let mut state = self.state.lock();
+            if state.gathered.len() > checks || state.is_closed {
+                return Poll::Ready(state.gathered());
+            }
+            state.task = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    pub(super) fn gathered(&self) -> Gathered {
+        self.state.lock().gathered()
+    }
+
+    /// Sends what has gathered, when the next batch that comes back is waited for.
+    pub(super) fn send(&self) {
+        self.state.lock().send(self.deadline);
+    }
+
+    /// Sends a batch again.
+    pub(super) fn send_again(&self, batch: Batch) {
+        if let Some(session) = &mut self.state.lock().session {
+            session.send(batch);
+        }
+    }
+
+    /// Takes in what the server's clock says.
+    pub(super) fn set_clock(&self, clock: ServerClock) {
+        if let Some(session) = &mut self.state.lock().session {
+            session.clock = clock;
+        }
+    }
+}
+
+impl State {
+    /// Whether there is a connection, and nothing under way on it.
+    fn is_idle(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.flights.is_empty())
+    }
+
+    fn gathered(&self) -> Gathered {
+        Gathered {
+            checks: self.gathered.len(),
+            age: self.since.elapsed(),
+            is_idle: self.is_idle(),
+            is_closed: self.is_closed,
+        }
+    }
+
+    fn send(&mut self, deadline: Duration) {
+        let Some(session) = &mut self.session else { return };
+        self.was_lone = self.gathered.len() == 1;
+        // As a rule, the next batch is about as large.
+        let room = Vec::with_capacity(self.gathered.len());
+        for batch in Batch::split(replace(&mut self.gathered, room), self.since + deadline) {
+            session.send(batch);
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+}
