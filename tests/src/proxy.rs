@@ -19,11 +19,14 @@ pub struct Proxy {
 struct State {
     upstream: SocketAddr,
     accepted: AtomicUsize,
+    /// Of the connections that were accepted, how many have ended.
+    ended: AtomicUsize,
     reply_delay: AtomicU64,
     request_bytes_left: AtomicU64,
     reply_bytes_left: AtomicU64,
     over: AtomicBool,
-    open: Mutex<Vec<TcpStream>>,
+    /// Each with the application's socket and that of Redis.
+    open: Mutex<Vec<[TcpStream; 2]>>,
 }
 
 const UNLIMITED: u64 = u64::MAX;
@@ -36,6 +39,7 @@ impl Proxy {
         let state = Arc::new(State {
             upstream,
             accepted: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             reply_delay: AtomicU64::new(0),
             request_bytes_left: AtomicU64::new(UNLIMITED),
             reply_bytes_left: AtomicU64::new(UNLIMITED),
@@ -57,6 +61,19 @@ impl Proxy {
     /// How many connections the application has opened so far.
     pub fn accepted(&self) -> usize {
         self.state.accepted.load(SeqCst)
+    }
+
+    /// How many of them are open.
+    pub fn open(&self) -> usize {
+        self.accepted() - self.state.ended.load(SeqCst)
+    }
+
+    /// Says something to the application, on each of its connections, that it has not asked for.
+    pub fn say(&self, text: &str) {
+        for [application, _] in &mut *self.state.open.lock().expect("no holder panics") {
+            // It may have gone.
+            let _ = application.write_all(text.as_bytes());
+        }
     }
 
     /// Holds back each reply of Redis for so long.
@@ -120,18 +137,28 @@ impl State {
     }
 
     fn join(self: &Arc<Self>, application: &TcpStream, redis: &TcpStream) -> io::Result<()> {
-        for socket in [application, redis] {
-            socket.set_nodelay(true)?;
-            self.open.lock().expect("no holder panics").push(socket.try_clone()?);
-        }
-        self.pump(application.try_clone()?, redis.try_clone()?, |state| (&state.request_bytes_left, None));
+        application.set_nodelay(true)?;
+        redis.set_nodelay(true)?;
+        self.open.lock().expect("no holder panics").push([application.try_clone()?, redis.try_clone()?]);
+        let requests =
+            self.pump(application.try_clone()?, redis.try_clone()?, |state| (&state.request_bytes_left, None));
         self.pump(redis.try_clone()?, application.try_clone()?, |state| {
             (&state.reply_bytes_left, Some(&state.reply_delay))
+        });
+        let state = Arc::clone(self);
+        std::thread::spawn(move || {
+            let _ = requests.join();
+            state.ended.fetch_add(1, SeqCst);
         });
         Ok(())
     }
 
-    fn pump(self: &Arc<Self>, mut from: TcpStream, mut to: TcpStream, faults: fn(&Self) -> Faults<'_>) {
+    fn pump(
+        self: &Arc<Self>,
+        mut from: TcpStream,
+        mut to: TcpStream,
+        faults: fn(&Self) -> Faults<'_>,
+    ) -> JoinHandle<()> {
         let state = Arc::clone(self);
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -147,11 +174,11 @@ impl State {
             }
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
-        });
+        })
     }
 
     fn drop_connections(&self) {
-        for socket in self.open.lock().expect("no holder panics").drain(..) {
+        for socket in self.open.lock().expect("no holder panics").drain(..).flatten() {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }

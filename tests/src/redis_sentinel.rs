@@ -47,6 +47,7 @@ impl RedisSentinel {
         let mut configuration = vec![
             format!("sentinel monitor {SERVICE} 127.0.0.1 {} {QUORUM}", servers[0].port()),
             format!("sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}"),
+            // Where they vote for different ones among themselves, they vote again after twice this time.
             format!("sentinel failover-timeout {SERVICE} 3000"),
             format!("sentinel auth-user {SERVICE} {OPERATOR}"),
             format!("sentinel auth-pass {SERVICE} none"),
@@ -105,15 +106,21 @@ impl RedisSentinel {
 
     /// The primary, if all sentinels that run agree on one that runs and takes writes.
     pub fn primary(&self) -> Option<usize> {
+        self.elected().filter(|index| self.leads(*index))
+    }
+
+    /// The server on which all sentinels that run agree.
+    fn elected(&self) -> Option<usize> {
         let running = || self.sentinels.iter().filter(|sentinel| sentinel.is_running());
         let mut ports = running().map(|sentinel| self.master_as_seen_by(sentinel)["port"].clone());
         let port = ports.next()?;
         let agreed = ports.all(|other| other == port);
-        let index = self.servers.iter().position(|server| server.port().to_string() == port)?;
+        self.servers.iter().position(|server| agreed && server.port().to_string() == port)
+    }
+
+    fn leads(&self, index: usize) -> bool {
         let server = &self.servers[index];
-        let leads =
-            || server.is_running() && server.info(&["INFO", "replication"], "role").as_deref() == Some("master");
-        (agreed && leads()).then_some(index)
+        server.is_running() && server.info(&["INFO", "replication"], "role").as_deref() == Some("master")
     }
 
     /// SIGKILL to a server.
@@ -133,9 +140,14 @@ impl RedisSentinel {
         });
     }
 
-    /// Waits until another than this one is the primary.
+    /// Waits until another than this one is the primary. Sentinels that vote for different ones among themselves vote again, some
+    /// seconds later: that may happen a few times.
     pub fn wait_for_promotion(&self, other_than: usize) -> usize {
-        let promoted = || self.primary().filter(|index| *index != other_than);
+        // The other one may be stopped, and would not answer.
+        let promoted = || self.elected().filter(|index| *index != other_than && self.leads(*index));
+        let has_come = (0..3).any(|_| wait::holds(|| promoted().is_some()));
+        let logs = || self.sentinels.iter().map(RedisServer::log).collect::<String>();
+        assert!(has_come, "no replica is promoted; the sentinels say:\n{}", logs());
         wait::until_some("a replica is promoted", promoted).0
     }
 

@@ -277,7 +277,8 @@ impl RedisServer {
         wait::until_some(&what, attempt).0
     }
 
-    fn log(&self) -> String {
+    /// What it has logged.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }

@@ -255,7 +255,7 @@ impl RedisStore {
             }
             let Some(answer) = self.with_worker(|worker| worker.send(slot, &way, work.clone()))? else {
                 let mut map = self.with_worker(|worker| worker.map().ok_or(StoreFailed))?;
-                map.wait_for(cluster::Map::is_known).await.map_err(|_| StoreFailed)?;
+                map.wait_for(|map| map.is_known() || map.is_down()).await.map_err(|_| StoreFailed)?;
                 continue;
             };
             match answer.await {

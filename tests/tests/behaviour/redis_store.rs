@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{Clock, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_runtime::{Clock, LimitTarget, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Connection, Reply, Server, request};
@@ -342,6 +342,42 @@ fn a_connection_that_redis_closed_while_it_was_idle_costs_the_next_request_nothi
     }
     app.kill();
     assert_eq!(app.lines_with(&["ERROR"]) + app.lines_with(&["WARN"]), 0, "{:#?}", app.output());
+}
+
+#[test]
+fn what_is_said_unasked_is_no_answer_to_the_next_request() {
+    let redis = RedisServer::on_port();
+    let proxy = Proxy::to(redis.address());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    command.envs([("APP_STORE", &*proxy.url()), ("APP_ON_STORE_ERROR", "deny"), ("APP_WORKERS", "1")]);
+    let mut app = Process::start(command.env("APP_DEADLINE_MS", PATIENCE.as_millis().to_string()));
+    let mut connection = app.open();
+    let first = connection.get("/work").x_headers().1;
+    for request in 1..=5 {
+        proxy.say(if request % 2 == 0 { "-ERR idle for too long\r\n" } else { "*3\r\n:1\r\n:2\r\n:3\r\n" });
+        wait::until("the application gives the connection up", || proxy.open() == 0);
+        let reply = connection.get("/work");
+        assert_eq!((reply.status, reply.x_headers().1), (200, first - request), "request {request}: {reply:?}");
+    }
+    app.kill();
+    assert_eq!(app.lines_with(&["ERROR"]) + app.lines_with(&["WARN"]), 0, "{:#?}", app.output());
+}
+
+#[test]
+fn a_runtime_with_several_threads_is_answered_like_any_other() {
+    let redis = RedisServer::on_socket();
+    let limiter = patient().connect(&redis.url()).expect("a URL");
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
+    let looks = async move {
+        let target = LimitTarget::new("a key", 9, FOREVER).global();
+        for number in 0..2000 {
+            // One after the other: nothing but its own answer can wake it.
+            let look = tokio::time::timeout(PATIENCE / 2, limiter.peek(&target)).await.expect("an answer in time");
+            assert_eq!(look.map(|peek| peek.remaining()), Ok(9), "look {number}");
+        }
+    };
+    // On this thread, while the task that owns the connection is on another.
+    runtime.expect("a runtime").block_on(looks);
 }
 
 /// Asks for each client at once, so that what Redis is asked for them goes together.

@@ -3,13 +3,7 @@
 //! Each worker keeps a map of its own. It is read from any node at the start, and again whenever a node fails or sends
 //! a check elsewhere.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{mem::replace, sync::Arc, time::Duration};
 
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, RedisError, RedisResult, ServerErrorKind, Value, from_redis_value,
@@ -106,6 +100,8 @@ pub(super) struct Map {
     ranges: Vec<Range>,
     /// The replicas, too.
     nodes: Vec<Node>,
+    /// Whether no node tells the slots at the moment: then there is nothing to wait for.
+    is_down: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,6 +115,10 @@ impl Map {
     /// Whether it is known already.
     pub(super) fn is_known(&self) -> bool {
         !self.ranges.is_empty()
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        self.is_down
     }
 
     pub(super) fn primary(&self, slot: u16) -> Option<&Node> {
@@ -163,8 +163,6 @@ pub(super) struct Mapper {
     pub(super) map: watch::Sender<Map>,
     /// Told by whoever finds that the map is wrong.
     pub(super) stale: Arc<Notify>,
-    /// Set while no node tells the slots.
-    pub(super) down: Arc<AtomicBool>,
 }
 
 impl Mapper {
@@ -174,15 +172,14 @@ impl Mapper {
             loop {
                 match self.read().await {
                     Ok(map) => {
-                        self.map.send_replace(map);
-                        if self.down.swap(false, Relaxed) {
+                        if self.map.send_replace(map).is_down {
                             self.settings.health.recovered();
                         }
                         sleep(PAUSE).await;
                         self.stale.notified().await;
                     }
                     Err(failure) => {
-                        if !self.down.swap(true, Relaxed) {
+                        if self.map.send_if_modified(|map| !replace(&mut map.is_down, true)) {
                             self.settings.health.failed(&failure);
                         }
                         sleep(PAUSE).await;
@@ -223,7 +220,7 @@ impl Mapper {
 
 impl Drop for Mapper {
     fn drop(&mut self) {
-        if self.down.swap(true, Relaxed) {
+        if self.map.borrow().is_down {
             self.settings.health.abandoned();
         }
     }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use redis::RedisResult;
+use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep_until},
@@ -109,29 +109,39 @@ impl Flights {
 
     /// The next batch that comes back; pending, too, while none is under way.
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Landed, Failure>> {
-        while !self.under_way.is_empty() {
-            if let Poll::Ready(Err(error)) = self.poll_write(context) {
-                return Poll::Ready(Err(Failure::Redis(error.into())));
-            }
-            let Some((values, length)) = resp::reply(&self.input[self.read..self.received]) else {
-                match self.poll_read(context) {
-                    Poll::Ready(Ok(())) => continue,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Redis(error.into()))),
-                    Poll::Pending => break,
+        loop {
+            if self.under_way.is_empty() {
+                // It only notices that the server ends the connection. What a server says unasked is as good as an end, also
+                // if it came with the last reply.
+                if self.read == self.received {
+                    ready!(self.poll_read(context)).ok();
                 }
-            };
-            self.read += length;
-            if let Some(landed) = self.land(values) {
-                return Poll::Ready(Ok(landed));
+                return Poll::Ready(Err(Failure::Ended));
+            }
+            if let Some((values, length)) = resp::reply(&self.input[self.read..self.received]) {
+                self.read += length;
+                match self.land(values) {
+                    Some(landed) => return Poll::Ready(Ok(landed)),
+                    None => continue,
+                }
+            }
+            let written = self.poll_write(context);
+            match (self.poll_read(context), written) {
+                (Poll::Ready(Ok(())), _) => {}
+                // What the server has said before it closed the connection was read by now.
+                (Poll::Ready(Err(error)), _) => return Poll::Ready(Err(error.into())),
+                (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Err(RedisError::from(error).into())),
+                (Poll::Pending, _) => return self.poll_late(context).map(Err),
             }
         }
-        self.poll_late(context).map(Err)
     }
 
     /// Takes in a reply, which is to the first of the batches; `None`, if there is more to come for it.
     fn land(&mut self, values: RedisResult<Vec<i64>>) -> Option<Landed> {
         let Flight { batch, mut call, before } = self.under_way.pop_front()?;
-        if before > 0 {
+        // Whatever is said of ASKING, the batch is answered; but nothing can be made of what is no answer.
+        let is_answer = !matches!(&values, Err(error) if error.kind() == ErrorKind::UnexpectedReturnType);
+        if before > 0 && is_answer {
             self.under_way.push_front(Flight { batch, call, before: before - 1 });
             return None;
         }
@@ -174,7 +184,7 @@ impl Flights {
     }
 
     /// Receives something.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<RedisResult<()>> {
         if self.read > 0 {
             self.input.copy_within(self.read..self.received, 0);
             self.received -= self.read;
@@ -182,17 +192,15 @@ impl Flights {
         }
         if self.received == self.input.len() {
             if self.received >= LONGEST_REPLY {
-                return Poll::Ready(Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the reply to a batch is too long",
-                )));
+                let error = (ErrorKind::UnexpectedReturnType, "the reply to a batch is too long");
+                return Poll::Ready(Err(error.into()));
             }
             self.input.resize(2 * self.received, 0);
         }
         let mut into = ReadBuf::new(&mut self.input[self.received..]);
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut into))?;
         match into.filled().len() {
-            0 => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            0 => Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
             length => {
                 self.received += length;
                 Poll::Ready(Ok(()))

@@ -86,6 +86,10 @@ impl Known {
 
     /// Decides a request, if what is known is enough for that.
     pub(super) fn decide(&mut self, hits: &[Hit], now: Instant) -> Option<Outcomes> {
+        if let [hit] = hits {
+            // As most handlers have it, and cheaper than to gather.
+            return self.decide_one(hit, now).map(|outcome| Outcomes::from_buf([outcome]));
+        }
         if hits.iter().any(|hit| self.entry(hit.hash).is_none()) {
             return None;
         }
@@ -113,6 +117,23 @@ impl Known {
             hits.iter().for_each(|hit| self.refill(hit, now));
         }
         outcomes
+    }
+
+    fn decide_one(&mut self, hit: &Hit, now: Instant) -> Option<Outcome> {
+        let entry = self.entries[place(hit.hash)].as_mut().filter(|entry| entry.hash == hit.hash)?;
+        let standing = entry.standing(hit, now)?;
+        let taken = match standing {
+            Standing::Fits => hit.terms.cost,
+            Standing::Full => 0,
+            Standing::Open => return None,
+        };
+        // It fits, so there are as many.
+        entry.tokens = entry.tokens.saturating_sub(taken);
+        let outcome = entry.outcome(hit, standing, taken, now);
+        if standing == Standing::Fits || !hit.refuses {
+            self.refill(hit, now);
+        }
+        Some(outcome)
     }
 
     /// Asks for another lot when a quarter of the last one is spent, so that hardly a request has to wait for it.

@@ -147,8 +147,13 @@ impl Lane {
     /// Waits for the next batch that comes back; after a failure none will.
     pub(super) async fn next(&self) -> Result<Landed, Failure> {
         poll_fn(|context| {
-            let session = &mut self.state.lock().session;
-            session.as_mut().map_or(Poll::Pending, |session| session.flights.poll_next(context))
+            let mut state = self.state.lock();
+            let next = state.session.as_mut().map_or(Poll::Pending, |session| session.flights.poll_next(context));
+            if next.is_pending() {
+                // Under the same lock: what a worker on another thread sends from now on, it tells the task.
+                state.task = Some(context.waker().clone());
+            }
+            next
         })
         .await
     }
@@ -206,7 +211,7 @@ impl State {
     }
 
     fn send(&mut self, deadline: Duration) {
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = self.session.as_mut().filter(|_| !self.gathered.is_empty()) else { return };
         self.was_lone = self.gathered.len() == 1;
         // As a rule, the next batch is about as large.
         let room = Vec::with_capacity(self.gathered.len());

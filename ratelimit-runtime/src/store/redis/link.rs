@@ -51,10 +51,16 @@ impl Link {
             let mut batches = Vec::new();
             while let Some(session) = self.connect(&mut batches).await {
                 let Some(failure) = self.serve(session, &mut batches).await else { break };
-                // A connection that was closed (idle for too long, or by an administrator) may be the only thing
-                // that is wrong: what was sent on it gets another, within its time.
                 let may_go_on = match failure {
                     Failure::FailedOver => true,
+                    Failure::Ended => {
+                        // Idle for too long, or by an administrator: the next check gets another.
+                        if batches.is_empty() {
+                            self.lane.more_than(0).await;
+                        }
+                        true
+                    }
+                    // The connection may be the only thing that is wrong: what was sent on it gets another, within its time.
                     _ => failure.is_disconnect() && !batches.is_empty(),
                 };
                 if !may_go_on {

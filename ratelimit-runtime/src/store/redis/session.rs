@@ -1,6 +1,6 @@
 //! An open connection to a server.
 
-use std::{fmt, future::pending, io, sync::Arc, time::Duration};
+use std::{fmt, future::pending, pin::pin, sync::Arc, time::Duration};
 
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError, RedisResult, aio::MultiplexedConnection};
 use smallvec::smallvec;
@@ -52,6 +52,8 @@ pub(super) enum Failure {
     NoSlots,
     /// Another server is the primary now.
     FailedOver,
+    /// The server ended the connection, when nothing was under way on it.
+    Ended,
     Redis(RedisError),
 }
 
@@ -84,9 +86,11 @@ impl Session {
         let late = |_| Failure::Late(settings.deadline);
         let ask = redis::cmd("TIME");
         let told = async {
+            let mut told = pin!(ask.query_async::<(u64, u64)>(&mut connection));
             select! {
-                told = ask.query_async::<(u64, u64)>(&mut connection) => told,
-                () = driver => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                told = &mut told => told,
+                // What was said before the connection ended has come, or is an error.
+                () = driver => told.await,
             }
         };
         let (seconds, micros) = timeout(settings.deadline, told).await.map_err(late)??;
@@ -182,7 +186,11 @@ impl ServerClock {
 
 impl Failure {
     pub(super) fn is_disconnect(&self) -> bool {
-        matches!(self, Self::Redis(error) if error.is_io_error() || error.is_connection_dropped())
+        match self {
+            Self::Ended => true,
+            Self::Redis(error) => error.is_io_error() || error.is_connection_dropped(),
+            Self::Late(_) | Self::NoSlots | Self::FailedOver => false,
+        }
     }
 }
 
@@ -198,6 +206,7 @@ impl fmt::Display for Failure {
             Self::Late(after) => write!(f, "no answer within {after:?}"),
             Self::NoSlots => f.write_str("no node has slots: is this a cluster?"),
             Self::FailedOver => f.write_str("another server is the primary now"),
+            Self::Ended => f.write_str("the connection was closed"),
             Self::Redis(error) => error.fmt(f),
         }
     }

@@ -7,11 +7,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::future::select_ok;
 use parking_lot::Mutex;
 use redis::{ConnectionAddr, ErrorKind, RedisError, RedisResult};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
 };
 
 /// An open stream. It is lent to redis-rs, to log in; what is sent and read after that is this store's own.
@@ -37,8 +38,14 @@ impl Stream {
     }
 }
 
+/// To the first of the host's addresses that answers: one that does not must not hold up the others.
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await?;
+    let attempts: Vec<_> =
+        lookup_host((host, port)).await?.map(|address| Box::pin(TcpStream::connect(address))).collect();
+    if attempts.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
+    }
+    let (stream, _) = select_ok(attempts).await?;
     // A batch is written at once: there is nothing to wait for.
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -1,13 +1,6 @@
 //! A worker's end of its connections: whom to ask, and what need not be asked.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Instant,
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 use smallvec::{SmallVec, smallvec};
@@ -52,8 +45,6 @@ struct Nodes {
     cluster: Arc<Cluster>,
     map: watch::Receiver<Map>,
     stale: Arc<Notify>,
-    /// Set while no node tells which has which slot.
-    down: Arc<AtomicBool>,
     wires: HashMap<Node, Wire>,
 }
 
@@ -248,16 +239,15 @@ impl Nodes {
         runtime: &Handle,
     ) -> Self {
         let (sender, map) = watch::channel(Map::default());
-        let (stale, down) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+        let stale = Arc::new(Notify::new());
         let mapper = Mapper {
             cluster: Arc::clone(cluster),
             settings: Arc::clone(settings),
             map: sender,
             stale: Arc::clone(&stale),
-            down: Arc::clone(&down),
         };
         runtime.spawn(mapper.run(limiter.clone()));
-        Self { cluster: Arc::clone(cluster), map, stale, down, wires: HashMap::new() }
+        Self { cluster: Arc::clone(cluster), map, stale, wires: HashMap::new() }
     }
 
     /// The node that has a slot; `None` if it is not known yet.
@@ -269,7 +259,7 @@ impl Nodes {
                 self.stale.notify_one();
                 Err(StoreFailed)
             }
-            None if self.down.load(Relaxed) => Err(StoreFailed),
+            None if map.is_down() => Err(StoreFailed),
             None => Ok(None),
         }
     }
