@@ -92,7 +92,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Ends it, on behalf of the worker or of the task. What is not answered fails.
+    /// Takes no more checks, since the worker or the task is gone.
     pub(super) fn close(&self) {
         let mut state = self.state.lock();
         state.is_closed = true;
