@@ -81,12 +81,12 @@ impl Clock {
     }
 }
 
-/// The system's time, exact to the second.
+/// The system's time, with the right second.
 #[inline(always)]
 fn system() -> Duration {
     #[cfg(target_os = "linux")]
-    if let Some(now) = coarse() {
-        return now;
+    if let Some(coarse) = coarse() {
+        return within_second(coarse, exact);
     }
     exact()
 }
@@ -96,8 +96,7 @@ fn exact() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Linux has a clock that costs an eighth, and is late by up to one tick of the kernel. So it has the right second but
-/// for the last moments of one.
+/// Linux has a clock that costs an eighth, and is late by up to one tick of the kernel, or a little more.
 ///
 /// Asked through libc, where a clock that is set for one process alone (by libfaketime, say) is set too.
 #[cfg(target_os = "linux")]
@@ -105,10 +104,51 @@ fn exact() -> Duration {
 fn coarse() -> Option<Duration> {
     use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
-    const LONGEST_TICK: u32 = 10_000_000;
-
     // Of its two functions the one that does not panic where there is no such clock.
     let coarse = clock_gettime_dynamic(DynamicClockId::Known(ClockId::RealtimeCoarse)).ok()?;
-    let (seconds, nanos) = (coarse.tv_sec.try_into().ok()?, coarse.tv_nsec.try_into().ok()?);
-    (nanos < 1_000_000_000 - LONGEST_TICK).then(|| Duration::new(seconds, nanos))
+    Some(Duration::new(coarse.tv_sec.try_into().ok()?, coarse.tv_nsec.try_into().ok()?))
+}
+
+/// What the coarse clock says, but for the last moments of a second: it is over as soon as it is by the exact clock.
+///
+/// No more than that is taken from the exact clock, which would be ahead of the next tick of the coarse one: time would go back.
+#[cfg(target_os = "linux")]
+#[inline(always)]
+fn within_second(coarse: Duration, exact: impl FnOnce() -> Duration) -> Duration {
+    const LONGEST_TICK: u32 = 10_000_000;
+
+    if coarse.subsec_nanos() < 1_000_000_000 - LONGEST_TICK {
+        return coarse;
+    }
+    let next = Duration::from_secs(coarse.as_secs().saturating_add(1));
+    if exact() < next { coarse } else { next }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_ends_in_time_and_time_does_not_go_back() {
+        // Microseconds by the coarse clock and by the exact one, which is asked for only near the end of a second.
+        let readings = [
+            (985_000, None),
+            (993_000, Some(996_500)),
+            (997_000, Some(999_999)),
+            (997_000, Some(1_000_000)),
+            (997_000, Some(1_001_500)),
+            (1_001_000, None),
+            (1_005_000, None),
+        ];
+        let time = readings.map(|(coarse, exact)| {
+            let asked = std::cell::Cell::new(false);
+            let now = within_second(Duration::from_micros(coarse), || {
+                asked.set(true);
+                Duration::from_micros(exact.unwrap_or_default())
+            });
+            assert_eq!(asked.get(), exact.is_some(), "at {coarse}");
+            now.as_micros()
+        });
+        assert_eq!(time, [985_000, 993_000, 997_000, 1_000_000, 1_000_000, 1_001_000, 1_005_000]);
+    }
 }

@@ -1,5 +1,7 @@
 //! The in-memory store: bounded, and without a thread that cleans up.
 
+use std::time::{Duration, Instant};
+
 use actix_web::{HttpResponse, Responder, web};
 use ratelimit_runtime::{Clock, RateLimiter, ratelimit};
 use ratelimit_tests::app::Served;
@@ -71,7 +73,32 @@ fn expired_counters_make_room() {
     for minute in 0..40 {
         let passed = [1, 2, 3].map(|_| pass(&server, clients(minute, 50)));
         assert_eq!(passed, [50, 50, 0], "in minute {minute}");
-        clock.advance(std::time::Duration::from_secs(60));
+        clock.advance(Duration::from_secs(60));
+    }
+}
+
+#[ratelimit(limit = 4, per = 300, algorithm = "gcra", scope = "header:x-id")]
+async fn four_tokens() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[test]
+fn tokens_are_all_there_also_while_a_second_ends() {
+    let server = Served::limited(&RateLimiter::in_memory(), |config| {
+        config.route("/", web::get().to(four_tokens));
+    });
+    let mut connection = server.open();
+    let started = Instant::now();
+    // One client after the other, so that some begin just before the end of a second and go on behind it.
+    for client in 0.. {
+        if started.elapsed() > Duration::from_millis(4200) {
+            break;
+        }
+        let remaining = [3, 2, 1, 0].map(|_| {
+            let reply = connection.ask("GET", "/", &[("X-Id", &client.to_string())]);
+            (reply.status, reply.x_headers().1)
+        });
+        assert_eq!(remaining, [(200, 3), (200, 2), (200, 1), (200, 0)], "{:?} after the start", started.elapsed());
     }
 }
 
