@@ -139,7 +139,7 @@ fn gather<'a>(prepared: &'static [Prepared], asker: &'a Asker<'_>) -> (Rules, Hi
         let Some(mut counter) = asker.counter(rule) else { continue };
         // One function may stand in two rules by two paths.
         while counters.contains(&counter) {
-            counter.ordinal += 1;
+            counter.stem.ordinal += 1;
         }
         hits.push(hit(asker, rule.rule, &counter));
         counters.push(counter);

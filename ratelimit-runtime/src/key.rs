@@ -19,6 +19,13 @@ const LONGEST_VALUE: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counter<'a> {
     pub(crate) family: Family,
+    pub(crate) stem: Stem<'a>,
+    pub(crate) scope: SmallVec<[Who<'a>; 1]>,
+}
+
+/// What a counter has in common with those of other clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stem<'a> {
     pub(crate) key: Name<'a>,
     /// Seconds: rules of one key with the same window share a counter, whatever their limits.
     pub(crate) per: u32,
@@ -26,7 +33,15 @@ pub(crate) struct Counter<'a> {
     pub(crate) kind: &'static str,
     /// Tells rules apart that one handler has with the same key, window and scope: they count one by one.
     pub(crate) ordinal: u32,
-    pub(crate) scope: SmallVec<[Who<'a>; 1]>,
+}
+
+/// A counter as most are, of all clients together or of an address, under a key that is written in the program: it takes no
+/// memory, so that it can wait with its name until somebody reads it.
+#[cfg(feature = "redis")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plain {
+    stem: Stem<'static>,
+    address: Option<Address>,
 }
 
 /// What is known of a counter before there is a request: its window, a key that is written in the program, and the kinds of
@@ -70,11 +85,13 @@ impl Family {
     }
 }
 
-/// The key of a rule: written by the developer, or given by a function at run time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The key of a counter: written by the developer, or given by a function at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name<'a> {
-    /// As [`escaped`] has it.
-    Written(&'a str),
+    /// Of a rule, as [`escaped`] has it.
+    Rule(&'static str),
+    /// Of a target that is looked at or reset, as [`escaped`] has it.
+    Target(&'a str),
     Given(&'a Text),
 }
 
@@ -118,27 +135,13 @@ impl Counter<'_> {
     /// What tables know it by.
     #[inline(always)]
     pub(crate) fn hash(&self) -> u64 {
-        self.family.hash(self.ordinal, &self.key, &self.scope)
+        self.family.hash(self.stem.ordinal, &self.stem.key, &self.scope)
     }
 
     /// `{prefix}/{key}/{per}/{scope}`, the counter's name in Redis, behind which stands the end of a window;
     /// `{per}.{ordinal}` for the second and later rules of a handler that are alike. Tagged, the scope stands in braces.
     pub(crate) fn write(&self, prefix: &str, tagged: bool, out: &mut String) {
-        let mut number = itoa::Buffer::new();
-        out.push_str(prefix);
-        out.push('/');
-        match &self.key {
-            Name::Written(name) => out.push_str(name),
-            // No name that is written in a program begins like this: a client cannot choose one of those.
-            Name::Given(text) => push(out, &["=", text.as_str()]),
-        }
-        out.push('/');
-        out.push_str(number.format(self.per));
-        out.push_str(self.kind);
-        if self.ordinal > 0 {
-            out.push('.');
-            out.push_str(number.format(self.ordinal));
-        }
+        self.stem.write(prefix, out);
         out.push_str(if tagged { "/{" } else { "/" });
         for (index, who) in self.scope.iter().enumerate() {
             if index > 0 {
@@ -157,7 +160,48 @@ impl Counter<'_> {
         self.write("", false, &mut name);
         let digest = Sha256::digest(name.as_bytes());
         let number = digest.iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
-        u32::try_from(number % u64::from(self.per)).unwrap_or_default()
+        u32::try_from(number % u64::from(self.stem.per)).unwrap_or_default()
+    }
+
+    /// The same counter as a plain one, if it is.
+    #[cfg(feature = "redis")]
+    pub(crate) fn plain(&self) -> Option<Plain> {
+        let Name::Rule(key) = self.stem.key else { return None };
+        let address = match self.scope[..] {
+            [Who::Global] => None,
+            [Who::Ip(address)] => Some(address),
+            _ => return None,
+        };
+        Some(Plain {
+            stem: Stem { key: Name::Rule(key), per: self.stem.per, kind: self.stem.kind, ordinal: self.stem.ordinal },
+            address,
+        })
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Plain {
+    /// The counter's name, as [`Counter::write`] has it.
+    pub(crate) fn write(&self, prefix: &str, out: &mut String) {
+        self.stem.write(prefix, out);
+        out.push('/');
+        self.address.map_or(Who::Global, Who::Ip).write(out);
+    }
+}
+
+impl Stem<'_> {
+    fn write(&self, prefix: &str, out: &mut String) {
+        let mut number = itoa::Buffer::new();
+        push(out, &[prefix, "/"]);
+        match self.key {
+            Name::Rule(name) | Name::Target(name) => out.push_str(name),
+            // No name that is written in a program begins like this: a client cannot choose one of those.
+            Name::Given(text) => push(out, &["=", text.as_str()]),
+        }
+        push(out, &["/", number.format(self.per), self.kind]);
+        if self.ordinal > 0 {
+            push(out, &[".", number.format(self.ordinal)]);
+        }
     }
 }
 

@@ -105,7 +105,7 @@ impl RateLimiter {
     /// What a store outside this process knows the counter by.
     pub(crate) fn key(&self, counter: &Counter<'_>) -> Key {
         match &self.0.store {
-            Store::Memory(_) => Key::default(),
+            Store::Memory(_) => Key::Written(String::new()),
             #[cfg(feature = "redis")]
             Store::Redis(store, _) => store.key(counter),
         }

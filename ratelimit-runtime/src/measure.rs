@@ -36,7 +36,7 @@ impl<'a> Check<'a> {
     #[must_use]
     pub fn admits(&self, client: IpAddr) -> bool {
         let Self { limiter, store, family, terms } = *self;
-        let hash = family.hash(0, &Name::Written("hit"), &[Who::Ip(client.into())]);
+        let hash = family.hash(0, &Name::Rule("hit"), &[Who::Ip(client.into())]);
         let hit = Hit { hash, terms, refuses: true, lease: 1, on_store_error: None };
         !store.hit_one(limiter.now(), &hit).over
     }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::{
     client_ip::ClientIp,
     function::{Answer, ScopeFunction},
-    key::{self, Address, Counter, Name, Text, Who},
+    key::{self, Address, Counter, Name, Stem, Text, Who},
     policy::{Cost, Key, Prepared, Rule},
 };
 
@@ -178,12 +178,12 @@ impl<'a> Asker<'a> {
 
     /// The counter of a rule whose functions were asked; `None` where it does not count the request.
     #[inline(always)]
-    pub(crate) fn counter<'b>(&'b self, rule: &'b Prepared) -> Option<Counter<'b>> {
+    pub(crate) fn counter<'b>(&'b self, rule: &'static Prepared) -> Option<Counter<'b>> {
         if !self.counts(rule.rule) {
             return None;
         }
         let key = match rule.rule.key {
-            Key::Handler | Key::Named(_) => Name::Written(&rule.key),
+            Key::Handler | Key::Named(_) => Name::Rule(&rule.key),
             Key::Function(path, _) => Name::Given(self.given(path)?.1),
         };
         let mut scope = SmallVec::new();
@@ -192,10 +192,7 @@ impl<'a> Asker<'a> {
         }
         Some(Counter {
             family: rule.family,
-            key,
-            per: rule.rule.limit.per,
-            kind: rule.rule.kind(),
-            ordinal: rule.ordinal,
+            stem: Stem { key, per: rule.rule.limit.per, kind: rule.rule.kind(), ordinal: rule.ordinal },
             scope,
         })
     }

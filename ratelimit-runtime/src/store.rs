@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
+#[cfg(feature = "redis")]
+use crate::key::Plain;
 use crate::{
     algorithm::{Found, Terms},
     policy::OnStoreError,
@@ -28,7 +30,13 @@ pub(crate) struct Hit {
 }
 
 /// What a store outside this process knows a counter by: its name there, without a window.
-pub(crate) type Key = String;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Key {
+    Written(String),
+    /// To be written when it is sent, once for all requests that go there together.
+    #[cfg(feature = "redis")]
+    Plain(Plain),
+}
 
 /// The hits of one request: one or two rules, as a rule.
 pub(crate) type Hits = SmallVec<[Hit; 1]>;

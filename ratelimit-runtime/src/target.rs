@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     algorithm::Terms,
-    key::{Counter, Name, Text, Who, escaped},
+    key::{Counter, Name, Stem, Text, Who, escaped},
     policy::{self, Algorithm, Limit},
     scope::Clients,
     store::{Hit, Outcome},
@@ -153,7 +153,7 @@ impl LimitTarget {
     fn counter(&self, clients: &Clients) -> Counter<'_> {
         let kind = policy::kind(self.algorithm, self.stagger);
         let (key, literal) = match &self.key {
-            Key::Literal(key) => (Name::Written(key), Some(key.as_str())),
+            Key::Literal(key) => (Name::Target(key), Some(key.as_str())),
             Key::Given(text) => (Name::Given(text), None),
         };
         // A counter counts somebody: without a part that says whom, everybody.
@@ -174,7 +174,7 @@ impl LimitTarget {
             Part::Function(function, text) => Who::Function(function, text),
         };
         let scope = scope.iter().map(who).collect();
-        Counter { family, key, per: self.limit.per, kind, ordinal: self.ordinal, scope }
+        Counter { family, stem: Stem { key, per: self.limit.per, kind, ordinal: self.ordinal }, scope }
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 use crate::{
-    key::{Counter, Family, Name, Who},
+    key::{Counter, Family, Name, Stem, Who},
     store::{Hit, memory::MemoryStore},
 };
 
@@ -27,8 +27,11 @@ fn terms(algorithm: Algorithm, limit: u32, per: u32, phase: u32) -> Terms {
 
 fn hit(terms: Terms) -> Hit {
     let scope = smallvec::smallvec![Who::Global];
-    let counter =
-        Counter { family: Family::new(0), key: Name::Written("a"), per: terms.limit.per, kind: "", ordinal: 0, scope };
+    let counter = Counter {
+        family: Family::new(0),
+        stem: Stem { key: Name::Rule("a"), per: terms.limit.per, kind: "", ordinal: 0 },
+        scope,
+    };
     Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None }
 }
 

@@ -275,14 +275,14 @@ fn arrival_tag(hash: u64) -> u32 {
 mod tests {
     use super::*;
     use crate::{
-        key::{Counter, Family, Name, Text, Who},
+        key::{Counter, Family, Name, Stem, Text, Who},
         policy::Limit,
     };
 
     fn hit(key: &str, limit: u32, per: u32) -> Hit {
         let text = Text::new(key.as_bytes());
         let (key, scope) = (Name::Given(&text), smallvec::smallvec![Who::Global]);
-        let counter = Counter { family: Family::new(0), key, per, kind: "", ordinal: 0, scope };
+        let counter = Counter { family: Family::new(0), stem: Stem { key, per, kind: "", ordinal: 0 }, scope };
         let limit = Limit { limit, per };
         let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
         Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None }

@@ -90,7 +90,7 @@ pub(crate) struct RedisStore {
 /// What every connection of a limiter shares.
 struct Settings {
     deployment: Deployment,
-    names: Names,
+    names: Arc<Names>,
     deadline: Duration,
     health: Health,
     /// Of the server that answered last.
@@ -116,7 +116,7 @@ impl RedisStore {
         static IDS: AtomicU64 = AtomicU64::new(0);
         let (deployment, address) = url::open(url)?;
         let is_cluster = matches!(deployment, Deployment::Cluster(_));
-        let (names, denials) = (Names::new(prefix, is_cluster), (!is_cluster).then(Denials::new));
+        let (names, denials) = (Arc::new(Names::new(prefix, is_cluster)), (!is_cluster).then(Denials::new));
         let (health, clock) = (Health::new(address), Mutex::new(None));
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),
@@ -228,7 +228,7 @@ impl RedisStore {
     }
 
     async fn ask_about(&self, work: Work) -> Result<Outcomes, StoreFailed> {
-        let slot = self.with_worker(|worker| Ok(worker.slot(work.key())))?;
+        let slot = self.with_worker(|worker| Ok(work.key().map_or(0, |key| worker.slot(key))))?;
         self.ask(slot, work).await
     }
 

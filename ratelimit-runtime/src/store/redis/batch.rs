@@ -94,11 +94,11 @@ pub(super) struct Batch {
 
 impl Work {
     /// A counter that it is about, as are all others in a cluster's slot.
-    pub(super) fn key(&self) -> &str {
+    pub(super) fn key(&self) -> Option<&Key> {
         match self {
-            Self::Count(asks) => asks.first().map_or("", |ask| &ask.key),
-            Self::GiveBack(Refund { key, .. }) | Self::Reset(key, _) => key,
-            Self::ReadMark => "",
+            Self::Count(asks) => asks.first().map(|ask| &ask.key),
+            Self::GiveBack(Refund { key, .. }) | Self::Reset(key, _) => Some(key),
+            Self::ReadMark => None,
         }
     }
 }

@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     batch::Batch,
     resp::{self, LONGEST_REPLY},
-    script::{Call, Reply},
+    script::{Call, Names, Reply},
     session::Failure,
     stream::Stream,
 };
@@ -32,7 +32,7 @@ const ROOM: usize = 4096;
 
 pub(super) struct Flights {
     stream: Stream,
-    mark: Arc<str>,
+    names: Arc<Names>,
     deadline: Duration,
     under_way: VecDeque<Flight>,
     /// What is to be sent, and how much of it was.
@@ -57,10 +57,10 @@ struct Flight {
 pub(super) type Landed = (Batch, RedisResult<Reply>);
 
 impl Flights {
-    pub(super) fn new(stream: Stream, mark: Arc<str>, deadline: Duration) -> Self {
+    pub(super) fn new(stream: Stream, names: Arc<Names>, deadline: Duration) -> Self {
         Self {
             stream,
-            mark,
+            names,
             deadline,
             under_way: VecDeque::new(),
             out: Vec::new(),
@@ -87,7 +87,7 @@ impl Flights {
     }
 
     fn send(&mut self, batch: Batch, call: Call) {
-        call.write(&batch.works(), &self.mark, &mut self.out);
+        call.write(&batch.works(), &self.names, &mut self.out);
         self.under_way.push_back(Flight { batch, before: call.replies_before(), call });
     }
 

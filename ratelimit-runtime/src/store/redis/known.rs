@@ -56,9 +56,6 @@ struct Entry {
     asked_until: Option<Instant>,
 }
 
-/// How many tokens to ask for, by hit.
-pub(super) type Lots = SmallVec<[u64; 1]>;
-
 /// What Redis said of a hit.
 pub(super) struct Learned {
     /// How much was used before.
@@ -155,16 +152,8 @@ impl Known {
         std::mem::take(&mut self.refills)
     }
 
-    /// Chooses how many tokens to ask for: more than the request costs where every rule of it has a lease. Else it goes
-    /// to Redis anyway, and tokens for a part of its rules would not spare it that.
-    pub(super) fn lots(&mut self, hits: &[Hit], now: Instant) -> Lots {
-        if hits.iter().any(|hit| hit.lease <= 1) {
-            return hits.iter().map(|hit| hit.terms.cost).collect();
-        }
-        hits.iter().map(|hit| self.choose_lot(hit, now)).collect()
-    }
-
-    fn choose_lot(&mut self, hit: &Hit, now: Instant) -> u64 {
+    /// Chooses how many tokens to ask for under a rule with a lease.
+    pub(super) fn choose_lot(&mut self, hit: &Hit, now: Instant) -> u64 {
         let (cost, hash) = (hit.terms.cost, hit.hash);
         let entry = self.entry(hash).filter(|entry| now < entry.ends);
         let lot = lot(hit, entry.map_or(0, |entry| entry.used));

@@ -6,6 +6,7 @@
 use std::{
     future::poll_fn,
     mem::{replace, take},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
     task::{Poll, Waker},
     time::Duration,
 };
@@ -23,12 +24,19 @@ use super::{
 pub(super) struct Lane {
     /// How long a check may take.
     deadline: Duration,
+    /// Whether the server fails: no check is taken then. This and the next are set before the state is locked, so whoever locks it
+    /// later sees them.
+    is_down: AtomicBool,
+    /// Whether the worker or the task is gone.
+    is_closed: AtomicBool,
     state: Mutex<State>,
 }
 
 struct State {
     /// The checks that are not sent.
     gathered: Vec<Check>,
+    /// How many of them there is room for to begin with.
+    room: usize,
     /// When the first of them came.
     since: Instant,
     /// The connection, if there is one.
@@ -39,10 +47,6 @@ struct State {
     was_lone: bool,
     /// Wakes the task when there is something new.
     task: Option<Waker>,
-    /// Whether the server fails: no check is taken then.
-    is_down: bool,
-    /// Whether the worker or the task is gone.
-    is_closed: bool,
 }
 
 /// What has gathered.
@@ -53,29 +57,27 @@ pub(super) struct Gathered {
     pub(super) age: Duration,
     /// Whether nothing else is under way.
     pub(super) is_idle: bool,
-    /// Whether nothing more comes.
-    pub(super) is_closed: bool,
 }
 
 impl Lane {
     pub(super) fn new(deadline: Duration) -> Self {
         let state = State {
             gathered: Vec::new(),
+            room: 0,
             since: Instant::now(),
             session: None,
             is_leaving: false,
             was_lone: true,
             task: None,
-            is_down: false,
-            is_closed: false,
         };
-        Self { deadline, state: Mutex::new(state) }
+        let (is_down, is_closed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { deadline, is_down, is_closed, state: Mutex::new(state) }
     }
 
     /// Takes a check, and sends it if the last one came alone, too. The task is told in any case.
     pub(super) fn push(&self, check: Check) -> Result<(), StoreFailed> {
         let mut state = self.state.lock();
-        if state.is_down || state.is_closed {
+        if self.is_down() || self.is_closed() {
             return Err(StoreFailed);
         }
         if state.gathered.is_empty() {
@@ -94,22 +96,21 @@ impl Lane {
 
     /// Takes no more checks, since the worker or the task is gone.
     pub(super) fn close(&self) {
-        let mut state = self.state.lock();
-        state.is_closed = true;
-        state.wake();
+        self.is_closed.store(true, Relaxed);
+        self.state.lock().wake();
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.state.lock().is_closed
+        self.is_closed.load(Relaxed)
     }
 
     pub(super) fn is_down(&self) -> bool {
-        self.state.lock().is_down
+        self.is_down.load(Relaxed)
     }
 
     /// Says whether the server fails, and returns whether it did.
     pub(super) fn set_down(&self, is_down: bool) -> bool {
-        replace(&mut self.state.lock().is_down, is_down)
+        self.is_down.swap(is_down, Relaxed)
     }
 
     /// Gives up what has gathered and what is under way.
@@ -162,7 +163,7 @@ impl Lane {
     pub(super) async fn more_than(&self, checks: usize) -> Gathered {
         poll_fn(|context| {
             let mut state = self.state.lock();
-            if state.gathered.len() > checks || state.is_closed {
+            if state.gathered.len() > checks || self.is_closed() {
                 return Poll::Ready(state.gathered());
             }
             state.task = Some(context.waker().clone());
@@ -202,19 +203,15 @@ impl State {
     }
 
     fn gathered(&self) -> Gathered {
-        Gathered {
-            checks: self.gathered.len(),
-            age: self.since.elapsed(),
-            is_idle: self.is_idle(),
-            is_closed: self.is_closed,
-        }
+        Gathered { checks: self.gathered.len(), age: self.since.elapsed(), is_idle: self.is_idle() }
     }
 
     fn send(&mut self, deadline: Duration) {
         let Some(session) = self.session.as_mut().filter(|_| !self.gathered.is_empty()) else { return };
         self.was_lone = self.gathered.len() == 1;
-        // As a rule, the next batch is about as large.
-        let room = Vec::with_capacity(self.gathered.len());
+        // As a rule, the next batch is about as large as the larger ones of late.
+        self.room = self.gathered.len().max(self.room - self.room / 8);
+        let room = Vec::with_capacity(self.room);
         for batch in Batch::split(replace(&mut self.gathered, room), self.since + deadline) {
             session.send(batch);
         }

@@ -134,7 +134,8 @@ impl Link {
         // How many checks had gathered in the last turn, and for how many turns they have.
         let (mut seen, mut turns) = (0, 0);
         loop {
-            let Gathered { checks, is_idle, is_closed, .. } = lane.gathered();
+            let Gathered { checks, is_idle, .. } = lane.gathered();
+            let is_closed = lane.is_closed();
             if is_idle && is_leaving {
                 *batches = lane.abandon();
                 return Some(Failure::FailedOver);
@@ -165,7 +166,7 @@ impl Link {
                     seen = gathered.checks;
                     turns += 1;
                     let is_lone = gathered.checks == 1 && gathered.is_idle;
-                    !is_lone && !gathered.is_closed && turns <= TURNS && gathered.age < LONGEST_TURNS
+                    !is_lone && !lane.is_closed() && turns <= TURNS && gathered.age < LONGEST_TURNS
                 }
                 // Nothing has come in this turn.
                 () = yield_now(), if checks > 0 && !is_leaving => false,

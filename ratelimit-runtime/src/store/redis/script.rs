@@ -1,8 +1,9 @@
 //! The one script: a batch of requests in, what their counters held out.
 
 use std::{
+    borrow::Cow,
     cmp::{Ordering, Reverse},
-    sync::{Arc, LazyLock},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -11,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::{
     batch::{Ask, Passage, Refund, Work},
+    cluster::slot,
     resp::Command,
 };
 use crate::{
@@ -40,25 +42,48 @@ pub(super) enum Told<'a> {
 }
 
 /// How the counters of a server are named.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Names {
     pub(super) prefix: String,
     /// Whether the scope stands in braces: it chooses the slot in a cluster.
     pub(super) tagged: bool,
     /// Of the key that is another once a counter was reset, or something given back to it; empty where nobody reads it.
-    pub(super) mark: Arc<str>,
+    pub(super) mark: String,
 }
 
 impl Names {
     pub(super) fn new(prefix: String, is_cluster: bool) -> Self {
         let mark = if is_cluster { String::new() } else { format!("{prefix}/mark") };
-        Self { prefix, tagged: is_cluster, mark: mark.into() }
+        Self { prefix, tagged: is_cluster, mark }
     }
 
+    /// In a cluster it is written at once: it chooses the slot.
     pub(super) fn key(&self, counter: &Counter<'_>) -> Key {
-        let mut key = Key::with_capacity(96);
-        counter.write(&self.prefix, self.tagged, &mut key);
-        key
+        if !self.tagged
+            && let Some(plain) = counter.plain()
+        {
+            return Key::Plain(plain);
+        }
+        let mut name = String::with_capacity(96);
+        counter.write(&self.prefix, self.tagged, &mut name);
+        Key::Written(name)
+    }
+
+    /// The slot of a counter in a cluster; the window's end is behind the braces.
+    pub(super) fn slot(&self, key: &Key) -> u16 {
+        slot(&self.name(key))
+    }
+
+    /// The counter's name, without a window.
+    pub(super) fn name<'a>(&self, key: &'a Key) -> Cow<'a, str> {
+        match key {
+            Key::Written(name) => name.into(),
+            Key::Plain(plain) => {
+                let mut name = String::with_capacity(96);
+                plain.write(&self.prefix, &mut name);
+                name.into()
+            }
+        }
     }
 }
 
@@ -77,12 +102,12 @@ impl Call {
     }
 
     /// Writes the call behind what is to be sent.
-    pub(super) fn write(&self, works: &[&Work], mark: &str, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, works: &[&Work], names: &Names, out: &mut Vec<u8>) {
         if self.passage == Passage::Asking {
             out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
         }
         let (name, script) = if self.is_whole { ("EVAL", SOURCE) } else { ("EVALSHA", SCRIPT.get_hash()) };
-        self.plan.command(works, mark, name, script).write(out);
+        self.plan.command(works, names, name, script).write(out);
     }
 
     /// How many replies come before the script's.
@@ -138,6 +163,11 @@ struct Run {
 impl Plan {
     fn new(works: &[&Work], now: u64) -> Self {
         let mut order: Vec<usize> = (0..works.len()).collect();
+        if works.windows(2).all(|pair| pair[0].is_counted_with(pair[1])) {
+            // As where all clients are after one counter.
+            let run = (!works.is_empty()).then_some(Run { start: 0, length: works.len() });
+            return Self { now, order, runs: run.into_iter().collect() };
+        }
         // Stable: of requests that are the same, the first to come is the first to be counted.
         order.sort_by(|&one, &other| {
             let (one, other) = (works[one], works[other]);
@@ -167,7 +197,7 @@ impl Plan {
         self.runs.iter().map(|run| self.work(works, *run).values()).sum()
     }
 
-    fn command(&self, works: &[&Work], mark: &str, name: &str, script: &str) -> Command {
+    fn command(&self, works: &[&Work], names: &Names, name: &str, script: &str) -> Command {
         let keys: usize = self.runs.iter().map(|run| self.work(works, *run).keys()).sum();
         // Room for all arguments, of which the keys are the long ones.
         let mut command = Command::with_capacity(script.len() + 96 * keys + 256);
@@ -175,17 +205,18 @@ impl Plan {
         for run in &self.runs {
             match self.work(works, *run) {
                 Work::ReadMark => {
-                    command.text(mark);
+                    command.text(&names.mark);
                 }
                 Work::GiveBack(Refund { key, terms, window_end, .. }) => match terms.algorithm {
                     Algorithm::Gcra { .. } => {
-                        command.text(key);
+                        command.text(&names.name(key));
                     }
-                    _ => in_window(&mut command, key, *window_end),
+                    _ => in_window(&mut command, &names.name(key), *window_end),
                 },
-                Work::Reset(key, terms) => self.counter(&mut command, key, terms),
+                Work::Reset(key, terms) => self.counter(&mut command, &names.name(key), terms),
                 Work::Count(asks) => {
-                    asks.iter().for_each(|ask| self.counter(&mut command, &ask.key, &ask.hit.terms));
+                    let counter = |ask: &Ask| self.counter(&mut command, &names.name(&ask.key), &ask.hit.terms);
+                    asks.iter().for_each(counter);
                 }
             }
         }
@@ -208,11 +239,11 @@ impl Plan {
                         command.text("back").number(group.len()).number(*tokens).text("");
                     }
                     Algorithm::FixedWindow => {
-                        command.text("back").number(group.len()).number(*tokens).text(mark);
+                        command.text("back").number(group.len()).number(*tokens).text(&names.mark);
                     }
                 },
                 Work::Reset(..) => {
-                    command.text("reset").number(group.len() * work.keys()).text(mark);
+                    command.text("reset").number(group.len() * work.keys()).text(&names.mark);
                 }
                 Work::Count(asks) => match &asks[..] {
                     [ask] if ask.is_counted_first() => {
@@ -233,16 +264,16 @@ impl Plan {
     }
 
     /// The keys of a counter: of a sliding window those of this window and of the last.
-    fn counter(&self, command: &mut Command, key: &str, terms: &Terms) {
+    fn counter(&self, command: &mut Command, name: &str, terms: &Terms) {
         let end = terms.window_end(self.now);
         match terms.algorithm {
-            Algorithm::FixedWindow => in_window(command, key, end),
+            Algorithm::FixedWindow => in_window(command, name, end),
             Algorithm::SlidingWindow => {
-                in_window(command, key, end);
-                in_window(command, key, end.saturating_sub(terms.limit.per.into()));
+                in_window(command, name, end);
+                in_window(command, name, end.saturating_sub(terms.limit.per.into()));
             }
             Algorithm::Gcra { .. } => {
-                command.text(key);
+                command.text(name);
             }
         }
     }
@@ -261,8 +292,8 @@ impl Plan {
 }
 
 /// The name of a counter's window.
-fn in_window(command: &mut Command, key: &str, end: u64) {
-    command.texts(&[key, "/", itoa::Buffer::new().format(end)]);
+fn in_window(command: &mut Command, name: &str, end: u64) {
+    command.texts(&[name, "/", itoa::Buffer::new().format(end)]);
 }
 
 impl Reply {
@@ -285,7 +316,7 @@ impl Reply {
             }
             for index in self.plan.members(*run) {
                 let decision = decide(asks.iter().map(|ask| &ask.hit), &found, self.time);
-                let before = found.clone();
+                let before = SmallVec::<[Found; 1]>::from_slice(&found);
                 // Of requests that were counted at once, each finds what the one before it has left.
                 for ((ask, found), outcome) in asks.iter().zip(&mut found).zip(&decision.outcomes) {
                     let free = u64::from(ask.hit.terms.remaining(*found, self.time));
@@ -374,7 +405,11 @@ impl Work {
             (Self::Count(asks), Self::Count(others)) => {
                 let lots = || asks.iter().any(|ask| ask.lot > ask.hit.terms.cost);
                 let first = || asks.len() == 1 && asks[0].is_counted_first();
-                asks == others && (first() || !lots())
+                // Counters with one hash are one, as in all tables.
+                let same = |(one, other): (&Ask, &Ask)| {
+                    (one.hit, one.lot, one.is_refill) == (other.hit, other.lot, other.is_refill)
+                };
+                asks.len() == others.len() && asks.iter().zip(others).all(same) && (first() || !lots())
             }
             _ => false,
         }

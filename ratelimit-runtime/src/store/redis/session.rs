@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     Settings,
     batch::{Ask, Batch, Check, Work},
-    cluster::{Map, Node, Redirect, slot},
+    cluster::{Map, Node, Redirect},
     flights::Flights,
     script,
     sentinel::Sentinel,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     algorithm::Terms,
-    key::{Counter, Family, Name, Who},
+    key::{Counter, Family, Name, Stem, Who},
     policy::{Algorithm, Limit},
     store::Hit,
 };
@@ -95,7 +95,7 @@ impl Session {
         };
         let (seconds, micros) = timeout(settings.deadline, told).await.map_err(late)??;
         let clock = ServerClock::new(script::server_time(seconds, micros));
-        let flights = Flights::new(stream, Arc::clone(&settings.names.mark), settings.deadline);
+        let flights = Flights::new(stream, Arc::clone(&settings.names), settings.deadline);
         let mut session = Self { flights, address: server.addr().clone(), clock };
         if had_failed && let Some(probe) = place.probe(settings) {
             session.send(Batch::new(Check::of(probe), Instant::now() + settings.deadline));
@@ -148,16 +148,17 @@ impl Place {
         let key = |number: Option<u32>| {
             let text = number.map(|number| number.to_string().into());
             let scope = text.into_iter().map(|text| Who::Header("", text)).collect();
-            let counter =
-                Counter { family: Family::new(0), key: Name::Written("probe"), per, kind: "", ordinal: 0, scope };
-            settings.names.key(&counter)
+            let stem = Stem { key: Name::Rule("probe"), per, kind: "", ordinal: 0 };
+            settings.names.key(&Counter { family: Family::new(0), stem, scope })
         };
         let key = match self {
             Self::Server(_) | Self::Primary(_) => key(None),
             Self::Node { node, map, .. } => {
                 let map = map.borrow();
                 // Any text has some slot: with so many, hardly a node is left out.
-                (0..10_000).map(|number| key(Some(number))).find(|key| map.primary(slot(key)) == Some(node))?
+                (0..10_000)
+                    .map(|number| key(Some(number)))
+                    .find(|key| map.primary(settings.names.slot(key)) == Some(node))?
             }
         };
         let limit = Limit { limit: u32::MAX, per };

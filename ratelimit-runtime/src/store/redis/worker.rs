@@ -12,8 +12,8 @@ use tokio::{
 use super::{
     Settings, StoreFailed,
     batch::{Answer, Ask, Asks, Check, Passage, Work},
-    cluster::{Cluster, Map, Mapper, Node, Redirect, slot},
-    known::{Known, Lots},
+    cluster::{Cluster, Map, Mapper, Node, Redirect},
+    known::Known,
     lane::Lane,
     link::Link,
     session::Place,
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     key::Counter,
-    store::{Hits, Outcomes},
+    store::{Hits, Key, Outcomes},
 };
 
 /// The connections of a limiter on one thread. A thread may run one runtime after another, or one within another: tasks
@@ -135,7 +135,15 @@ impl Worker {
         let now = Instant::now();
         let mut known = self.known.lock();
         let decided = known.decide(hits, now).or_else(|| self.settings.refuse(hits, now));
-        let lots = if decided.is_none() { known.lots(hits, now) } else { Lots::new() };
+        let mut asks = Asks::new();
+        if decided.is_none() {
+            // Where a rule has no lease, Redis is asked anyway, and tokens for the others would not spare it that.
+            let is_leased = hits.iter().all(|hit| hit.lease > 1);
+            for (hit, counter) in hits.iter().zip(counters) {
+                let lot = if is_leased { known.choose_lot(hit, now) } else { hit.terms.cost };
+                asks.push(Ask { hit: *hit, key: self.settings.names.key(counter), lot, is_refill: false });
+            }
+        }
         let (refunds, refills) = (known.refunds(now), known.refills());
         drop(known);
         // Nobody waits for these. If what is given back is lost, so is a part of the limit, until the window ends.
@@ -152,10 +160,6 @@ impl Worker {
         }
         if let Some(outcomes) = decided {
             return Ok(Begun::Decided(outcomes));
-        }
-        let mut asks = Asks::new();
-        for ((hit, counter), lot) in hits.iter().zip(counters).zip(lots) {
-            asks.push(Ask { hit: *hit, key: self.settings.names.key(counter), lot, is_refill: false });
         }
         match &self.routes {
             Routes::One(wire) => wire.send(Work::Count(asks), 0, Passage::Usual).map(Begun::Asked),
@@ -222,11 +226,10 @@ impl Worker {
     }
 
     /// The slot of a counter; always the same outside a cluster.
-    pub(super) fn slot(&self, key: &str) -> u16 {
+    pub(super) fn slot(&self, key: &Key) -> u16 {
         match &self.routes {
             Routes::One(_) => 0,
-            // The window's end is behind the braces.
-            Routes::Cluster(_) => slot(key),
+            Routes::Cluster(_) => self.settings.names.slot(key),
         }
     }
 }
