@@ -189,7 +189,7 @@ fn nearest(name: &str) -> Option<&'static str> {
 }
 
 /// Levenshtein's: how many letters to insert, remove or replace.
-fn distance(left: &str, right: &str) -> usize {
+pub(crate) fn distance(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (index, a) in left.bytes().enumerate() {
         let mut diagonal = index;

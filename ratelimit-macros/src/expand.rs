@@ -105,7 +105,7 @@ fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> Tok
     let algorithm = args.algorithm.as_ref().and_then(|algorithm| match algorithm {
         Algorithm::FixedWindow => None,
         Algorithm::SlidingWindow => Some(quote!(.sliding_window())),
-        Algorithm::Gcra => Some(checked("gcra", args.burst.as_ref().unwrap_or(limit))),
+        Algorithm::Gcra => Some(checked("gcra", args.burst.as_ref().unwrap_or(limit), private)),
     });
     let stagger = args.stagger.then(|| quote!(.stagger()));
     let scopes = args.scopes.iter().map(|scope| match scope {
@@ -126,7 +126,7 @@ fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> Tok
         }
     });
     let cost = args.cost.as_ref().map(|cost| match cost {
-        Cost::Number(number) => checked("cost", number),
+        Cost::Number(number) => checked("cost", number, private),
         Cost::Function(path) => {
             let name = plain(path);
             quote!(.cost_function(#name, |#request| #private::cost(#request, #path)))
@@ -156,7 +156,7 @@ fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> Tok
         };
         quote!(.on_store_error(#private::OnStoreError::#answer))
     });
-    let lease = args.lease.as_ref().map(|lease| checked("lease", lease));
+    let lease = args.lease.as_ref().map(|lease| checked("lease", lease, private));
     let fixed_cost = match &args.cost {
         Some(Cost::Number(number)) => Some(number),
         _ => None,
@@ -172,9 +172,9 @@ fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> Tok
 
 /// A call that asserts the range of a number, at its place. The compiler reports one out of range from the first token
 /// of the whole expression to the last of this call, so the first is to be at that place too.
-fn checked(method: &str, value: &Number) -> TokenStream {
+fn checked(method: &str, value: &Number, private: &TokenStream) -> TokenStream {
     let method = Ident::new(method, Span::call_site().located_at(value.span()));
-    let value = number(value);
+    let value = number(value, private);
     quote_spanned!(method.span()=> .#method(#value))
 }
 
@@ -187,20 +187,23 @@ fn place_of<'a>(numbers: impl IntoIterator<Item = &'a Number>) -> Span {
 /// The limit, which asserts its own range.
 fn new_limit(limit: &Number, per: &Number, private: &TokenStream) -> TokenStream {
     let place = place_of([limit, per].into_iter().filter(|number| number.is_const()));
-    let (limit, per) = (number(limit), number(per));
+    let (limit, per) = (number(limit, private), number(per, private));
     let new = respan(quote!(#private::Limit::new), place);
     quote_spanned!(place=> #new(#limit, #per))
 }
 
-/// A number as the runtime takes it: wide enough for any value of a `const`.
-fn number(number: &Number) -> TokenStream {
+/// A number as the runtime takes it: wide enough for any value of a `const`, which must be an integer.
+fn number(number: &Number, private: &TokenStream) -> TokenStream {
     match number {
         Number::Literal(number, span) => {
             let mut literal = Literal::u32_unsuffixed(*number);
             literal.set_span(*span);
             literal.into_token_stream()
         }
-        Number::Const(path) => quote_spanned!(path.span()=> #path as i128),
+        Number::Const(path) => {
+            let integer = respan(quote!(#private::integer), Span::call_site().located_at(path.span()));
+            quote_spanned!(path.span()=> #integer(#path) as i128)
+        }
     }
 }
 

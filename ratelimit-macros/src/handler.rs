@@ -3,7 +3,7 @@
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::{ToTokens, TokenStreamExt as _};
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Error, FnArg, Path, Result, Safety, Signature, Type, Visibility};
+use syn::{Attribute, Error, FnArg, Path, Result, ReturnType, Safety, Signature, Type, TypeParamBound, Visibility};
 
 use crate::Errors;
 
@@ -88,6 +88,26 @@ fn no_function(keyword: &str) -> Option<String> {
     }
 }
 
+/// Whether a function returns what an `async` one would, by the look of it. Of other types the compiler says whether they are
+/// futures.
+fn is_no_future(output: &ReturnType) -> bool {
+    const ANSWERS: [&str; 6] = ["HttpResponse", "Json", "Option", "Responder", "Result", "String"];
+
+    let is_answer =
+        |path: &Path| path.segments.last().is_some_and(|last| ANSWERS.iter().any(|name| last.ident == name));
+    match output {
+        ReturnType::Default => true,
+        ReturnType::Type(_, ty) => match &**ty {
+            Type::Reference(_) | Type::Tuple(_) => true,
+            Type::Path(ty) => is_answer(&ty.path),
+            Type::ImplTrait(ty) => {
+                ty.bounds.iter().any(|bound| matches!(bound, TypeParamBound::Trait(bound) if is_answer(&bound.path)))
+            }
+            _ => false,
+        },
+    }
+}
+
 impl Handler {
     /// Checks what the compiler would refuse in the output, in words that do not fit the input.
     pub(crate) fn check(&self, errors: &mut Errors) {
@@ -96,6 +116,9 @@ impl Handler {
             let message =
                 "write this above `#[ratelimit]`: it reads the arguments of the handler, which are hidden here";
             errors.push(attribute.path(), message);
+        }
+        if sig.asyncness.is_none() && is_no_future(&sig.output) {
+            errors.push(sig.fn_token, "a handler is `async`, or returns a future: write `async fn`");
         }
         if let Some(token) = &sig.constness {
             errors.push(token, "a handler cannot be `const`: remove it");

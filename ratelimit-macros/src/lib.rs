@@ -203,7 +203,8 @@ use crate::handler::Handler;
 /// of a [function](#functions) that returns an unsigned integer, or a `Result` of one, where `Err` answers the request.
 /// A path that ends in capitals, such as `COST` or `prices::SEARCH`, is a `const`, and any other a function. A request
 /// whose cost does not fit in what remains is refused, and takes nothing. One that a function says costs 0 takes
-/// nothing either, and is never refused.
+/// nothing either, and is never refused; one that costs more than the limit always is, though its `Retry-After` says
+/// when more is left: answer it with an `Err` that says how much may be asked for.
 ///
 /// **`count_if`**: the path of a `fn(&HttpResponse) -> bool`. A request is counted when it is admitted, and given back
 /// if the function says `false` of its response: to the window that it was taken from. So as many requests run at the
@@ -213,7 +214,8 @@ use crate::handler::Handler;
 /// the request. A request of which it says `true` is not counted by this rule, nor refused.
 ///
 /// **`methods`**: one in quotes, or several as in `["POST", "PUT"]`. Requests with another are not counted by this
-/// rule, nor refused. Methods are case-sensitive.
+/// rule, nor refused. Methods are case-sensitive, and may be ones of your own; what looks like a slip of the pen for one
+/// of HTTP's is an error.
 ///
 /// # Leases
 ///
@@ -238,6 +240,9 @@ use crate::handler::Handler;
 ///   Unspent tokens are given back when their worker has another request after a second; those of a worker that ends, or of
 ///   an answer that is lost, are gone until the window ends.
 /// - A worker notices within a second that a count was deleted in Redis.
+/// - What a response's headers and `RateLimitState` say remains is what its worker knows: tokens that lie with other
+///   workers are taken for spent, and so they are by `RateLimiter::peek`. From one response to the next, by another worker, it
+///   may be more or less.
 ///
 /// So the lease is to be small beside the limit, and the counter busy: a worker takes tokens of a counter only when it is
 /// asked for it again within a while. A lease is of one rate: where there are several, each has an
@@ -293,8 +298,8 @@ use crate::handler::Handler;
 /// Every mistake is an error of compilation at the token that makes it, and all are reported at once. Among them: an
 /// argument that is unknown, repeated, of the wrong kind, or without sense beside another; a number out of range; a
 /// unit, a scope or an algorithm that does not exist; the same rule twice on one handler; a handler that has `self`,
-/// borrows its arguments, leaves a type to `impl Trait`, has more than 16 arguments, or is `const`, `unsafe` or
-/// `extern`; an argument that is no extractor, and a result that is no `Responder`.
+/// borrows its arguments, leaves a type to `impl Trait`, has more than 16 arguments, is not `async`, or is `const`,
+/// `unsafe` or `extern`; a `const` that is no integer; an argument that is no extractor, and a result that is no `Responder`.
 #[proc_macro_attribute]
 pub fn ratelimit(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     output(arguments.into(), item.into()).into()

@@ -9,6 +9,7 @@ use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path, Result, UnOp};
 
 use crate::Errors;
+use crate::args::distance;
 use crate::rate::{self, BURST, COST, LEASE, LIMIT, Range, WINDOW};
 
 pub(crate) enum Number {
@@ -271,11 +272,27 @@ fn method(value: &Expr) -> Result<LitStr> {
                 None if !is_token(&name) => {
                     format!("`{name}` is no method: one is \"POST\", and several are [\"POST\", \"PUT\"]")
                 }
-                _ => return Ok(text.clone()),
+                Some(_) => return Ok(text.clone()),
+                // Others than these are methods too; but a rule for one that nobody sends is no limit.
+                None => match STANDARD.into_iter().find(|standard| is_misspelled(&name, standard)) {
+                    Some(standard) => format!("`{name}` is an unknown method: did you mean \"{standard}\"?"),
+                    None => return Ok(text.clone()),
+                },
             }
         }
     };
     Err(Error::new_spanned(value, message))
+}
+
+/// Whether the letters are those of `standard` in another order, or with one too many or too few.
+fn is_misspelled(name: &str, standard: &str) -> bool {
+    let sorted = |text: &str| {
+        let mut letters = text.to_ascii_uppercase().into_bytes();
+        letters.sort_unstable();
+        letters
+    };
+    let name = name.to_ascii_uppercase();
+    sorted(&name) == sorted(standard) || (name.len() != standard.len() && distance(&name, standard) == 1)
 }
 
 /// The path of a function, for arguments that take nothing else.

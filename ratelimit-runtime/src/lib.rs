@@ -48,7 +48,7 @@ pub mod __private {
         function::{Answer, Extracting, Plain, cost, exempt, respond, scope},
         guard::{Incoming, limited},
         measure::Check,
-        policy::{Limit, OnStoreError, Policy, Rule},
+        policy::{Limit, OnStoreError, Policy, Rule, integer},
         scope::Scope,
     };
 }

@@ -75,6 +75,25 @@ impl Limit {
     }
 }
 
+/// What a `const` in an attribute may be. A cast alone would make an integer of a `f32`, a `bool` or a `char`, too.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no integer",
+    note = "a number in `#[ratelimit]` is an integer, or the path of a `const` that is one"
+)]
+pub trait Integer {}
+
+macro_rules! integers {
+    ($($type:ty)*) => { $(impl Integer for $type {})* };
+}
+
+integers! { u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize }
+
+/// Called by the attribute's output: the number, which is an integer.
+#[must_use]
+pub const fn integer<T: Integer + Copy>(number: T) -> T {
+    number
+}
+
 /// How requests are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {

@@ -95,7 +95,7 @@ async fn leased_const(
                     ::ratelimit_runtime::__private::Limit::new(100000, 60),
                 )
                 .scope(&[::ratelimit_runtime::__private::Scope::Ip])
-                .lease(LOT as i128),
+                .lease(::ratelimit_runtime::__private::integer(LOT) as i128),
         ],
     );
     async fn leased_const() -> impl Responder {

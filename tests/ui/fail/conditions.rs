@@ -32,6 +32,11 @@ async fn methods_empty() -> &'static str {
     ""
 }
 
+#[ratelimit("300/5m", methods = ["PSOT", "DELET", "gets"])]
+async fn methods_misspelled() -> &'static str {
+    ""
+}
+
 #[ratelimit("300/5m", methods = "post")]
 async fn methods_lower_case() -> &'static str {
     ""

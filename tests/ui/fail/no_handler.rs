@@ -60,4 +60,17 @@ extern "C" fn external() -> &'static str {
     ""
 }
 
+#[ratelimit("10/s")]
+fn not_async() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s")]
+fn not_async_but_opaque() -> impl actix_web::Responder {
+    ""
+}
+
+#[ratelimit("10/s")]
+pub(crate) fn not_async_and_nothing() {}
+
 fn main() {}

@@ -25,9 +25,4 @@ async fn opaque() -> impl Display {
 #[ratelimit("300/5m")]
 async fn nothing() {}
 
-#[ratelimit("300/5m")]
-fn no_future() -> &'static str {
-    "text"
-}
-
 fn main() {}
