@@ -134,8 +134,11 @@ impl Link {
         // How many checks had gathered in the last turn, and for how many turns they have.
         let (mut seen, mut turns) = (0, 0);
         loop {
-            let Gathered { checks, is_idle, .. } = lane.gathered();
+            // Looked at first: what was pushed before the lane was closed is among the checks then.
             let is_closed = lane.is_closed();
+            let Gathered { checks, is_idle, .. } = lane.gathered();
+            // A worker on another thread may have sent them itself.
+            seen = seen.min(checks);
             if is_idle && is_leaving {
                 *batches = lane.abandon();
                 return Some(Failure::FailedOver);

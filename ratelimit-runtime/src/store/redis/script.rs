@@ -305,7 +305,12 @@ impl Reply {
             let work = self.plan.work(works, *run);
             let Work::Count(asks) = work else {
                 let done = values.by_ref().take(work.values()).last().unwrap_or_default();
-                self.plan.members(*run).for_each(|index| tell(index, Told::Done(done)));
+                // What was reset may have been the counter of a window that is over.
+                let is_current =
+                    |terms: &Terms| terms.window_end(self.plan.now) == terms.window_end(self.time.as_secs());
+                if !matches!(work, Work::Reset(_, terms) if !is_current(terms)) {
+                    self.plan.members(*run).for_each(|index| tell(index, Told::Done(done)));
+                }
                 continue;
             };
             // All values are taken, also where the first says that the window is another one.

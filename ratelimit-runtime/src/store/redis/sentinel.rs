@@ -43,6 +43,7 @@ struct Primary {
     /// Of two sentinels that differ, the one with the higher number knows of a later failover.
     epoch: u64,
     address: ConnectionAddr,
+    heard: Instant,
 }
 
 impl Sentinel {
@@ -58,35 +59,30 @@ impl Sentinel {
 
     /// The primary, as the sentinels say that answer: one that hangs holds up nobody.
     pub(super) async fn primary(&self) -> RedisResult<Client> {
-        // A deployment that was set up anew counts its failovers from the start.
-        self.state.lock().primary = None;
         let mut answers: FuturesUnordered<_> = self.sentinels.iter().map(|sentinel| self.ask(sentinel)).collect();
-        let mut failure = None;
-        let mut any = false;
-        while let Some(answer) = answers.next().await {
+        let mut latest = None;
+        let mut failure = RedisError::from((ErrorKind::EmptySentinelList, "no sentinel is named in the URL"));
+        while latest.is_none()
+            && let Some(answer) = answers.next().await
+        {
             match answer {
-                Ok(primary) => {
-                    self.learn(primary);
-                    any = true;
-                    break;
-                }
-                Err(error) => failure = Some(error),
+                Ok(primary) => latest = Some(primary),
+                Err(error) => failure = error,
             }
         }
+        let Some(mut latest) = latest else { return Err(failure) };
         let others = async {
             while let Some(answer) = answers.next().await {
-                answer.into_iter().for_each(|primary| self.learn(primary));
+                let later = answer.ok().filter(|primary| primary.epoch > latest.epoch);
+                latest = later.unwrap_or_else(|| latest.clone());
             }
         };
-        if any {
-            // Those that have not answered by then may be down.
-            let _ = timeout(GRACE, others).await;
-        }
-        match (any, self.latest(), failure) {
-            (true, Some(address), _) => Client::open(self.server.clone().set_addr(address)),
-            (_, _, Some(error)) => Err(error),
-            _ => Err(RedisError::from((ErrorKind::EmptySentinelList, "no sentinel is named in the URL"))),
-        }
+        // Those that have not answered by then may be down.
+        let _ = timeout(GRACE, others).await;
+        // Other workers may have heard of a later failover just now. But a deployment that was set up anew counts its
+        // failovers from the start.
+        let primary = self.learn(latest, WATCH);
+        Client::open(self.server.clone().set_addr(primary.address))
     }
 
     /// Waits until another server than `primary` is the primary.
@@ -101,7 +97,7 @@ impl Sentinel {
                 && let Some(sentinel) = fastrand::choice(&self.sentinels)
                 && let Ok(Ok(primary)) = timeout(ATTEMPT, self.ask(sentinel)).await
             {
-                self.learn(primary);
+                self.learn(primary, Duration::MAX);
             }
         }
     }
@@ -110,11 +106,12 @@ impl Sentinel {
         self.state.lock().primary.as_ref().map(|primary| primary.address.clone())
     }
 
-    fn learn(&self, primary: Primary) {
+    /// Takes in what was heard, unless something later was heard within `believed`; returns what holds now.
+    fn learn(&self, primary: Primary, believed: Duration) -> Primary {
         let mut state = self.state.lock();
-        if state.primary.as_ref().is_none_or(|known| known.epoch <= primary.epoch) {
-            state.primary = Some(primary);
-        }
+        let is_later = |known: &Primary| known.epoch > primary.epoch && known.heard.elapsed() < believed;
+        let latest = state.primary.take().filter(is_later).unwrap_or(primary);
+        state.primary.insert(latest).clone()
     }
 
     /// One worker asks for all of the process.
@@ -137,7 +134,8 @@ impl Sentinel {
         let field = |name: &str| fields.get(name).map(String::as_str);
         match (field("ip"), field("port").and_then(|port| port.parse().ok()), field("config-epoch")) {
             (Some(host), Some(port), Some(epoch)) => {
-                Ok(Primary { epoch: epoch.parse().unwrap_or_default(), address: at(self.server.addr(), host, port) })
+                let (epoch, address) = (epoch.parse().unwrap_or_default(), at(self.server.addr(), host, port));
+                Ok(Primary { epoch, address, heard: Instant::now() })
             }
             _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "SENTINEL MASTER names no address"))),
         }

@@ -140,6 +140,22 @@ fn server(url: &str) -> Result<ConnectionInfo, Error> {
     if over_tcp && parsed.host_str().is_none_or(str::is_empty) {
         return error("host", format!("is missing; write {}://127.0.0.1/", parsed.scheme()));
     }
+    if !over_tcp
+        && (parsed.host_str().is_some_and(|host| !host.is_empty()) || parsed.path().trim_matches('/').is_empty())
+    {
+        return error(
+            "path",
+            format!("is missing; write {}:///path/of/the/socket, with three slashes", parsed.scheme()),
+        );
+    }
+    let options: &[&str] = if over_tcp { &[] } else { &["db", "user", "pass"] };
+    if let Some((name, _)) = parsed.query_pairs().find(|(name, _)| !options.contains(&&**name)) {
+        let form = match over_tcp {
+            true => "there is none; write redis://user:password@host:port/database",
+            false => "there are `db`, `user` and `pass`",
+        };
+        return error("query", format!("`{}` is no option: {form}", name.escape_debug()));
+    }
     let database = parsed.path().trim_matches('/');
     if over_tcp && !database.is_empty() && database.parse::<u32>().is_err() {
         return error("database", format!("`{}` is not a number", database.escape_debug()));

@@ -184,7 +184,7 @@ impl Worker {
                     None => nodes.primary(slot)?,
                 };
                 let Some(node) = node else { return Ok(None) };
-                if !nodes.wires.contains_key(&node) {
+                if nodes.wires.get(&node).is_none_or(|wire| wire.0.is_closed()) {
                     let client = nodes.cluster.client(&node).map_err(|_| StoreFailed)?;
                     let place = Place::Node { client, node: node.clone(), map: nodes.map.clone() };
                     let stale = Arc::clone(&nodes.stale);
