@@ -11,7 +11,8 @@ pub fn address() -> (&'static str, u16) {
 
 /// Says where the server listens, and what to ask it: lines in which `{}` stands for the address.
 pub fn announce(addresses: &[SocketAddr], lines: &[&str]) {
-    env_logger::init();
+    // Also that a store is back is a warning, so that whoever read of its failure reads that too.
+    env_logger::init_from_env(env_logger::Env::default().default_filter_or("warn"));
     if let Some(address) = addresses.first() {
         println!("listening on http://{address}");
         for line in lines {

@@ -27,9 +27,9 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 ///
 /// | header | value |
 /// |---|---|
-/// | `X-RateLimit-Limit` | how many requests a window admits |
+/// | `X-RateLimit-Limit` | how many requests a window admits; with `algorithm = "gcra"`, how many may come at once |
 /// | `X-RateLimit-Remaining` | how many are left |
-/// | `X-RateLimit-Reset` | when the window ends, in seconds since the Unix epoch |
+/// | `X-RateLimit-Reset` | when there is more, in seconds since the Unix epoch: see [`RuleState::reset`](crate::RuleState::reset) |
 ///
 /// Of a handler with several rules, they speak of the tightest. A rule with `send_x_headers = false` is left out.
 /// A header that the handler has set itself stays as it is. Answers of other handlers, and of requests that were

@@ -1,3 +1,14 @@
+// What the README links to in the sources is linked to its documentation here: of two definitions the first holds.
+//! [attribute]: macro@ratelimit
+//! [builder]: RateLimiterBuilder
+//! [peek]: RateLimiter::peek
+//! [reset]: RateLimiter::reset
+//! [capacity]: RateLimiterBuilder::capacity
+//! [proxies]: TrustedProxies
+//! [headers]: RateLimitHeaders
+//! [rule-reset]: RuleState::reset
+//! [guard]: ../src/ratelimit_runtime/guard.rs.html
+#![doc = ""]
 #![doc = include_str!("../README.md")]
 
 mod algorithm;

@@ -80,7 +80,8 @@ impl RateLimitState {
         Self { policy, rules: states, tightest }
     }
 
-    /// The limit of the tightest rule: how many requests a window admits.
+    /// The limit of the tightest rule: how many requests a window admits; with `algorithm = "gcra"`, how many may come
+    /// at once.
     #[must_use]
     pub fn limit(&self) -> u32 {
         match self.tight() {
@@ -95,15 +96,14 @@ impl RateLimitState {
         self.tight().map_or(self.limit(), RuleState::remaining)
     }
 
-    /// When the tightest rule's window ends, in seconds since the Unix epoch by the store's clock; zero, if the
-    /// request was not counted.
+    /// When the tightest rule has more left, in seconds since the Unix epoch by the store's clock: see
+    /// [`RuleState::reset`]. Zero, if the request was not counted.
     #[must_use]
     pub fn reset(&self) -> u64 {
         self.tight().map_or(0, RuleState::reset)
     }
 
-    /// Seconds until the tightest rule's window ends, rounded up, at least 1; zero, if the request was not
-    /// counted.
+    /// Seconds until [`reset`](Self::reset), rounded up, at least 1; zero, if the request was not counted.
     #[must_use]
     pub fn retry_after(&self) -> u32 {
         self.tight().map_or(0, RuleState::retry_after)
@@ -188,19 +188,27 @@ impl RuleState {
         self.rule().refill()
     }
 
-    /// How many more requests this window admits.
+    /// How many more requests are admitted now.
     #[must_use]
     pub fn remaining(&self) -> u32 {
         self.outcome.remaining
     }
 
-    /// When the window ends, in seconds since the Unix epoch by the store's clock.
+    /// When there is more, in seconds since the Unix epoch by the store's clock.
+    ///
+    /// | algorithm | of a request that fits | of one that does not |
+    /// |---|---|---|
+    /// | `"fixed-window"` | when the window ends | the same |
+    /// | `"sliding-window"` | when the window ends | when so much has faded that it fits: in this window or the next |
+    /// | `"gcra"` | when all tokens are back | when as many are back as it takes |
+    ///
+    /// So with the latter two it may be earlier or later than the request before was told.
     #[must_use]
     pub fn reset(&self) -> u64 {
         self.outcome.reset
     }
 
-    /// Seconds until the window ends, rounded up, at least 1.
+    /// Seconds until [`reset`](Self::reset), rounded up, at least 1.
     #[must_use]
     pub fn retry_after(&self) -> u32 {
         self.outcome.retry_after
