@@ -26,6 +26,8 @@ mod redis_algorithms;
 #[cfg(feature = "redis")]
 mod redis_cluster;
 #[cfg(feature = "redis")]
+mod redis_connections;
+#[cfg(feature = "redis")]
 mod redis_script;
 #[cfg(feature = "redis")]
 mod redis_sentinel;

@@ -47,7 +47,7 @@ pub(super) enum Work {
 /// What a request asks for: one part for each of its hits.
 pub(super) type Asks = SmallVec<[Ask; 1]>;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) struct Ask {
     pub(super) hit: Hit,
     pub(super) key: Key,

@@ -73,8 +73,11 @@ impl Sentinel {
         let Some(mut latest) = latest else { return Err(failure) };
         let others = async {
             while let Some(answer) = answers.next().await {
-                let later = answer.ok().filter(|primary| primary.epoch > latest.epoch);
-                latest = later.unwrap_or_else(|| latest.clone());
+                if let Ok(primary) = answer
+                    && primary.epoch > latest.epoch
+                {
+                    latest = primary;
+                }
             }
         };
         // Those that have not answered by then may be down.
