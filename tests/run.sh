@@ -1,6 +1,16 @@
 #!/usr/bin/env bash
 # Runs all tests. On Debian and Ubuntu it installs what they need and the machine lacks; elsewhere it says what that is.
+#
+# REDIS_BIN=FOLDER tests/run.sh runs them against the redis-server or valkey-server of that folder, in place of the one in PATH.
 set -euo pipefail
+
+if [ -n "${REDIS_BIN:-}" ]; then
+    # Absolute, since cargo starts each test in the folder of its package.
+    REDIS_BIN=$(cd "$REDIS_BIN" && pwd) || { echo "$0: REDIS_BIN has to name a folder" >&2; exit 1; }
+    export REDIS_BIN
+else
+    unset REDIS_BIN
+fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -9,7 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 has cargo || fail 'please install Rust: https://rustup.rs/'
 
 missing=()
-has redis-server || missing+=(redis-server)
+[ -n "${REDIS_BIN:-}" ] || has redis-server || missing+=(redis-server)
 has faketime || missing+=(faketime)
 has cc || missing+=(build-essential)
 if [ "${#missing[@]}" -gt 0 ]; then

@@ -16,6 +16,9 @@ const SLOTS: usize = 16_384;
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
+    /// By which they name each other. Their ports will not do: over a Unix socket, Redis 8 and Valkey 9 name none for a node
+    /// that listens for TLS alone.
+    ids: Vec<String>,
     transport: Transport,
 }
 
@@ -30,7 +33,7 @@ pub struct SlotMove<'a> {
 
 /// A line of `CLUSTER NODES`: what a node knows of one of them.
 struct Known {
-    port: u16,
+    id: String,
     slots: Vec<RangeInclusive<u16>>,
 }
 
@@ -62,8 +65,10 @@ impl RedisCluster {
             configuration.push("tls-cluster yes".to_owned());
         }
         configuration.extend(access.iter().map(|line| (*line).to_owned()));
-        let nodes = (0..NODES).map(|_| RedisServer::start(transport, Mode::Store, &configuration)).collect();
-        let cluster = Self { nodes, transport };
+        let start = |_| RedisServer::start(transport, Mode::Store, &configuration);
+        let nodes: Vec<RedisServer> = (0..NODES).map(start).collect();
+        let ids = nodes.iter().map(|node| node.ask(&["CLUSTER", "MYID"])).collect();
+        let cluster = Self { nodes, ids, transport };
         cluster.form();
         cluster
     }
@@ -81,9 +86,8 @@ impl RedisCluster {
             command.extend(slots.iter().map(String::as_str));
             primary.ask::<()>(&command);
         }
-        for (replica, primary) in self.nodes[PRIMARIES..].iter().zip(&self.nodes) {
-            let id: String = primary.ask(&["CLUSTER", "MYID"]);
-            let replicate = ["CLUSTER", "REPLICATE", &id];
+        for (replica, id) in self.nodes[PRIMARIES..].iter().zip(&self.ids) {
+            let replicate = ["CLUSTER", "REPLICATE", id];
             wait::until("the replica knows its primary", || replica.try_ask::<()>(&replicate).is_ok());
         }
         self.wait_until_healthy();
@@ -135,9 +139,9 @@ impl RedisCluster {
     /// The primary that serves a slot, if all running nodes agree on one that runs.
     pub fn primary_of(&self, slot: u16) -> Option<usize> {
         let views: Vec<_> = self.running().map(|(_, node)| owner(node, slot)).collect();
-        let port = views[0].as_ref()?.port;
-        let agreed = views.iter().all(|known| known.as_ref().is_some_and(|known| known.port == port));
-        let (index, _) = self.running().find(|(_, node)| node.port() == port)?;
+        let id = &views[0].as_ref()?.id;
+        let agreed = views.iter().all(|known| known.as_ref().is_some_and(|known| known.id == *id));
+        let (index, _) = self.running().find(|(index, _)| self.ids[*index] == *id)?;
         (agreed && self.is_primary(index)).then_some(index)
     }
 
@@ -171,8 +175,8 @@ impl RedisCluster {
     pub fn begin_move(&self, slot: u16, to: usize) -> SlotMove<'_> {
         let from = self.primary_of(slot).expect("a primary of the slot");
         let step = SlotMove { cluster: self, slot: slot.to_string(), from, to };
-        step.set_slot(to, &["IMPORTING", &self.id(from)]);
-        step.set_slot(from, &["MIGRATING", &self.id(to)]);
+        step.set_slot(to, &["IMPORTING", &self.ids[from]]);
+        step.set_slot(from, &["MIGRATING", &self.ids[to]]);
         step
     }
 
@@ -201,10 +205,6 @@ impl RedisCluster {
     /// How many applications are connected to the node that has the most of them.
     pub fn most_clients(&self) -> usize {
         self.running().map(|(_, node)| node.clients()).max().unwrap_or_default()
-    }
-
-    fn id(&self, index: usize) -> String {
-        self.nodes[index].ask(&["CLUSTER", "MYID"])
     }
 
     fn running(&self) -> impl Iterator<Item = (usize, &RedisServer)> {
@@ -240,12 +240,12 @@ impl SlotMove<'_> {
 
     /// Gives the slot to the new primary.
     pub fn finish(self) {
-        let owner = self.cluster.id(self.to);
+        let owner = &self.cluster.ids[self.to];
         let others = self.cluster.running().map(|(index, _)| index).filter(|index| self.cluster.is_primary(*index));
         // The new one first: the old one's answer from now on points there.
         let rest: Vec<usize> = others.filter(|index| ![self.to, self.from].contains(index)).collect();
         for index in [self.to, self.from].into_iter().chain(rest) {
-            self.set_slot(index, &["NODE", &owner]);
+            self.set_slot(index, &["NODE", owner]);
         }
     }
 
@@ -269,11 +269,10 @@ impl Known {
         if fields.get(2)?.contains("fail") {
             return None;
         }
-        let port = fields[1].split([':', '@']).nth(1)?.parse().ok()?;
         let slots = fields.iter().skip(8).filter_map(|range| {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
             Some(first.parse().ok()?..=last.parse().ok()?)
         });
-        Some(Self { port, slots: slots.collect() })
+        Some(Self { id: fields[0].to_owned(), slots: slots.collect() })
     }
 }

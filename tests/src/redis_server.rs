@@ -21,6 +21,9 @@ const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/key.pem");
 /// becomes of the other users.
 pub(crate) const OPERATOR: &str = "operator";
 
+/// The environment variable that names the folder of another server's programs, as an absolute path.
+const FOLDER: &str = "REDIS_BIN";
+
 /// The bus of a cluster listens so far above its port.
 const BUS: u16 = 10_000;
 
@@ -321,15 +324,28 @@ fn configure(folder: &TempDir, listener: Listener, further: &[String]) {
 
 fn spawn(folder: &TempDir, mode: Mode) -> Child {
     let log = File::options().create(true).append(true).open(folder.path().join("log")).expect("a log file");
-    let mut command = Command::new("redis-server");
+    let program = program();
+    let mut command = Command::new(&program);
     command.arg(folder.path().join("redis.conf"));
     if mode == Mode::Sentinel {
         command.arg("--sentinel");
     }
     command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
     command.spawn().unwrap_or_else(|error| {
-        panic!("redis-server does not start ({error}); tests/run.sh installs it, or: apt-get install redis-server")
+        panic!(
+            "{} does not start ({error}); tests/run.sh installs it, or: apt-get install redis-server",
+            program.display()
+        )
     })
+}
+
+/// The server: of the folder that the environment names, or else the one in `PATH`. Valkey calls its own `valkey-server`.
+fn program() -> PathBuf {
+    let folder = std::env::var_os(FOLDER).filter(|folder| !folder.is_empty());
+    let Some(folder) = folder.map(PathBuf::from) else { return "redis-server".into() };
+    let programs = ["redis-server", "valkey-server"].map(|name| folder.join(name));
+    let found = programs.into_iter().find(|program| program.is_file());
+    found.unwrap_or_else(|| panic!("{FOLDER}: there is no redis-server or valkey-server in {}", folder.display()))
 }
 
 /// A free port below those that the system gives away by itself: while a server is down, no connection of another test can
