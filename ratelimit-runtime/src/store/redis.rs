@@ -6,7 +6,9 @@
 
 mod batch;
 mod cluster;
+mod credentials;
 mod denials;
+mod endpoint;
 mod flights;
 mod health;
 mod known;

@@ -5,19 +5,14 @@
 
 use std::{mem::replace, sync::Arc, time::Duration};
 
-use redis::{
-    Client, ConnectionAddr, ConnectionInfo, RedisError, RedisResult, ServerErrorKind, Value, from_redis_value,
-};
+use redis::{RedisError, RedisResult, ServerErrorKind, Value, from_redis_value};
 use tokio::{
     select,
     sync::{Notify, watch},
     time::{sleep, timeout},
 };
 
-use super::{
-    Settings,
-    session::{Failure, connect},
-};
+use super::{Settings, endpoint::Endpoint, session::Failure};
 
 const SLOTS: u16 = 16384;
 
@@ -70,27 +65,15 @@ pub(super) fn slot(key: &str) -> u16 {
 /// A cluster as its URL tells it.
 pub(super) struct Cluster {
     /// The nodes to begin with.
-    pub(super) seeds: Vec<ConnectionInfo>,
+    pub(super) seeds: Vec<Endpoint>,
 }
 
 impl Cluster {
-    /// A client of a node, which is logged in to as the seeds are.
-    pub(super) fn client(&self, node: &str) -> RedisResult<Client> {
+    /// A node, which is logged in to as the seeds are.
+    pub(super) fn endpoint(&self, node: &str) -> Endpoint {
         let (host, port) = node.rsplit_once(':').unwrap_or((node, "6379"));
         let seed = &self.seeds[0];
-        Client::open(seed.clone().set_addr(at(seed.addr(), host, port.parse().unwrap_or(6379))))
-    }
-}
-
-/// Another address of the same kind.
-pub(super) fn at(like: &ConnectionAddr, host: &str, port: u16) -> ConnectionAddr {
-    // An IPv6 address in a URL has brackets, and in what a server says of another it has none.
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    match like {
-        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-            ConnectionAddr::TcpTls { host, port, insecure: *insecure, tls_params: tls_params.clone() }
-        }
-        _ => ConnectionAddr::Tcp(host, port),
+        seed.at(seed.address.at(host, port.parse().unwrap_or(6379)))
     }
 }
 
@@ -197,14 +180,9 @@ impl Mapper {
 
     /// Asks one node after the other, those of the last map first, each round in another order.
     async fn read(&self) -> Result<Map, Failure> {
-        let mut nodes: Vec<Client> = Vec::new();
-        for node in &self.map.borrow().nodes {
-            nodes.extend(self.cluster.client(node));
-        }
+        let mut nodes: Vec<_> = self.map.borrow().nodes.iter().map(|node| self.cluster.endpoint(node)).collect();
         fastrand::shuffle(&mut nodes);
-        for seed in &self.cluster.seeds {
-            nodes.extend(Client::open(seed.clone()));
-        }
+        nodes.extend(self.cluster.seeds.iter().cloned());
         let mut failure = Failure::Late(ATTEMPT);
         for node in nodes {
             match timeout(ATTEMPT, ask(&node)).await {
@@ -226,13 +204,11 @@ impl Drop for Mapper {
     }
 }
 
-async fn ask(node: &Client) -> RedisResult<Map> {
-    let host = match node.get_connection_info().addr() {
-        ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } => host.clone(),
-        _ => String::new(),
-    };
-    let slots = redis::cmd("CLUSTER").arg("SLOTS").query_async(&mut connect(node).await?).await?;
-    Map::read(slots, &host)
+async fn ask(node: &Endpoint) -> RedisResult<Map> {
+    let mut command = redis::cmd("CLUSTER");
+    command.arg("SLOTS");
+    let slots = node.open().await?.ask(command).await?;
+    Map::read(slots, node.address.host())
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! As much of Redis's protocol (RESP) as a batch needs: a command of texts and numbers out, and in reply a list of integers, or an
-//! error. To log in, and to ask about clusters, redis-rs is there; this is the part that every check goes through.
+//! error. What is asked at a login, and of clusters and sentinels, `stream.rs` reads; this is the part that every check goes through.
 
 use redis::{ErrorKind, RedisError, RedisResult, parse_redis_value};
 

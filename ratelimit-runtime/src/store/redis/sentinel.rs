@@ -7,10 +7,10 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
-use redis::{Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult};
+use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::time::{sleep, timeout};
 
-use super::{cluster::at, session::connect};
+use super::endpoint::{Address, Endpoint};
 
 /// How often a process asks whether there was a failover. An old primary that was only slow, or was told to step down,
 /// takes writes for some seconds more, which are lost.
@@ -24,10 +24,10 @@ const GRACE: Duration = Duration::from_millis(50);
 
 /// A service that sentinels watch over.
 pub(super) struct Sentinel {
-    sentinels: Vec<ConnectionInfo>,
+    sentinels: Vec<Endpoint>,
     service: String,
     /// How to log in to the servers; the address is any.
-    server: ConnectionInfo,
+    server: Endpoint,
     state: Mutex<State>,
 }
 
@@ -42,23 +42,23 @@ struct State {
 struct Primary {
     /// Of two sentinels that differ, the one with the higher number knows of a later failover.
     epoch: u64,
-    address: ConnectionAddr,
+    address: Address,
     heard: Instant,
 }
 
 impl Sentinel {
-    pub(super) fn new(sentinels: Vec<ConnectionInfo>, service: String, server: ConnectionInfo) -> Self {
+    pub(super) fn new(sentinels: Vec<Endpoint>, service: String, server: Endpoint) -> Self {
         Self { sentinels, service, server, state: Mutex::default() }
     }
 
     /// What to call it in the log.
     pub(super) fn name(&self) -> String {
-        let sentinels: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.addr().to_string()).collect();
+        let sentinels: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.address.to_string()).collect();
         format!("{} (sentinels {})", self.service, sentinels.join(", "))
     }
 
     /// The primary, as the sentinels say that answer: one that hangs holds up nobody.
-    pub(super) async fn primary(&self) -> RedisResult<Client> {
+    pub(super) async fn primary(&self) -> RedisResult<Endpoint> {
         let mut answers: FuturesUnordered<_> = self.sentinels.iter().map(|sentinel| self.ask(sentinel)).collect();
         let mut latest = None;
         let mut failure = RedisError::from((ErrorKind::EmptySentinelList, "no sentinel is named in the URL"));
@@ -85,11 +85,11 @@ impl Sentinel {
         // Other workers may have heard of a later failover just now. But a deployment that was set up anew counts its
         // failovers from the start.
         let primary = self.learn(latest, WATCH);
-        Client::open(self.server.clone().set_addr(primary.address))
+        Ok(self.server.at(primary.address))
     }
 
     /// Waits until another server than `primary` is the primary.
-    pub(super) async fn wait_for_other_than(&self, primary: &ConnectionAddr) {
+    pub(super) async fn wait_for_other_than(&self, primary: &Address) {
         loop {
             if self.latest().is_some_and(|latest| latest != *primary) {
                 return;
@@ -105,7 +105,7 @@ impl Sentinel {
         }
     }
 
-    fn latest(&self) -> Option<ConnectionAddr> {
+    fn latest(&self) -> Option<Address> {
         self.state.lock().primary.as_ref().map(|primary| primary.address.clone())
     }
 
@@ -129,15 +129,14 @@ impl Sentinel {
         is_time
     }
 
-    async fn ask(&self, sentinel: &ConnectionInfo) -> RedisResult<Primary> {
-        let mut connection = connect(&Client::open(sentinel.clone())?).await?;
+    async fn ask(&self, sentinel: &Endpoint) -> RedisResult<Primary> {
         let mut command = redis::cmd("SENTINEL");
-        let fields: HashMap<String, String> =
-            command.arg("MASTER").arg(&self.service).query_async(&mut connection).await?;
+        command.arg("MASTER").arg(&self.service);
+        let fields: HashMap<String, String> = sentinel.open().await?.ask(command).await?;
         let field = |name: &str| fields.get(name).map(String::as_str);
         match (field("ip"), field("port").and_then(|port| port.parse().ok()), field("config-epoch")) {
             (Some(host), Some(port), Some(epoch)) => {
-                let (epoch, address) = (epoch.parse().unwrap_or_default(), at(self.server.addr(), host, port));
+                let (epoch, address) = (epoch.parse().unwrap_or_default(), self.server.address.at(host, port));
                 Ok(Primary { epoch, address, heard: Instant::now() })
             }
             _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "SENTINEL MASTER names no address"))),

@@ -1,11 +1,10 @@
 //! An open connection to a server.
 
-use std::{fmt, future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, future::pending, sync::Arc, time::Duration};
 
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, RedisError, RedisResult, aio::MultiplexedConnection};
+use redis::{RedisError, RedisResult};
 use smallvec::smallvec;
 use tokio::{
-    select,
     sync::watch,
     time::{Instant, timeout, timeout_at},
 };
@@ -14,10 +13,10 @@ use super::{
     Settings,
     batch::{Ask, Batch, Check, Work},
     cluster::{Map, Node, Redirect},
+    endpoint::{Address, Endpoint},
     flights::Flights,
     script,
     sentinel::Sentinel,
-    stream::Stream,
 };
 use crate::{
     algorithm::Terms,
@@ -32,15 +31,15 @@ const ATTEMPT: Duration = Duration::from_millis(300);
 
 /// Where a worker's connection leads.
 pub(super) enum Place {
-    Server(Client),
+    Server(Endpoint),
     Primary(Arc<Sentinel>),
-    Node { client: Client, node: Node, map: watch::Receiver<Map> },
+    Node { endpoint: Endpoint, node: Node, map: watch::Receiver<Map> },
 }
 
 /// An open connection, and the server's clock.
 pub(super) struct Session {
     pub(super) flights: Flights,
-    address: ConnectionAddr,
+    address: Address,
     pub(super) clock: ServerClock,
 }
 
@@ -57,46 +56,21 @@ pub(super) enum Failure {
     Redis(RedisError),
 }
 
-/// Connects for a question or two. Deadlines are this store's own: the client's do not cover everything.
-pub(super) async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
-    client.get_multiplexed_async_connection_with_config(&without_deadlines()).await
-}
-
-fn without_deadlines() -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
-}
-
 impl Session {
     /// Connects, and asks the server for its time. A server that had failed must also show that it counts again,
     /// and in time: one that is full, or a replica, or too slow, would fail the next request.
     pub(super) async fn open(settings: &Settings, place: &Place, had_failed: bool) -> Result<Self, Failure> {
         let attempt = ATTEMPT.max(settings.deadline);
         let (late, due) = (|_| Failure::Late(attempt), Instant::now() + attempt);
-        let client = timeout_at(due, place.client()).await.map_err(late)??;
-        let server = client.get_connection_info();
-        let connect = async {
-            let stream = Stream::open(server.addr()).await?;
-            // redis-rs logs in. Its part is over before the first batch is sent.
-            let login = server.redis_settings();
-            let client = MultiplexedConnection::new_with_config(login, stream.clone(), without_deadlines()).await?;
-            Ok::<_, RedisError>((stream, client))
-        };
-        let (stream, (mut connection, driver)) = timeout_at(due, connect).await.map_err(late)??;
+        let endpoint = timeout_at(due, place.endpoint()).await.map_err(late)??;
+        let mut stream = timeout_at(due, endpoint.open()).await.map_err(late)??;
         // Each answer has the time that one has for a check: a server that is slow, and within that time, is used.
         let late = |_| Failure::Late(settings.deadline);
-        let ask = redis::cmd("TIME");
-        let told = async {
-            let mut told = pin!(ask.query_async::<(u64, u64)>(&mut connection));
-            select! {
-                told = &mut told => told,
-                // What was said before the connection ended has come, or is an error.
-                () = driver => told.await,
-            }
-        };
-        let (seconds, micros) = timeout(settings.deadline, told).await.map_err(late)??;
+        let time = timeout(settings.deadline, stream.ask(redis::cmd("TIME")));
+        let (seconds, micros) = time.await.map_err(late)??;
         let clock = ServerClock::new(script::server_time(seconds, micros));
         let flights = Flights::new(stream, Arc::clone(&settings.names), settings.deadline);
-        let mut session = Self { flights, address: server.addr().clone(), clock };
+        let mut session = Self { flights, address: endpoint.address, clock };
         if had_failed && let Some(probe) = place.probe(settings) {
             session.send(Batch::new(Check::of(probe), Instant::now() + settings.deadline));
             let (_, reply) = session.flights.next().await?;
@@ -106,7 +80,7 @@ impl Session {
     }
 
     /// The server's address.
-    pub(super) fn address(&self) -> &ConnectionAddr {
+    pub(super) fn address(&self) -> &Address {
         &self.address
     }
 
@@ -118,9 +92,9 @@ impl Session {
 
 impl Place {
     /// Whom to connect to.
-    async fn client(&self) -> RedisResult<Client> {
+    async fn endpoint(&self) -> RedisResult<Endpoint> {
         match self {
-            Self::Server(client) | Self::Node { client, .. } => Ok(client.clone()),
+            Self::Server(endpoint) | Self::Node { endpoint, .. } => Ok(endpoint.clone()),
             Self::Primary(sentinel) => sentinel.primary().await,
         }
     }
@@ -134,7 +108,7 @@ impl Place {
     }
 
     /// Waits until a connection to `address` is one to the wrong server, though that may not say so.
-    pub(super) async fn leave(&self, address: ConnectionAddr) {
+    pub(super) async fn leave(&self, address: Address) {
         match self {
             Self::Primary(sentinel) => sentinel.wait_for_other_than(&address).await,
             Self::Server(_) | Self::Node { .. } => pending().await,

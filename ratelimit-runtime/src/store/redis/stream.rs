@@ -3,38 +3,74 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use futures_util::future::select_ok;
-use parking_lot::Mutex;
-use redis::{ConnectionAddr, ErrorKind, RedisError, RedisResult};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value, parse_redis_value_async};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpStream, lookup_host},
 };
 
-/// An open stream. It is lent to redis-rs, to log in; what is sent and read after that is this store's own.
-#[derive(Clone)]
-pub(super) struct Stream(Arc<Mutex<Pin<Box<dyn Duplex>>>>);
+use super::endpoint::Address;
+
+/// No answers to a login or a question are longer than this, in bytes. The slots of a cluster of a thousand nodes take a fifth of it.
+const LONGEST_ANSWERS: u64 = 1 << 20;
+
+/// How the servers of a limiter are connected to.
+#[derive(Debug, Default)]
+pub(super) struct Transport {}
+
+/// An open stream.
+pub(super) struct Stream(Pin<Box<dyn Duplex>>);
 
 trait Duplex: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
-impl Stream {
+impl Transport {
     /// Connects, without a deadline.
-    pub(super) async fn open(address: &ConnectionAddr) -> RedisResult<Self> {
+    pub(super) async fn connect(&self, address: &Address) -> RedisResult<Stream> {
         let duplex: Pin<Box<dyn Duplex>> = match address {
-            ConnectionAddr::Tcp(host, port) => Box::pin(tcp(host, *port).await?),
+            Address::Tcp { host, port, tls: false } => Box::pin(tcp(host, *port).await?),
             #[cfg(feature = "rustls")]
-            ConnectionAddr::TcpTls { host, port, insecure: false, .. } => Box::pin(tls(host, *port).await?),
+            Address::Tcp { host, port, tls: true } => Box::pin(tls(host, *port).await?),
             #[cfg(unix)]
-            ConnectionAddr::Unix(path) => Box::pin(tokio::net::UnixStream::connect(path).await?),
+            Address::Unix(path) => Box::pin(tokio::net::UnixStream::connect(path).await?),
+            #[cfg(not(all(unix, feature = "rustls")))]
             _ => return Err(invalid("there is no such way to a server here", address.to_string())),
         };
-        Ok(Self(Arc::new(Mutex::new(duplex))))
+        Ok(Stream(duplex))
+    }
+}
+
+impl Stream {
+    /// The answer to a command. Nothing else may be under way.
+    pub(super) async fn ask<T: FromRedisValue>(&mut self, command: Cmd) -> RedisResult<T> {
+        let answer = self.ask_all(&[command]).await?.pop().unwrap_or(Value::Nil);
+        Ok(redis::from_redis_value(answer.extract_error()?)?)
+    }
+
+    /// The answers to commands that are sent together, errors of the server among them.
+    pub(super) async fn ask_all(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
+        let packed: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
+        self.write_all(&packed).await?;
+        self.flush().await?;
+        let mut answers = Vec::with_capacity(commands.len());
+        let mut decoder = Default::default();
+        let mut input = self.take(LONGEST_ANSWERS);
+        for _ in commands {
+            let answer = parse_redis_value_async(&mut decoder, &mut input).await;
+            if input.limit() == 0 {
+                return Err(RedisError::from((
+                    ErrorKind::UnexpectedReturnType,
+                    "the answer of the server is too long",
+                )));
+            }
+            answers.push(answer?);
+        }
+        Ok(answers)
     }
 }
 
@@ -65,7 +101,7 @@ async fn tls(host: &str, port: u16) -> RedisResult<tokio_rustls::client::TlsStre
     let config = ClientConfig::builder().with_root_certificates(trusted).with_no_client_auth();
     let name = ServerName::try_from(host.to_owned());
     let name = name.map_err(|error| invalid("a certificate cannot be for this host", error.to_string()))?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
     Ok(connector.connect(name, tcp(host, port).await?).await?)
 }
 
@@ -74,21 +110,21 @@ fn invalid(what: &'static str, detail: String) -> RedisError {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().as_mut().poll_read(context, into)
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_read(context, into)
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.lock().as_mut().poll_write(context, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.as_mut().poll_write(context, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().as_mut().poll_flush(context)
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_flush(context)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().as_mut().poll_shutdown(context)
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll_shutdown(context)
     }
 }

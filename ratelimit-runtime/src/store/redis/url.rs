@@ -2,20 +2,27 @@
 
 use std::sync::Arc;
 
-use redis::{Client, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{ConnectionAddr, IntoConnectionInfo};
 
-use super::{cluster::Cluster, sentinel::Sentinel};
+use super::{
+    cluster::Cluster,
+    credentials::{Credentials, Login},
+    endpoint::{Address, Endpoint},
+    sentinel::Sentinel,
+    stream::Transport,
+};
 use crate::error::Error;
 
 /// How the servers of a store belong together.
 pub(super) enum Deployment {
-    Server(Box<Client>),
+    Server(Box<Endpoint>),
     Sentinel(Arc<Sentinel>),
     Cluster(Arc<Cluster>),
 }
 
 /// Reads a URL, and says where it leads, without credentials.
 pub(super) fn open(url: &str) -> Result<(Deployment, String), Error> {
+    let transport = Arc::new(Transport::default());
     let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
     match scheme.split_once('+') {
         Some((tls @ ("redis" | "rediss" | "valkey" | "valkeys"), "cluster")) => {
@@ -29,20 +36,20 @@ pub(super) fn open(url: &str) -> Result<(Deployment, String), Error> {
             if !parts.query.is_empty() {
                 return Err(error("query", "a cluster has no options: write nothing behind the servers"));
             }
-            let seeds = parts.servers(tls, "cluster", 6379, "")?;
-            let addresses: Vec<_> = seeds.iter().map(|seed| seed.addr().to_string()).collect();
+            let seeds = parts.servers(tls, "cluster", 6379, "", &transport)?;
+            let addresses: Vec<_> = seeds.iter().map(|seed| seed.address.to_string()).collect();
             let name = format!("cluster of {}", addresses.join(", "));
             Ok((Deployment::Cluster(Arc::new(Cluster { seeds })), name))
         }
         Some((tls @ ("redis" | "rediss" | "valkey" | "valkeys"), "sentinel")) => {
-            let sentinel = sentinel(tls, &Parts::of(rest))?;
+            let sentinel = sentinel(tls, &Parts::of(rest), &transport)?;
             let name = sentinel.name();
             Ok((Deployment::Sentinel(Arc::new(sentinel)), name))
         }
         _ => {
-            let info = server(url)?;
-            let name = info.addr().to_string();
-            Ok((Deployment::Server(Box::new(client(info)?)), name))
+            let server = server(url, &transport)?;
+            let name = server.address.to_string();
+            Ok((Deployment::Server(Box::new(server)), name))
         }
     }
 }
@@ -66,7 +73,14 @@ impl<'a> Parts<'a> {
     }
 
     /// Each server, as if it stood in a URL by itself, with the database.
-    fn servers(&self, scheme: &str, kind: &str, port: u16, database: &str) -> Result<Vec<ConnectionInfo>, Error> {
+    fn servers(
+        &self,
+        scheme: &str,
+        kind: &str,
+        port: u16,
+        database: &str,
+        transport: &Arc<Transport>,
+    ) -> Result<Vec<Endpoint>, Error> {
         let login = self.login;
         let url = |host: &str| match host.ends_with(']') || !host.contains(':') {
             true => format!("{scheme}://{login}{host}:{port}/{database}"),
@@ -75,15 +89,15 @@ impl<'a> Parts<'a> {
         if self.servers.split(',').any(str::is_empty) {
             return Err(error("host", format!("is missing; write {scheme}+{kind}://host:port,host:port")));
         }
-        self.servers.split(',').map(|host| server(&url(host))).collect()
+        self.servers.split(',').map(|host| server(&url(host), transport)).collect()
     }
 }
 
 /// The service, its servers and its sentinels, each with a login of their own.
-fn sentinel(scheme: &str, parts: &Parts<'_>) -> Result<Sentinel, Error> {
+fn sentinel(scheme: &str, parts: &Parts<'_>, transport: &Arc<Transport>) -> Result<Sentinel, Error> {
     let (service, database) = parts.path.trim_end_matches('/').split_once('/').unwrap_or((parts.path, ""));
     let service = service.trim_end_matches('/');
-    let servers = parts.servers(scheme, "sentinel", 26379, database)?;
+    let servers = parts.servers(scheme, "sentinel", 26379, database, transport)?;
     if service.is_empty() {
         let form = format!("{scheme}+sentinel://host:port,host:port/service");
         return Err(error("service name", format!("is missing; write {form}")));
@@ -102,10 +116,9 @@ fn sentinel(scheme: &str, parts: &Parts<'_>) -> Result<Sentinel, Error> {
         }
     }
     let sentinels = servers.iter().map(|server| {
-        let mut login = RedisConnectionInfo::default();
-        login = user.iter().fold(login, |login, user| login.set_username(user));
-        login = password.iter().fold(login, |login, password| login.set_password(password));
-        server.clone().set_redis_settings(login)
+        let user = user.as_deref().map(str::to_owned);
+        let credentials = password.as_deref().map(|password| Credentials::new(user, password.to_owned()));
+        Endpoint { login: Login { credentials, database: 0 }, ..server.clone() }
     });
     let sentinels = sentinels.collect();
     let server = servers.into_iter().next();
@@ -117,12 +130,8 @@ fn error(part: &'static str, reason: impl Into<String>) -> Error {
     Error::Url { part, reason: reason.into() }
 }
 
-fn client(info: ConnectionInfo) -> Result<Client, Error> {
-    Client::open(info).map_err(|reason| Error::Url { part: "path or query", reason: reason.to_string() })
-}
-
 /// Reads the URL of one server.
-fn server(url: &str) -> Result<ConnectionInfo, Error> {
+fn server(url: &str, transport: &Arc<Transport>) -> Result<Endpoint, Error> {
     let error = |part, reason: String| Err(error(part, reason));
     let parsed = match url::Url::parse(url) {
         Ok(parsed) => parsed,
@@ -166,7 +175,21 @@ fn server(url: &str) -> Result<ConnectionInfo, Error> {
         #[cfg(feature = "rustls")]
         provide_cryptography();
     }
-    parsed.into_connection_info().or_else(|reason| error("path or query", reason.to_string()))
+    let info = match parsed.into_connection_info() {
+        Ok(info) => info,
+        Err(reason) => return error("path or query", reason.to_string()),
+    };
+    let address = match info.addr() {
+        ConnectionAddr::Tcp(host, port) => Address::Tcp { host: host.clone(), port: *port, tls: false },
+        ConnectionAddr::TcpTls { host, port, .. } => Address::Tcp { host: host.clone(), port: *port, tls: true },
+        ConnectionAddr::Unix(path) => Address::Unix(path.clone()),
+        _ => return error("scheme", "is unknown".into()),
+    };
+    let login = info.redis_settings();
+    let user = login.username().map(str::to_owned);
+    let credentials = login.password().map(|password| Credentials::new(user, password.to_owned()));
+    let login = Login { credentials, database: u32::try_from(login.db()).unwrap_or_default() };
+    Ok(Endpoint { address, login, transport: Arc::clone(transport) })
 }
 
 /// An application that uses rustls itself has chosen a provider of cryptography for the process; another has none, and

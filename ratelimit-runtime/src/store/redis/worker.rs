@@ -106,7 +106,7 @@ impl Worker {
         let known = Arc::new(Mutex::new(Known::new(settings.deadline)));
         let start = |place| Wire::start(place, Notify::new().into(), &settings, &known, &limiter, &runtime);
         let routes = match &settings.deployment {
-            Deployment::Server(client) => Routes::One(start(Place::Server((**client).clone()))),
+            Deployment::Server(server) => Routes::One(start(Place::Server((**server).clone()))),
             Deployment::Sentinel(sentinel) => Routes::One(start(Place::Primary(Arc::clone(sentinel)))),
             Deployment::Cluster(cluster) => Routes::Cluster(Nodes::start(cluster, &settings, &limiter, &runtime)),
         };
@@ -185,8 +185,8 @@ impl Worker {
                 };
                 let Some(node) = node else { return Ok(None) };
                 if nodes.wires.get(&node).is_none_or(|wire| wire.0.is_closed()) {
-                    let client = nodes.cluster.client(&node).map_err(|_| StoreFailed)?;
-                    let place = Place::Node { client, node: node.clone(), map: nodes.map.clone() };
+                    let endpoint = nodes.cluster.endpoint(&node);
+                    let place = Place::Node { endpoint, node: node.clone(), map: nodes.map.clone() };
                     let stale = Arc::clone(&nodes.stale);
                     let wire = Wire::start(place, stale, &self.settings, &self.known, &self.limiter, &self.runtime);
                     nodes.wires.insert(node.clone(), wire);
