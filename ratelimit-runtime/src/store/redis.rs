@@ -17,6 +17,7 @@ mod link;
 mod resp;
 mod script;
 mod sentinel;
+mod server_clock;
 mod session;
 mod stream;
 mod url;
@@ -35,7 +36,6 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use parking_lot::Mutex;
 use smallvec::{SmallVec, smallvec};
 use tokio::{
     runtime,
@@ -48,7 +48,7 @@ use self::{
     denials::Denials,
     health::Health,
     script::Names,
-    session::ServerClock,
+    server_clock::SharedClock,
     url::Deployment,
     worker::{Part, Way, Worker},
 };
@@ -95,18 +95,9 @@ struct Settings {
     names: Arc<Names>,
     deadline: Duration,
     health: Health,
-    /// Of the server that answered last.
-    clock: Mutex<Option<ServerClock>>,
+    clock: SharedClock,
     /// What all workers refuse by themselves; a cluster has none.
-    denials: Option<Denials>,
-}
-
-impl Settings {
-    /// Refuses a request by what all workers know.
-    fn refuse(&self, hits: &[Hit], now: std::time::Instant) -> Option<Outcomes> {
-        let ([hit], Some(denials)) = (hits, &self.denials) else { return None };
-        denials.refuse(hit, now).map(|outcome| smallvec![outcome])
-    }
+    denials: Option<Arc<Denials>>,
 }
 
 thread_local! {
@@ -119,7 +110,7 @@ impl RedisStore {
         let (deployment, address) = url::open(url)?;
         let is_cluster = matches!(deployment, Deployment::Cluster(_));
         let (names, denials) = (Arc::new(Names::new(prefix, is_cluster)), (!is_cluster).then(Denials::new));
-        let (health, clock) = (Health::new(address), Mutex::new(None));
+        let (health, clock, denials) = (Health::new(address), SharedClock::default(), denials.map(Arc::new));
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),
             settings: Arc::new(Settings { deployment, names, deadline, health, clock, denials }),
@@ -129,7 +120,7 @@ impl RedisStore {
 
     /// The server's time since the epoch, as far as it is known.
     pub(crate) fn now(&self) -> Option<Duration> {
-        self.settings.clock.lock().map(|clock| clock.now())
+        self.settings.clock.get().map(|clock| clock.at(std::time::Instant::now()))
     }
 
     /// What a counter is called here.
@@ -220,11 +211,8 @@ impl RedisStore {
 
     /// Believes no longer what this process knows of a counter.
     fn forget(&self, hit: &Hit, is_reset: bool) -> Result<(), StoreFailed> {
-        if let (Some(denials), Some(time)) = (&self.settings.denials, self.now()) {
-            denials.forget(hit, time);
-        }
         self.with_worker(|worker| {
-            worker.forget(hit.hash, is_reset);
+            worker.forget(hit, is_reset);
             Ok(())
         })
     }

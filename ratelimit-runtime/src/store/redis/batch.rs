@@ -182,7 +182,7 @@ impl Batch {
                     known.learn(ask, Learned { used, outcome: *outcome, ends });
                 }
             }
-            if let (Some(denials), [ask], [found], false) = (&settings.denials, &asks[..], found, decision.admitted) {
+            if let (Some(denials), [ask], [found], false) = (&mut known.denials, &asks[..], found, decision.admitted) {
                 let window_end = decision.outcomes.first().map_or(0, |outcome| outcome.window_end);
                 denials.learn(&ask.hit, ask.hit.terms.used(*found, reply.time), window_end, reply.time);
             }

@@ -16,7 +16,10 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
     },
     time::{Duration, Instant},
 };
@@ -41,14 +44,22 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// About how many counters Redis is asked each second, though they are kept as full.
 const RECHECKS: u32 = 1000;
 
+/// What all workers of the process know. A request reads the atomics only: it takes no lock that another worker may hold.
 pub(super) struct Denials {
     started: Instant,
-    /// When to ask for the mark again, in nanoseconds since the start; zero while there is nothing to refuse. Without a lock,
-    /// since each request looks at it.
+    /// When to ask for the mark again, in nanoseconds since the start; zero while there is nothing to refuse.
     ask_again: AtomicU64,
+    /// Whether there was something to refuse since the mark was last asked for.
+    is_used: AtomicBool,
+    /// How many counters may still be asked for before `recheck_again`, which is in nanoseconds since the start.
+    rechecks: AtomicU32,
+    recheck_again: AtomicU64,
+    /// Becomes another when `standing` does.
+    version: AtomicU64,
     standing: Mutex<Standing>,
 }
 
+#[derive(Clone)]
 struct Standing {
     /// The counters that are full: another table for each mark, so that what no longer holds is not in the way of what does.
     full: Arc<MemoryStore>,
@@ -56,81 +67,43 @@ struct Standing {
     mark: u64,
     /// When it was asked for, of the last time that it was answered, and the server's time of the answer.
     confirmed: Option<(Instant, Duration)>,
-    /// Whether there was something to refuse since it was last asked for.
-    is_used: bool,
-    rechecks: u32,
-    recheck_again: Instant,
+}
+
+/// One worker's copy of the standing, which changes a few times a second.
+pub(super) struct View {
+    denials: Arc<Denials>,
+    version: u64,
+    standing: Standing,
 }
 
 impl Denials {
     pub(super) fn new() -> Self {
-        let now = Instant::now();
-        let standing =
-            Standing { full: empty(), mark: 0, confirmed: None, is_used: false, rechecks: 0, recheck_again: now };
-        Self { started: now, ask_again: AtomicU64::new(0), standing: Mutex::new(standing) }
-    }
-
-    /// Refuses a request whose counter is full.
-    pub(super) fn refuse(&self, hit: &Hit, now: Instant) -> Option<Outcome> {
-        if self.ask_again.load(Relaxed) == 0 || !is_kept(hit) {
-            return None;
+        Self {
+            started: Instant::now(),
+            ask_again: AtomicU64::new(0),
+            is_used: AtomicBool::new(false),
+            rechecks: AtomicU32::new(0),
+            recheck_again: AtomicU64::new(0),
+            version: AtomicU64::new(0),
+            standing: Mutex::new(Standing { full: empty(), mark: 0, confirmed: None }),
         }
-        let (full, (asked, told)) = {
-            let standing = self.standing.lock();
-            (Arc::clone(&standing.full), standing.confirmed?)
-        };
-        let since = now.duration_since(asked);
-        if since >= BELIEVED {
-            return None;
-        }
-        // The server looked at its clock after it was asked, so its windows end no earlier.
-        let time = told + since;
-        // To look costs nothing.
-        let look = Hit { terms: Terms { cost: 0, ..hit.terms }, ..*hit };
-        let outcome = full.hit_one(time, &look);
-        let is_full = u64::from(outcome.remaining) < hit.terms.cost;
-        // Where the server's clock was set back, it counts in an earlier window than the one that is kept.
-        let is_current = outcome.window_end == hit.terms.window_end(time.as_secs());
-        if !is_full || !is_current || self.is_rechecked(now) {
-            return None;
-        }
-        Some(Outcome { over: true, ..outcome })
     }
 
     /// Whether it is the turn of a counter that is kept as full to be asked for.
     fn is_rechecked(&self, now: Instant) -> bool {
-        let mut standing = self.standing.lock();
-        standing.is_used = true;
-        if now >= standing.recheck_again {
-            standing.recheck_again = now + BELIEVED;
-            standing.rechecks = RECHECKS;
+        let (nanos, due) = (self.nanos(now), self.recheck_again.load(Relaxed));
+        let next = nanos + BELIEVED.as_nanos() as u64;
+        if nanos >= due && self.recheck_again.compare_exchange(due, next, Relaxed, Relaxed).is_ok() {
+            self.rechecks.store(RECHECKS, Relaxed);
         }
-        let is_left = standing.rechecks > 0;
-        standing.rechecks = standing.rechecks.saturating_sub(1);
-        is_left
-    }
-
-    /// Keeps that a counter, of which a request was refused at `time`, has so much used.
-    pub(super) fn learn(&self, hit: &Hit, used: u64, window_end: u64, time: Duration) {
-        if !is_kept(hit) {
-            return;
-        }
-        let (full, mark) = {
-            let mut standing = self.standing.lock();
-            standing.is_used = true;
-            (Arc::clone(&standing.full), standing.mark)
-        };
-        self.ask_again.fetch_max(1, Relaxed);
-        // What was decided before the mark was made may have been reset by then.
-        if u128::from(mark) < time.as_micros() {
-            full.raise(time, hit, u32::try_from(used).unwrap_or(u32::MAX), window_end);
-        }
+        // Looked at first: as a rule none is left, and then nothing is written that other workers read.
+        self.rechecks.load(Relaxed) > 0
+            && self.rechecks.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
     /// Whether the mark is to be asked for, by this worker and no other.
     pub(super) fn asks(&self, now: Instant) -> bool {
-        let due = self.ask_again.load(Relaxed);
-        let nanos = now.duration_since(self.started).as_nanos() as u64;
+        let (nanos, due) = (self.nanos(now), self.ask_again.load(Relaxed));
         if due == 0 || nanos < due {
             return false;
         }
@@ -138,7 +111,7 @@ impl Denials {
         if self.ask_again.compare_exchange(due, next, Relaxed, Relaxed).is_err() {
             return false;
         }
-        let was_used = std::mem::take(&mut self.standing.lock().is_used);
+        let was_used = self.is_used.swap(false, Relaxed);
         if !was_used {
             self.ask_again.store(0, Relaxed);
         }
@@ -147,28 +120,105 @@ impl Denials {
 
     /// Takes in what the mark was after `asked`, at the server's `time`.
     pub(super) fn hear(&self, mark: u64, asked: Instant, time: Duration) {
-        let mut standing = self.standing.lock();
-        if standing.confirmed.is_some_and(|(confirmed, _)| asked <= confirmed) {
-            return;
-        }
-        if standing.mark != mark {
-            standing.mark = mark;
-            standing.full = empty();
-        }
-        standing.confirmed = Some((asked, time));
-    }
-
-    /// Forgets a counter that is reset, or to which something is given back.
-    pub(super) fn forget(&self, hit: &Hit, time: Duration) {
-        let full = Arc::clone(&self.standing.lock().full);
-        full.reset(time, hit);
+        self.change(|standing| {
+            if standing.confirmed.is_some_and(|(confirmed, _)| asked <= confirmed) {
+                return;
+            }
+            if standing.mark != mark {
+                standing.mark = mark;
+                standing.full = empty();
+            }
+            standing.confirmed = Some((asked, time));
+        });
     }
 
     /// Forgets all: it may be another server that is connected to now.
     pub(super) fn forget_all(&self) {
+        self.change(|standing| {
+            standing.full = empty();
+            standing.confirmed = None;
+        });
+    }
+
+    fn change(&self, act: impl FnOnce(&mut Standing)) {
         let mut standing = self.standing.lock();
-        standing.full = empty();
-        standing.confirmed = None;
+        act(&mut standing);
+        // While it is locked: whoever finds this version copies what belongs to it, or something later.
+        self.version.fetch_add(1, Release);
+    }
+
+    fn use_it(&self) {
+        // Looked at first: written once between two questions for the mark, it is read from each processor's own cache.
+        if !self.is_used.load(Relaxed) {
+            self.is_used.store(true, Relaxed);
+        }
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.started).as_nanos() as u64
+    }
+}
+
+impl View {
+    pub(super) fn new(denials: Arc<Denials>) -> Self {
+        let (version, standing) = (denials.version.load(Acquire), denials.standing.lock().clone());
+        Self { denials, version, standing }
+    }
+
+    fn standing(&mut self) -> &Standing {
+        let version = self.denials.version.load(Acquire);
+        if version != self.version {
+            self.version = version;
+            self.standing = self.denials.standing.lock().clone();
+        }
+        &self.standing
+    }
+
+    /// Refuses a request whose counter is full.
+    pub(super) fn refuse(&mut self, hit: &Hit, now: Instant) -> Option<Outcome> {
+        if self.denials.ask_again.load(Relaxed) == 0 || !is_kept(hit) {
+            return None;
+        }
+        let standing = self.standing();
+        let (asked, told) = standing.confirmed?;
+        let since = now.saturating_duration_since(asked);
+        if since >= BELIEVED {
+            return None;
+        }
+        // The server looked at its clock after it was asked, so its windows end no earlier.
+        let time = told + since;
+        // To look costs nothing.
+        let look = Hit { terms: Terms { cost: 0, ..hit.terms }, ..*hit };
+        let outcome = standing.full.hit_one(time, &look);
+        let is_full = u64::from(outcome.remaining) < hit.terms.cost;
+        // Where the server's clock was set back, it counts in an earlier window than the one that is kept.
+        let is_current = outcome.window_end == hit.terms.window_end(time.as_secs());
+        if !is_full || !is_current {
+            return None;
+        }
+        self.denials.use_it();
+        (!self.denials.is_rechecked(now)).then_some(Outcome { over: true, ..outcome })
+    }
+
+    /// Keeps that a counter, of which a request was refused at `time`, has so much used.
+    pub(super) fn learn(&mut self, hit: &Hit, used: u64, window_end: u64, time: Duration) {
+        if !is_kept(hit) {
+            return;
+        }
+        let standing = self.standing();
+        // What was decided before the mark was made may have been reset by then.
+        if u128::from(standing.mark) < time.as_micros() {
+            standing.full.raise(time, hit, u32::try_from(used).unwrap_or(u32::MAX), window_end);
+        }
+        self.denials.use_it();
+        if self.denials.ask_again.load(Relaxed) == 0 {
+            self.denials.ask_again.fetch_max(1, Relaxed);
+        }
+    }
+
+    /// Forgets a counter that is reset, or to which something is given back.
+    pub(super) fn forget(&mut self, hit: &Hit, time: Duration) {
+        self.standing().full.reset(time, hit);
     }
 }
 
@@ -200,70 +250,80 @@ mod tests {
     }
 
     /// A full counter, and the mark as it was read then, when nothing is to be asked for in spite of it any more.
-    fn full() -> (Denials, Instant) {
-        let (denials, now) = (Denials::new(), Instant::now());
+    fn full() -> (Arc<Denials>, View, Instant) {
+        let (denials, now) = (Arc::new(Denials::new()), Instant::now());
+        let mut view = View::new(Arc::clone(&denials));
         denials.hear(mark(TIME), now, TIME);
-        denials.learn(&hit(), 5, 1100, TIME + Duration::from_millis(1));
+        view.learn(&hit(), 5, 1100, TIME + Duration::from_millis(1));
         for _ in 0..RECHECKS {
-            assert_eq!(denials.refuse(&hit(), now), None);
+            assert_eq!(view.refuse(&hit(), now), None);
         }
-        (denials, now)
+        (denials, view, now)
     }
 
     #[test]
     fn a_full_counter_refuses_until_its_window_ends() {
-        let (denials, now) = full();
-        let outcome = denials.refuse(&hit(), now + Duration::from_millis(500));
+        let (denials, mut view, now) = full();
+        let outcome = view.refuse(&hit(), now + Duration::from_millis(500));
         let told = outcome.map(|told| (told.over, told.remaining, told.reset, told.retry_after));
         assert_eq!(told, Some((true, 0, 1100, 90)));
         let last = now + Duration::from_secs(2);
         denials.hear(mark(TIME), last, Duration::from_millis(1_099_900));
-        assert_eq!(denials.refuse(&hit(), last + Duration::from_millis(100)), None);
+        assert_eq!(view.refuse(&hit(), last + Duration::from_millis(100)), None);
     }
 
     #[test]
     fn what_was_read_of_the_mark_is_good_for_a_second() {
-        let (denials, now) = full();
-        assert_eq!(denials.refuse(&hit(), now + BELIEVED), None);
+        let (_, mut view, now) = full();
+        assert_eq!(view.refuse(&hit(), now + BELIEVED), None);
     }
 
     #[test]
     fn another_mark_forgets_and_the_same_does_not() {
-        let (denials, now) = full();
+        let (denials, mut view, now) = full();
         let later = now + Duration::from_millis(300);
         denials.hear(mark(TIME), later, TIME);
-        assert!(denials.refuse(&hit(), later).is_some());
+        assert!(view.refuse(&hit(), later).is_some());
         denials.hear(mark(TIME) + 1, later + Duration::from_millis(300), TIME);
-        assert_eq!(denials.refuse(&hit(), later + Duration::from_millis(300)), None);
+        assert_eq!(view.refuse(&hit(), later + Duration::from_millis(300)), None);
     }
 
     #[test]
     fn an_answer_that_comes_late_tells_nothing() {
-        let (denials, now) = full();
+        let (denials, mut view, now) = full();
         denials.hear(mark(TIME) + 1, now, TIME);
-        assert!(denials.refuse(&hit(), now).is_some(), "the mark was asked for no later");
+        assert!(view.refuse(&hit(), now).is_some(), "the mark was asked for no later");
         let later = now + Duration::from_millis(1);
         denials.hear(mark(TIME) + 2_000_000, later, TIME + Duration::from_secs(2));
-        denials.learn(&hit(), 5, 1100, TIME + Duration::from_secs(1));
-        assert_eq!(denials.refuse(&hit(), later), None, "the request was refused before the mark was made");
+        view.learn(&hit(), 5, 1100, TIME + Duration::from_secs(1));
+        assert_eq!(view.refuse(&hit(), later), None, "the request was refused before the mark was made");
     }
 
     #[test]
     fn a_server_whose_clock_is_set_back_counts_in_another_window() {
-        let (denials, now) = full();
+        let (denials, mut view, now) = full();
         let later = now + Duration::from_millis(300);
         denials.hear(mark(TIME), later, TIME - Duration::from_secs(20));
-        assert_eq!(denials.refuse(&hit(), later), None);
+        assert_eq!(view.refuse(&hit(), later), None);
+    }
+
+    #[test]
+    fn what_one_worker_learns_all_refuse() {
+        let (denials, _, now) = full();
+        assert!(View::new(Arc::clone(&denials)).refuse(&hit(), now).is_some());
+        let mut other = View::new(Arc::clone(&denials));
+        denials.forget_all();
+        assert_eq!(other.refuse(&hit(), now), None);
     }
 
     #[test]
     fn the_mark_is_asked_for_while_somebody_is_refused() {
-        let (denials, now) = full();
+        let (denials, mut view, now) = full();
         let first = now + Duration::from_millis(1);
         assert!(denials.asks(first));
         assert!(!denials.asks(first + INTERVAL / 2));
         assert!(!denials.asks(first + INTERVAL), "nobody was refused since");
-        denials.learn(&hit(), 5, 1100, TIME + Duration::from_millis(1));
+        view.learn(&hit(), 5, 1100, TIME + Duration::from_millis(1));
         assert!(denials.asks(first + INTERVAL * 2));
     }
 }

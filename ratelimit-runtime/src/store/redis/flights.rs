@@ -76,9 +76,9 @@ impl Flights {
         self.under_way.is_empty()
     }
 
-    /// Sends a batch, with the windows of `now`, when [`next`](Self::next) is waited for.
-    pub(super) fn push(&mut self, mut batch: Batch, now: Duration) {
-        batch.sent = Instant::now();
+    /// Sends a batch at `sent`, with the windows of the server's time `now`, when [`next`](Self::next) is waited for.
+    pub(super) fn push(&mut self, mut batch: Batch, sent: Instant, now: Duration) {
+        batch.sent = sent;
         if batch.due < self.timer.deadline() {
             self.timer.as_mut().reset(batch.due);
         }

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::batch::{Ask, Refund};
+use super::{
+    batch::{Ask, Refund},
+    denials::View,
+};
 use crate::{
     algorithm::Terms,
     policy::Algorithm,
@@ -25,6 +28,8 @@ const BELIEVED: Duration = Duration::from_secs(1);
 const SHARES_OF_REST: u64 = 10;
 
 pub(super) struct Known {
+    /// What all workers of the process know; of a cluster, nothing.
+    pub(super) denials: Option<View>,
     /// How long a lot may be under way.
     deadline: Duration,
     entries: Box<[Option<Entry>]>,
@@ -76,9 +81,9 @@ enum Standing {
 }
 
 impl Known {
-    pub(super) fn new(deadline: Duration) -> Self {
+    pub(super) fn new(deadline: Duration, denials: Option<View>) -> Self {
         let entries = std::iter::repeat_with(|| None).take(ENTRIES).collect();
-        Self { deadline, entries, sweep: None, refunds: Vec::new(), refills: Vec::new() }
+        Self { denials, deadline, entries, sweep: None, refunds: Vec::new(), refills: Vec::new() }
     }
 
     /// Decides a request, if what is known is enough for that.
@@ -131,6 +136,12 @@ impl Known {
             self.refill(hit, now);
         }
         Some(outcome)
+    }
+
+    /// Refuses a request by what all workers know.
+    pub(super) fn refuse(&mut self, hits: &[Hit], now: Instant) -> Option<Outcomes> {
+        let ([hit], Some(denials)) = (hits, &mut self.denials) else { return None };
+        denials.refuse(hit, now).map(|outcome| Outcomes::from_buf([outcome]))
     }
 
     /// Asks for another lot when a quarter of the last one is spent, so that hardly a request has to wait for it.

@@ -18,7 +18,8 @@ use super::{
     StoreFailed,
     batch::{Batch, Check},
     flights::Landed,
-    session::{Failure, ServerClock, Session},
+    server_clock::ServerClock,
+    session::{Failure, Session},
 };
 
 pub(super) struct Lane {
@@ -188,11 +189,12 @@ impl Lane {
         }
     }
 
-    /// Takes in what the server's clock says.
-    pub(super) fn set_clock(&self, clock: ServerClock) {
-        if let Some(session) = &mut self.state.lock().session {
-            session.clock = clock;
-        }
+    /// Takes in the server's time as it was told in reply to what was sent at `sent`; returns its clock.
+    pub(super) fn hear(&self, told: Duration, sent: Instant) -> Option<ServerClock> {
+        let mut state = self.state.lock();
+        let clock = &mut state.session.as_mut()?.clock;
+        clock.hear(told, sent.into_std(), Instant::now().into_std());
+        Some(*clock)
     }
 }
 

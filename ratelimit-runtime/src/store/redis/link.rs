@@ -22,7 +22,7 @@ use super::{
     flights::Landed,
     known::Known,
     lane::{Gathered, Lane},
-    session::{Failure, Place, ServerClock, Session},
+    session::{Failure, Place, Session},
 };
 
 /// The pauses between attempts to connect, doubled from the first to the last.
@@ -187,9 +187,9 @@ impl Link {
     fn land(&self, (batch, reply): Landed) -> Result<(), Failure> {
         match reply {
             Ok(reply) => {
-                let clock = ServerClock::new(reply.time);
-                self.lane.set_clock(clock);
-                *self.settings.clock.lock() = Some(clock);
+                if let Some(clock) = self.lane.hear(reply.time, batch.sent) {
+                    self.settings.clock.set(clock);
+                }
                 if let Some(again) = batch.answer(&reply, &self.settings, &self.known) {
                     self.lane.send_again(again);
                 }

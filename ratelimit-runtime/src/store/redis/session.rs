@@ -17,6 +17,7 @@ use super::{
     flights::Flights,
     script,
     sentinel::Sentinel,
+    server_clock::ServerClock,
 };
 use crate::{
     algorithm::Terms,
@@ -66,9 +67,10 @@ impl Session {
         let mut stream = timeout_at(due, endpoint.open()).await.map_err(late)??;
         // Each answer has the time that one has for a check: a server that is slow, and within that time, is used.
         let late = |_| Failure::Late(settings.deadline);
+        let sent = Instant::now().into_std();
         let time = timeout(settings.deadline, stream.ask(redis::cmd("TIME")));
         let (seconds, micros) = time.await.map_err(late)??;
-        let clock = ServerClock::new(script::server_time(seconds, micros));
+        let clock = ServerClock::new(script::server_time(seconds, micros), sent);
         let flights = Flights::new(stream, Arc::clone(&settings.names), settings.deadline);
         let mut session = Self { flights, address: endpoint.address, clock };
         if had_failed && let Some(probe) = place.probe(settings) {
@@ -86,7 +88,8 @@ impl Session {
 
     /// Sends a batch, when the next one that comes back is waited for.
     pub(super) fn send(&mut self, batch: Batch) {
-        self.flights.push(batch, self.clock.now());
+        let now = Instant::now();
+        self.flights.push(batch, now, self.clock.at(now.into_std()));
     }
 }
 
@@ -139,23 +142,6 @@ impl Place {
         let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
         let hit = Hit { hash: 0, terms, refuses: true, on_store_error: None, lease: 1 };
         Some(Work::Count(smallvec![Ask { hit, key, lot: 1, is_refill: false }]))
-    }
-}
-
-/// The server's time, carried on by this machine's monotonic clock since the server last told it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ServerClock {
-    told: Duration,
-    at: Instant,
-}
-
-impl ServerClock {
-    pub(super) fn new(told: Duration) -> Self {
-        Self { told, at: Instant::now() }
-    }
-
-    pub(super) fn now(&self) -> Duration {
-        self.told + self.at.elapsed()
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     Settings, StoreFailed,
     batch::{Answer, Ask, Asks, Check, Passage, Work},
     cluster::{Cluster, Map, Mapper, Node, Redirect},
+    denials::View,
     known::Known,
     lane::Lane,
     link::Link,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     key::Counter,
-    store::{Hits, Key, Outcomes},
+    store::{Hit, Hits, Key, Outcomes},
 };
 
 /// The connections of a limiter on one thread. A thread may run one runtime after another, or one within another: tasks
@@ -103,7 +104,8 @@ impl Way {
 impl Worker {
     /// Starts the tasks that own this thread's connections.
     pub(super) fn start(store: u64, settings: Arc<Settings>, limiter: watch::Receiver<()>, runtime: Handle) -> Self {
-        let known = Arc::new(Mutex::new(Known::new(settings.deadline)));
+        let denials = settings.denials.as_ref().map(|denials| View::new(Arc::clone(denials)));
+        let known = Arc::new(Mutex::new(Known::new(settings.deadline, denials)));
         let start = |place| Wire::start(place, Notify::new().into(), &settings, &known, &limiter, &runtime);
         let routes = match &settings.deployment {
             Deployment::Server(server) => Routes::One(start(Place::Server((**server).clone()))),
@@ -134,7 +136,7 @@ impl Worker {
         }
         let now = Instant::now();
         let mut known = self.known.lock();
-        let decided = known.decide(hits, now).or_else(|| self.settings.refuse(hits, now));
+        let decided = known.decide(hits, now).or_else(|| known.refuse(hits, now));
         let mut asks = Asks::new();
         if decided.is_none() {
             // Where a rule has no lease, Redis is asked anyway, and tokens for the others would not spare it that.
@@ -197,8 +199,13 @@ impl Worker {
         wire.send(work, slot, way.passage).map(Some)
     }
 
-    pub(super) fn forget(&self, hash: u64, is_reset: bool) {
-        self.known.lock().forget(hash, is_reset);
+    /// Believes no longer what it knows of a counter.
+    pub(super) fn forget(&self, hit: &Hit, is_reset: bool) {
+        let mut known = self.known.lock();
+        if let (Some(denials), Some(clock)) = (&mut known.denials, self.settings.clock.get()) {
+            denials.forget(hit, clock.at(Instant::now()));
+        }
+        known.forget(hit.hash, is_reset);
     }
 
     /// The map of the cluster, to wait for.
