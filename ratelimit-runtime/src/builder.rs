@@ -11,6 +11,7 @@ use crate::{
     policy::OnStoreError,
     scope::{Clients, UserFunction},
     store::memory::MemoryStore,
+    url::{Scheme, StoreUrl},
 };
 
 impl RateLimiter {
@@ -26,13 +27,17 @@ impl RateLimiter {
     /// | `redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/service[/database]` | the primary of a service, as its sentinels say |
     /// | `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS, to servers and sentinels alike |
     ///
-    /// User and password are those of the servers; those of the sentinels, if they have any, stand behind a question mark:
-    /// `?sentinel_user=…&sentinel_password=…`. Each scheme also goes with `valkey` in place of `redis`.
+    /// User and password are those of the servers. Options of the sentinels stand behind a question mark:
+    /// `?sentinel_user=…&sentinel_password=…` is their login, and `sentinel_tls=false` or `true` is for sentinels that differ from the
+    /// servers in whether they speak TLS. Each scheme also goes with `valkey` in place of `redis`.
+    ///
+    /// In a user or a password, write `%40` for `@`, `%2F` for `/`, `%3A` for `:`, `%3F` for `?`, `%23` for `#`, `%26` for `&` and `%25` for
+    /// `%`. White space around the URL does not matter, nor do capitals in the scheme. A fragment (`#…`) is an error.
     ///
     /// Nothing is connected yet: a Redis that is not up does not stop the application from starting.
     ///
     /// # Errors
-    /// [`Error::Url`], naming the part of `url` that makes no sense.
+    /// [`Error::Url`], naming the part of `url` that makes no sense, without repeating it: it may be a piece of a password.
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::builder().connect(url)
     }
@@ -172,25 +177,18 @@ impl RateLimiterBuilder {
     /// # Errors
     /// [`Error::Url`], naming the part of `url` that makes no sense.
     pub fn connect(self, url: &str) -> Result<RateLimiter, Error> {
-        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-        match scheme {
-            "memory" if url == "memory://" => Ok(self.in_memory()),
-            "memory" => Err(Error::Url { part: "path", reason: "write memory:// with nothing after it".to_owned() }),
-            "redis" | "rediss" | "redis+unix" | "unix" | "redis+cluster" | "rediss+cluster" | "redis+sentinel"
-            | "rediss+sentinel" | "valkey" | "valkeys" | "valkey+unix" | "valkey+cluster" | "valkeys+cluster"
-            | "valkey+sentinel" | "valkeys+sentinel" => self.redis(url),
-            _ => Err(Error::Url {
-                part: "scheme",
-                reason: format!(
-                    "`{}` is none of memory://, redis://, rediss://, redis+unix://, unix://, redis+cluster://, redis+sentinel://",
-                    scheme.escape_debug()
-                ),
-            }),
+        let url = StoreUrl::read(url)?;
+        match url.scheme {
+            Scheme::Memory if url.rest.is_empty() => Ok(self.in_memory()),
+            Scheme::Memory => {
+                Err(Error::Url { part: "path", reason: "write memory:// with nothing after it".to_owned() })
+            }
+            Scheme::Redis { .. } => self.redis(url),
         }
     }
 
     #[cfg(feature = "redis")]
-    fn redis(mut self, url: &str) -> Result<RateLimiter, Error> {
+    fn redis(mut self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
         use crate::{fallback::Fallback, store::redis::RedisStore};
 
         let store = RedisStore::new(url, std::mem::take(&mut self.prefix), self.deadline)?;
@@ -199,7 +197,7 @@ impl RateLimiterBuilder {
     }
 
     #[cfg(not(feature = "redis"))]
-    fn redis(self, _: &str) -> Result<RateLimiter, Error> {
+    fn redis(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
         Err(Error::Url {
             part: "scheme",
             reason: "Redis is the cargo feature `redis` of ratelimit-runtime; switch it on, or write memory://"

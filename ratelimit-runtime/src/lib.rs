@@ -32,6 +32,7 @@ mod scope;
 mod state;
 mod store;
 mod target;
+mod url;
 
 pub use ratelimit_macros::ratelimit;
 

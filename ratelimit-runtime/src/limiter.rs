@@ -29,7 +29,7 @@ const URL_VARIABLE: &str = "RATELIMIT_URL";
 /// in [`web::Data`]. (Of both kinds in one application, the plain one serves.) Cloning it is cheap, and the clones share their counters.
 ///
 /// Where an application has none, a process-wide one serves, made on first use from the environment variable
-/// `RATELIMIT_URL`; without the variable it counts in memory, and logs a warning once. A variable that makes no sense
+/// `RATELIMIT_URL`; where it is unset or empty, the limiter counts in memory, and logs a warning once. A variable that makes no sense
 /// is logged, and limited handlers answer 500.
 ///
 /// ```
@@ -226,8 +226,10 @@ fn of_process() -> Result<&'static RateLimiter, &'static Error> {
     static LIMITER: OnceCell<Result<RateLimiter, Error>> = OnceCell::new();
     LIMITER
         .get_or_init(|| match std::env::var(URL_VARIABLE) {
-            Ok(url) => RateLimiter::connect(&url).inspect_err(|error| log::error!("{URL_VARIABLE}: {error}")),
-            Err(VarError::NotPresent) => {
+            Ok(url) if !url.trim().is_empty() => {
+                RateLimiter::connect(&url).inspect_err(|error| log::error!("{URL_VARIABLE}: {error}"))
+            }
+            Ok(_) | Err(VarError::NotPresent) => {
                 log::warn!(
                     "no RateLimiter in app_data and no {URL_VARIABLE}: limits are counted in this process's memory"
                 );

@@ -49,6 +49,7 @@ use self::{
     health::Health,
     script::Names,
     server_clock::SharedClock,
+    stream::Transport,
     url::Deployment,
     worker::{Part, Way, Worker},
 };
@@ -56,6 +57,7 @@ use crate::{
     error::Error,
     key::Counter,
     store::{Hit, Hits, Key, Outcome, Outcomes},
+    url::StoreUrl,
 };
 
 /// The pause before a check is sent again whose slot is being moved.
@@ -105,12 +107,12 @@ thread_local! {
 }
 
 impl RedisStore {
-    pub(crate) fn new(url: &str, prefix: String, deadline: Duration) -> Result<Self, Error> {
+    pub(crate) fn new(url: StoreUrl<'_>, prefix: String, deadline: Duration) -> Result<Self, Error> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        let (deployment, address) = url::open(url)?;
+        let deployment = url::open(url, &Arc::new(Transport::default()))?;
         let is_cluster = matches!(deployment, Deployment::Cluster(_));
         let (names, denials) = (Arc::new(Names::new(prefix, is_cluster)), (!is_cluster).then(Denials::new));
-        let (health, clock, denials) = (Health::new(address), SharedClock::default(), denials.map(Arc::new));
+        let (health, clock, denials) = (Health::new(deployment.name()), SharedClock::default(), denials.map(Arc::new));
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),
             settings: Arc::new(Settings { deployment, names, deadline, health, clock, denials }),

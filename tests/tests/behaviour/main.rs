@@ -35,6 +35,8 @@ mod redis_sentinel;
 mod redis_store;
 #[cfg(feature = "rustls")]
 mod redis_tls;
+#[cfg(feature = "redis")]
+mod redis_url;
 
 mod memory_store;
 

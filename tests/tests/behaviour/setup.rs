@@ -62,6 +62,17 @@ fn without_any_limiter_the_process_counts_in_memory_and_warns_once() {
 }
 
 #[test]
+fn an_empty_url_in_the_environment_counts_as_none() {
+    for url in ["", " \n"] {
+        let mut app = app(Some(url));
+        assert_eq!(app.statuses("/quote", 4), [200, 200, 200, 429]);
+        app.kill();
+        assert_eq!(app.lines_with(&["WARN", "RATELIMIT_URL"]), 1, "{:#?}", app.output());
+        assert_eq!(app.lines_with(&["ERROR"]), 0, "{:#?}", app.output());
+    }
+}
+
+#[test]
 fn a_memory_url_in_the_environment_is_no_reason_to_warn() {
     let mut app = app(Some("memory://"));
     assert_eq!(app.statuses("/quote", 4), [200, 200, 200, 429]);
@@ -108,7 +119,9 @@ fn a_url_that_makes_no_sense_names_the_part() {
         ("http://127.0.0.1/", "scheme"),
         ("127.0.0.1:6379", "scheme"),
         ("memory://x", "path"),
-        ("memory:", "path"),
+        ("memory:", "scheme"),
+        ("memory+cluster://", "scheme"),
+        ("rediss+unix:///run/redis.sock", "scheme"),
     ] {
         let error = RateLimiter::connect(url).expect_err(url);
         assert_eq!(part_of(&error), part, "{url}: {error}");

@@ -1,8 +1,11 @@
-//! The URL of a store: read when the limiter is set up, before anything is connected.
+//! The URL of servers: read when the limiter is set up, before anything is connected.
+//!
+//! No message repeats a part of the URL: where there is a mistake, any part may be a piece of a password.
 
-use std::sync::Arc;
-
-use redis::{ConnectionAddr, IntoConnectionInfo};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use super::{
     cluster::Cluster,
@@ -11,7 +14,10 @@ use super::{
     sentinel::Sentinel,
     stream::Transport,
 };
-use crate::error::Error;
+use crate::{
+    error::Error,
+    url::{Scheme, Servers, StoreUrl},
+};
 
 /// How the servers of a store belong together.
 pub(super) enum Deployment {
@@ -20,184 +26,291 @@ pub(super) enum Deployment {
     Cluster(Arc<Cluster>),
 }
 
-/// Reads a URL, and says where it leads, without credentials.
-pub(super) fn open(url: &str) -> Result<(Deployment, String), Error> {
-    let transport = Arc::new(Transport::default());
-    let (scheme, rest) = url.split_once("://").unwrap_or((url, ""));
-    match scheme.split_once('+') {
-        Some((tls @ ("redis" | "rediss" | "valkey" | "valkeys"), "cluster")) => {
-            let parts = Parts::of(rest);
-            if !matches!(parts.path, "" | "0") {
-                return Err(error(
-                    "database",
-                    "a cluster has one, which has no number: write nothing behind the servers",
-                ));
+impl Deployment {
+    /// Where it is, for the log.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Server(server) => server.address.to_string(),
+            Self::Sentinel(sentinel) => sentinel.name(),
+            Self::Cluster(cluster) => {
+                let addresses: Vec<_> = cluster.seeds.iter().map(|seed| seed.address.to_string()).collect();
+                format!("cluster of {}", addresses.join(", "))
             }
-            if !parts.query.is_empty() {
-                return Err(error("query", "a cluster has no options: write nothing behind the servers"));
-            }
-            let seeds = parts.servers(tls, "cluster", 6379, "", &transport)?;
-            let addresses: Vec<_> = seeds.iter().map(|seed| seed.address.to_string()).collect();
-            let name = format!("cluster of {}", addresses.join(", "));
-            Ok((Deployment::Cluster(Arc::new(Cluster { seeds })), name))
-        }
-        Some((tls @ ("redis" | "rediss" | "valkey" | "valkeys"), "sentinel")) => {
-            let sentinel = sentinel(tls, &Parts::of(rest), &transport)?;
-            let name = sentinel.name();
-            Ok((Deployment::Sentinel(Arc::new(sentinel)), name))
-        }
-        _ => {
-            let server = server(url, &transport)?;
-            let name = server.address.to_string();
-            Ok((Deployment::Server(Box::new(server)), name))
         }
     }
 }
 
-/// A URL that may name several servers, which a URL proper may not.
+/// Reads a URL.
+pub(super) fn open(url: StoreUrl<'_>, transport: &Arc<Transport>) -> Result<Deployment, Error> {
+    let Scheme::Redis { tls, servers } = url.scheme else {
+        return Err(error("scheme", "is not one of Redis"));
+    };
+    check_tls(tls)?;
+    let parts = Parts::of(url.rest)?;
+    match servers {
+        Servers::Host => server(&parts, tls, transport),
+        Servers::Socket => socket(&parts, transport),
+        Servers::Cluster => cluster(&parts, tls, transport),
+        Servers::Sentinel => sentinel(&parts, tls, transport),
+    }
+}
+
+fn check_tls(tls: bool) -> Result<(), Error> {
+    if tls && !cfg!(feature = "rustls") {
+        return Err(error("scheme", "TLS is the cargo feature `rustls` of ratelimit-runtime; switch it on"));
+    }
+    Ok(())
+}
+
+/// What follows the scheme, still with its escapes.
 struct Parts<'a> {
-    /// `user:password@`, or nothing.
-    login: &'a str,
-    servers: &'a str,
+    /// `user:password`, without the `@`.
+    login: Option<&'a str>,
+    /// One server or several.
+    hosts: &'a str,
+    /// What follows the first `/`.
     path: &'a str,
-    /// `?…`, or nothing.
-    query: &'a str,
+    /// What follows the `?`.
+    query: Option<&'a str>,
 }
 
 impl<'a> Parts<'a> {
-    fn of(rest: &'a str) -> Self {
-        let (rest, query) = rest.split_at(rest.find('?').unwrap_or(rest.len()));
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let (login, servers) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
-        Self { login, servers, path, query }
+    fn of(rest: &'a str) -> Result<Self, Error> {
+        if rest.chars().any(|char| char.is_whitespace() || char.is_control()) {
+            return Err(error("syntax", "there is white space or a control character within; write %20 for a blank"));
+        }
+        if rest.contains('#') {
+            return Err(error("fragment", "a URL of Redis has none; in a password write %23 for `#`"));
+        }
+        let (rest, query) = split(rest, '?');
+        let (authority, path) = split(rest, '/');
+        let (login, hosts) = match authority.rsplit_once('@') {
+            Some((login, hosts)) => (Some(login), hosts),
+            None => (None, authority),
+        };
+        Ok(Self { login, hosts, path: path.unwrap_or_default(), query })
     }
 
-    /// Each server, as if it stood in a URL by itself, with the database.
-    fn servers(
-        &self,
-        scheme: &str,
-        kind: &str,
-        port: u16,
-        database: &str,
-        transport: &Arc<Transport>,
-    ) -> Result<Vec<Endpoint>, Error> {
-        let login = self.login;
-        let url = |host: &str| match host.ends_with(']') || !host.contains(':') {
-            true => format!("{scheme}://{login}{host}:{port}/{database}"),
-            false => format!("{scheme}://{login}{host}/{database}"),
-        };
-        if self.servers.split(',').any(str::is_empty) {
-            return Err(error("host", format!("is missing; write {scheme}+{kind}://host:port,host:port")));
+    /// Fails where what looks like a path or a query is the rest of a login.
+    fn check_login(&self) -> Result<(), Error> {
+        let option = self.query.and_then(|query| query.split(['=', '&']).next());
+        if self.path.contains('@') || option.is_some_and(|option| option.contains('@')) {
+            let reason =
+                "an `@` follows a `/` or a `?`; in a user or a password write %2F for `/`, %3F for `?`, %40 for `@`";
+            return Err(error("login", reason));
         }
-        self.servers.split(',').map(|host| server(&url(host), transport)).collect()
+        Ok(())
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>, Error> {
+        let Some(login) = self.login else { return Ok(None) };
+        let (user, password) = split(login, ':');
+        credentials(Some(decode("login", user)?), password.map(|password| decode("login", password)).transpose()?)
+    }
+
+    /// Each of several servers, in a URL whose form for people is `form`.
+    fn servers(&self, tls: bool, port: u16, form: &str) -> Result<Vec<Address>, Error> {
+        if self.login.is_some_and(|login| login.contains(',')) {
+            let reason = "stands once, before the first server; in a user or a password write %2C for `,`";
+            return Err(error("login", reason));
+        }
+        if self.hosts.split(',').any(str::is_empty) {
+            return Err(error("host", format!("is missing; write {form}")));
+        }
+        self.hosts.split(',').map(|server| address(server, tls, port)).collect()
+    }
+
+    /// The options, of which there are `names`.
+    fn options(&self, names: &[&'static str]) -> Result<Vec<(&'static str, String)>, Error> {
+        let mut options = Vec::new();
+        for option in self.query.unwrap_or_default().split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = split(option, '=');
+            let Some(name) = names.iter().find(|known| **known == name) else {
+                let known = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                let reason = format!("there is an option that is none of {known}; in a value write %26 for `&`");
+                return Err(error("query", reason));
+            };
+            if options.iter().any(|(known, _)| known == name) {
+                return Err(error("query", format!("`{name}` stands twice")));
+            }
+            options.push((*name, decode("query", value.unwrap_or_default())?));
+        }
+        Ok(options)
     }
 }
 
-/// The service, its servers and its sentinels, each with a login of their own.
-fn sentinel(scheme: &str, parts: &Parts<'_>, transport: &Arc<Transport>) -> Result<Sentinel, Error> {
-    let (service, database) = parts.path.trim_end_matches('/').split_once('/').unwrap_or((parts.path, ""));
-    let service = service.trim_end_matches('/');
-    let servers = parts.servers(scheme, "sentinel", 26379, database, transport)?;
-    if service.is_empty() {
-        let form = format!("{scheme}+sentinel://host:port,host:port/service");
-        return Err(error("service name", format!("is missing; write {form}")));
+/// `redis://user:password@host:port/database`
+fn server(parts: &Parts<'_>, tls: bool, transport: &Arc<Transport>) -> Result<Deployment, Error> {
+    const FORM: &str = "redis://user:password@host:port/database";
+    parts.check_login()?;
+    if parts.hosts.is_empty() {
+        return Err(error("host", "is missing; write redis://127.0.0.1/"));
     }
-    let query = url::form_urlencoded::parse(parts.query.trim_start_matches('?').as_bytes());
-    let (mut user, mut password) = (None, None);
-    for (name, value) in query {
-        match &*name {
-            "sentinel_user" => user = Some(value),
-            "sentinel_password" => password = Some(value),
-            _ => {
-                let name = name.escape_debug();
-                let reason = format!("`{name}` is neither `sentinel_user` nor `sentinel_password`");
-                return Err(error("query", reason));
-            }
+    if parts.hosts.contains(',') {
+        return Err(error("host", "there are several; write redis+cluster:// or redis+sentinel://"));
+    }
+    if parts.query.is_some_and(|query| !query.is_empty()) {
+        return Err(error("query", format!("there are no options; write {FORM}")));
+    }
+    let address = address(parts.hosts, tls, 6379)?;
+    let login = Login { credentials: parts.credentials()?, database: database(parts.path.trim_matches('/'))? };
+    Ok(Deployment::Server(Box::new(Endpoint { address, login, transport: Arc::clone(transport) })))
+}
+
+/// `redis+unix:///path?db=database&user=user&pass=password`
+fn socket(parts: &Parts<'_>, transport: &Arc<Transport>) -> Result<Deployment, Error> {
+    if !cfg!(unix) {
+        return Err(error("scheme", "there are no Unix sockets on this system; write redis://host:port"));
+    }
+    if parts.login.is_some() {
+        return Err(error("login", "that of a Unix socket is in the query; write ?user=…&pass=…"));
+    }
+    let path = decode("path", parts.path)?;
+    if !parts.hosts.is_empty() || path.trim_matches('/').is_empty() {
+        return Err(error("path", "is missing; write redis+unix:///path/of/the/socket, with three slashes"));
+    }
+    let (mut number, mut user, mut password) = (0, None, None);
+    for (name, value) in parts.options(&["db", "user", "pass"])? {
+        match name {
+            "db" => number = database(&value)?,
+            "user" => user = Some(value),
+            _ => password = Some(value),
         }
     }
-    let sentinels = servers.iter().map(|server| {
-        let user = user.as_deref().map(str::to_owned);
-        let credentials = password.as_deref().map(|password| Credentials::new(user, password.to_owned()));
-        Endpoint { login: Login { credentials, database: 0 }, ..server.clone() }
-    });
-    let sentinels = sentinels.collect();
-    let server = servers.into_iter().next();
-    let server = server.ok_or_else(|| error("host", "is missing"))?;
-    Ok(Sentinel::new(sentinels, service.to_owned(), server))
+    let login = Login { credentials: credentials(user, password)?, database: number };
+    let address = Address::Unix(format!("/{path}").into());
+    Ok(Deployment::Server(Box::new(Endpoint { address, login, transport: Arc::clone(transport) })))
+}
+
+/// `redis+cluster://user:password@host:port,host:port`
+fn cluster(parts: &Parts<'_>, tls: bool, transport: &Arc<Transport>) -> Result<Deployment, Error> {
+    const FORM: &str = "redis+cluster://host:port,host:port";
+    parts.check_login()?;
+    if !matches!(parts.path.trim_matches('/'), "" | "0") {
+        return Err(error("database", format!("a cluster has one, which has no number; write {FORM}")));
+    }
+    if parts.query.is_some_and(|query| !query.is_empty()) {
+        return Err(error("query", format!("a cluster has no options; write {FORM}")));
+    }
+    let login = Login { credentials: parts.credentials()?, database: 0 };
+    let seeds = parts.servers(tls, 6379, FORM)?.into_iter();
+    let endpoint = |address| Endpoint { address, login: login.clone(), transport: Arc::clone(transport) };
+    Ok(Deployment::Cluster(Arc::new(Cluster { seeds: seeds.map(endpoint).collect() })))
+}
+
+/// `redis+sentinel://user:password@host:port,host:port/service/database?sentinel_user=…`: the login is that of the servers.
+fn sentinel(parts: &Parts<'_>, tls: bool, transport: &Arc<Transport>) -> Result<Deployment, Error> {
+    const FORM: &str = "redis+sentinel://host:port,host:port/service";
+    parts.check_login()?;
+    let (mut user, mut password, mut sentinel_tls) = (None, None, tls);
+    for (name, value) in parts.options(&["sentinel_user", "sentinel_password", "sentinel_tls"])? {
+        match (name, &*value) {
+            ("sentinel_user", _) => user = Some(value),
+            ("sentinel_password", _) => password = Some(value),
+            (_, "true") => sentinel_tls = true,
+            (_, "false") => sentinel_tls = false,
+            _ => return Err(error("query", "`sentinel_tls` is neither `true` nor `false`")),
+        }
+    }
+    check_tls(sentinel_tls)?;
+    let addresses = parts.servers(sentinel_tls, 26379, FORM)?;
+    let (service, number) = split(parts.path.trim_end_matches('/'), '/');
+    let service = decode("service name", service)?;
+    if service.is_empty() {
+        return Err(error("service name", format!("is missing; write {FORM}")));
+    }
+    let login = Login { credentials: parts.credentials()?, database: database(number.unwrap_or_default())? };
+    // Where it is, the sentinels say.
+    let address = Address::Tcp { host: String::new(), port: 0, tls };
+    let server = Endpoint { address, login, transport: Arc::clone(transport) };
+    let login = Login { credentials: credentials(user, password)?, database: 0 };
+    let sentinel = |address| Endpoint { address, login: login.clone(), transport: Arc::clone(transport) };
+    let sentinels = addresses.into_iter().map(sentinel).collect();
+    Ok(Deployment::Sentinel(Arc::new(Sentinel::new(sentinels, service, server))))
+}
+
+/// A template that has no values for user and password gives two that are empty.
+fn credentials(user: Option<String>, password: Option<String>) -> Result<Option<Credentials>, Error> {
+    match (user.filter(|user| !user.is_empty()), password) {
+        (None, password) => {
+            Ok(password.filter(|password| !password.is_empty()).map(|password| Credentials::new(None, password)))
+        }
+        (user, Some(password)) => Ok(Some(Credentials::new(user, password))),
+        (Some(_), None) => Err(error("login", "has a user and no password; write :password@ for a password alone")),
+    }
+}
+
+fn address(text: &str, tls: bool, default_port: u16) -> Result<Address, Error> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or_else(|| error("host", "there is a `[` without a `]`"))?;
+            host.parse::<Ipv6Addr>().map_err(|_| error("host", "what stands in brackets is no IPv6 address"))?;
+            let port = if rest.is_empty() { Some("") } else { rest.strip_prefix(':') };
+            (host, port.ok_or_else(|| error("port", "a `:` is missing before it"))?)
+        }
+        None => {
+            let (host, port) = split(text, ':');
+            if port.is_some_and(|port| port.contains(':')) {
+                return Err(error("host", "has several colons; an IPv6 address stands in brackets: [::1]:6379"));
+            }
+            (host, port.unwrap_or_default())
+        }
+    };
+    let is_host = |char: char| char.is_ascii_alphanumeric() || ".-_:".contains(char);
+    if host.is_empty() || !host.chars().all(is_host) {
+        return Err(error("host", "has a character that no host name has, or is empty; write host:port"));
+    }
+    if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+        return Err(error("host", "the unspecified address is none to connect to; write 127.0.0.1 or [::1]"));
+    }
+    let port = match port {
+        "" => default_port,
+        _ => number(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).ok_or_else(|| {
+            error("port", "is no number from 1 to 65535; write host:port, and an `@` between a login and the host")
+        })?,
+    };
+    Ok(Address::Tcp { host: host.to_owned(), port, tls })
+}
+
+fn database(text: &str) -> Result<u32, Error> {
+    match text {
+        "" => Ok(0),
+        _ => number(text).ok_or_else(|| error("database", "is not a number; write /0 behind the port, or nothing")),
+    }
+}
+
+/// Digits alone: no sign.
+fn number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Resolves the escapes, and only them: a `+` is a plus.
+fn decode(part: &'static str, text: &str) -> Result<String, Error> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut pieces = text.split('%');
+    bytes.extend_from_slice(pieces.next().unwrap_or_default().as_bytes());
+    for piece in pieces {
+        let digit = |index| char::from(*piece.as_bytes().get(index)?).to_digit(16);
+        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
+            return Err(error(part, "there is a `%` without two hexadecimal digits; write %25 for `%`"));
+        };
+        bytes.extend(u8::try_from(16 * high + low));
+        bytes.extend_from_slice(&piece.as_bytes()[2..]);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| error(part, "is not UTF-8"))?;
+    if part != "login" && part != "query" && text.contains(char::is_control) {
+        return Err(error(part, "there is a control character"));
+    }
+    Ok(text)
+}
+
+fn split(text: &str, at: char) -> (&str, Option<&str>) {
+    match text.split_once(at) {
+        Some((before, behind)) => (before, Some(behind)),
+        None => (text, None),
+    }
 }
 
 fn error(part: &'static str, reason: impl Into<String>) -> Error {
     Error::Url { part, reason: reason.into() }
-}
-
-/// Reads the URL of one server.
-fn server(url: &str, transport: &Arc<Transport>) -> Result<Endpoint, Error> {
-    let error = |part, reason: String| Err(error(part, reason));
-    let parsed = match url::Url::parse(url) {
-        Ok(parsed) => parsed,
-        Err(reason @ url::ParseError::InvalidPort) => return error("port", reason.to_string()),
-        Err(
-            reason @ (url::ParseError::EmptyHost
-            | url::ParseError::IdnaError
-            | url::ParseError::InvalidIpv4Address
-            | url::ParseError::InvalidIpv6Address
-            | url::ParseError::InvalidDomainCharacter),
-        ) => return error("host", reason.to_string()),
-        Err(reason) => return error("syntax", format!("{reason}; write redis://host:port/database")),
-    };
-    let over_tcp = !parsed.scheme().ends_with("unix");
-    if over_tcp && parsed.host_str().is_none_or(str::is_empty) {
-        return error("host", format!("is missing; write {}://127.0.0.1/", parsed.scheme()));
-    }
-    if !over_tcp
-        && (parsed.host_str().is_some_and(|host| !host.is_empty()) || parsed.path().trim_matches('/').is_empty())
-    {
-        return error(
-            "path",
-            format!("is missing; write {}:///path/of/the/socket, with three slashes", parsed.scheme()),
-        );
-    }
-    let options: &[&str] = if over_tcp { &[] } else { &["db", "user", "pass"] };
-    if let Some((name, _)) = parsed.query_pairs().find(|(name, _)| !options.contains(&&**name)) {
-        let form = match over_tcp {
-            true => "there is none; write redis://user:password@host:port/database",
-            false => "there are `db`, `user` and `pass`",
-        };
-        return error("query", format!("`{}` is no option: {form}", name.escape_debug()));
-    }
-    let database = parsed.path().trim_matches('/');
-    if over_tcp && !database.is_empty() && database.parse::<u32>().is_err() {
-        return error("database", format!("`{}` is not a number", database.escape_debug()));
-    }
-    if matches!(parsed.scheme(), "rediss" | "valkeys") {
-        #[cfg(not(feature = "rustls"))]
-        return error("scheme", "TLS is the cargo feature `rustls` of ratelimit-runtime; switch it on".into());
-        #[cfg(feature = "rustls")]
-        provide_cryptography();
-    }
-    let info = match parsed.into_connection_info() {
-        Ok(info) => info,
-        Err(reason) => return error("path or query", reason.to_string()),
-    };
-    let address = match info.addr() {
-        ConnectionAddr::Tcp(host, port) => Address::Tcp { host: host.clone(), port: *port, tls: false },
-        ConnectionAddr::TcpTls { host, port, .. } => Address::Tcp { host: host.clone(), port: *port, tls: true },
-        ConnectionAddr::Unix(path) => Address::Unix(path.clone()),
-        _ => return error("scheme", "is unknown".into()),
-    };
-    let login = info.redis_settings();
-    let user = login.username().map(str::to_owned);
-    let credentials = login.password().map(|password| Credentials::new(user, password.to_owned()));
-    let login = Login { credentials, database: u32::try_from(login.db()).unwrap_or_default() };
-    Ok(Endpoint { address, login, transport: Arc::clone(transport) })
-}
-
-/// An application that uses rustls itself has chosen a provider of cryptography for the process; another has none, and
-/// rustls does not go without.
-#[cfg(feature = "rustls")]
-fn provide_cryptography() {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Refused only if another thread has chosen one meanwhile.
-        drop(rustls::crypto::ring::default_provider().install_default());
-    }
 }
