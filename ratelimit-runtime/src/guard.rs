@@ -8,17 +8,17 @@ use std::{
 
 use crate::{
     algorithm::Terms,
-    headers,
     key::Counter,
     limiter::{self, RateLimiter},
     policy::{OverLimit, OverLimitFn, Policy, Prepared, Rule},
     problem, reject,
     scope::Asker,
+    slot,
     state::{RateLimitState, Rules},
     store::{Checked, Denied, Hit, Hits, Key, Outcome},
 };
 use actix_web::{
-    FromRequest, Handler, HttpMessage, HttpRequest, HttpResponse, Responder,
+    FromRequest, Handler, HttpRequest, HttpResponse, Responder,
     dev::Payload,
     http::{StatusCode, header},
 };
@@ -195,7 +195,6 @@ impl<'a> Asked<'a> {
         let Ok(checked) = checked else { return Check::Done(Err(reject::unavailable())) };
         let charged = keys.map(|keys| Charged::new(limiter, &hits, &rules, keys, &checked));
         let state = RateLimitState::new(policy, &rules, &checked);
-        headers::publish(request);
         let verdict = match state.refused_by().map(|rule| rule.rule().over_limit) {
             None => Check::Done(Ok(charged)),
             Some(OverLimit::Function(function)) => {
@@ -204,7 +203,7 @@ impl<'a> Asked<'a> {
             }
             Some(_) => Check::Done(Err(reject::too_many_requests(&state))),
         };
-        request.extensions_mut().insert(state);
+        slot::keep(request, state);
         verdict
     }
 }
@@ -254,9 +253,7 @@ impl Charged {
             if counts(response) {
                 continue;
             }
-            if let Some(state) = request.extensions_mut().get_mut::<RateLimitState>() {
-                state.give_back(rule);
-            }
+            slot::refund(request, rule);
             let limiter = self.limiter.clone();
             if let (Some(later), Ok(runtime)) = (limiter.give_back(key, hit, outcome), Handle::try_current()) {
                 runtime.spawn(later);

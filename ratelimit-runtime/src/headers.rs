@@ -8,13 +8,13 @@ use std::{
 };
 
 use actix_web::{
-    Error, HttpMessage, HttpRequest,
+    Error,
     dev::{Service, ServiceRequest, ServiceResponse, Transform},
     http::header::{HeaderMap, HeaderName, HeaderValue},
 };
 use pin_project_lite::pin_project;
 
-use crate::state::RateLimitState;
+use crate::{slot::StateSlot, state::RateLimitState};
 
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
@@ -75,14 +75,22 @@ impl RateLimitHeaders {
     }
 }
 
-/// Sets a header that the handler has not set itself. As a rule it has not: so it is put back if it was there, and not
-/// looked for before.
+/// Sets a header, unless the handler has set it itself. As a rule it has not, and whether it has is known only after
+/// the search that adding the value takes anyway.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
-    let mut own = headers.insert(name.clone(), value);
-    if let Some(first) = own.next() {
-        headers.insert(name.clone(), first);
-        own.for_each(|value| headers.append(name.clone(), value));
+    let names = headers.len_keys();
+    headers.append(name.clone(), value);
+    if headers.len_keys() == names {
+        remove_last(headers, name);
     }
+}
+
+/// Leaves of a header's values all but the last.
+#[cold]
+fn remove_last(headers: &mut HeaderMap, name: HeaderName) {
+    let mut values: Vec<_> = headers.remove(&name).collect();
+    values.pop();
+    values.into_iter().for_each(|value| headers.append(name.clone(), value));
 }
 
 /// Its own conversion from numbers would make room for the longest one, and then make it smaller.
@@ -110,31 +118,6 @@ fn set_list(headers: &mut HeaderMap, name: HeaderName, items: impl Iterator<Item
     if let Ok(value) = HeaderValue::try_from(items.collect::<Vec<_>>().join(", ")) {
         set(headers, name, value);
     }
-}
-
-thread_local! {
-    /// The request that is being polled by a middleware of this kind, once its check has put a state into its
-    /// extensions. An inner middleware may drop the request and return an error in its place; this is how the state is
-    /// known all the same.
-    static PUBLISHED: RefCell<Published> = const { RefCell::new(Published::Unwanted) };
-}
-
-#[derive(Default)]
-enum Published {
-    /// No middleware asks for it.
-    #[default]
-    Unwanted,
-    Wanted,
-    Found(HttpRequest),
-}
-
-/// Tells the middleware that polls this request that its extensions have a state.
-pub(crate) fn publish(request: &HttpRequest) {
-    PUBLISHED.with_borrow_mut(|published| {
-        if !matches!(published, Published::Unwanted) {
-            *published = Published::Found(request.clone());
-        }
-    });
 }
 
 impl<S, B> Transform<S, ServiceRequest> for RateLimitHeaders
@@ -170,7 +153,8 @@ where
     actix_web::dev::forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        RateLimitHeadersFuture { answer: self.service.call(request), headers: self.headers, request: None }
+        let slot = StateSlot::of(&request);
+        RateLimitHeadersFuture { answer: self.service.call(request), headers: self.headers, slot }
     }
 }
 
@@ -181,7 +165,7 @@ pin_project! {
         #[pin]
         answer: F,
         headers: RateLimitHeaders,
-        request: Option<HttpRequest>,
+        slot: StateSlot,
     }
 }
 
@@ -193,29 +177,17 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let outer = PUBLISHED.replace(Published::Wanted);
-        let answer = this.answer.poll(context);
-        if let Published::Found(request) = PUBLISHED.replace(outer) {
-            *this.request = Some(request);
-        }
-        let mut answer = ready!(answer);
+        let mut answer = ready!(this.answer.poll(context));
+        let Some(state) = this.slot.state() else { return Poll::Ready(answer) };
         let headers = *this.headers;
-        let checked = this.request.take();
         match &mut answer {
-            Ok(response) => {
-                let request = response.request().clone();
-                if let Some(state) = request.extensions().get::<RateLimitState>() {
-                    headers.write(state, response.headers_mut());
-                }
-            }
+            Ok(response) => headers.write(&state, response.headers_mut()),
             Err(error) => {
-                let state = checked.and_then(|request| request.extensions().get::<RateLimitState>().cloned());
-                if let Some(state) = state {
-                    error.add_response_mapper(move |mut response| {
-                        headers.write(&state, response.headers_mut());
-                        response
-                    });
-                }
+                let state = state.clone();
+                error.add_response_mapper(move |mut response| {
+                    headers.write(&state, response.headers_mut());
+                    response
+                });
             }
         }
         Poll::Ready(answer)

@@ -29,6 +29,7 @@ mod policy;
 mod problem;
 mod reject;
 mod scope;
+mod slot;
 mod state;
 mod store;
 mod target;

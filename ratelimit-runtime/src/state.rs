@@ -34,7 +34,6 @@ use crate::{
 /// # Errors
 /// As an argument of a handler without `#[ratelimit]`, it is answered `500 Internal Server Error`;
 /// `Option<RateLimitState>` is `None` there.
-#[derive(Clone)]
 pub struct RateLimitState {
     policy: &'static Policy,
     rules: SmallVec<[RuleState; 1]>,
@@ -235,6 +234,13 @@ impl RuleState {
     /// The limit as text.
     pub(crate) fn limit_text(&self) -> &'static str {
         &self.prepared.limit
+    }
+}
+
+impl Clone for RateLimitState {
+    fn clone(&self) -> Self {
+        // Rules are plain numbers, which are cheaper to copy at once than to clone one by one.
+        Self { policy: self.policy, rules: SmallVec::from_slice(&self.rules), tightest: self.tightest }
     }
 }
 

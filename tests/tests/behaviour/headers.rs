@@ -38,7 +38,8 @@ async fn its_own() -> impl Responder {
     HttpResponse::Ok()
         .insert_header(("X-RateLimit-Limit", "mine"))
         .insert_header(("X-RateLimit-Reset", "mine too"))
-        .insert_header(("RateLimit", "and mine"))
+        .append_header(("RateLimit", "and mine"))
+        .append_header(("RateLimit", "and mine again"))
         .finish()
 }
 
@@ -137,7 +138,7 @@ fn a_header_that_the_handler_set_is_left_alone() {
     assert_eq!(reply.all("x-ratelimit-limit"), ["mine"]);
     assert_eq!(reply.all("x-ratelimit-remaining"), ["1"]);
     assert_eq!(reply.all("x-ratelimit-reset"), ["mine too"]);
-    assert_eq!(reply.all("ratelimit"), ["and mine"]);
+    assert_eq!(reply.all("ratelimit"), ["and mine", "and mine again"]);
     assert_eq!(reply.all("ratelimit-policy").len(), 1);
 }
 

@@ -11,6 +11,7 @@ mod each_store;
 #[cfg(feature = "redis")]
 mod fixtures;
 mod headers;
+mod middlewares;
 mod over_limit;
 mod rejection;
 mod rules;
