@@ -101,7 +101,8 @@ use crate::handler::Handler;
 ///
 /// A function for `scope`, `key`, `cost` or `exempt` is plain, `fn(&HttpRequest) -> T`, or is written as a handler is,
 /// with extractors: `async fn tenant(claims: Claims) -> String`. One for `over_limit` has a `&RateLimitState` as its
-/// second argument, or is a handler too. Extractors that read the body are given none.
+/// second argument, or is a handler too. The body belongs to the handler: where a function extracts it, the request is
+/// answered 500, and the log names handler and function.
 ///
 /// ```
 /// use actix_web::{HttpRequest, Responder, http::StatusCode, web};

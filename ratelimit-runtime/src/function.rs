@@ -3,10 +3,13 @@
 //! A function is either plain, `fn(&HttpRequest) -> T`, or written like any Actix handler: `async`, with
 //! extractors as its arguments. The `Marker` parameter of each trait tells the two apart, and is inferred.
 
-use std::{fmt, future::Future, net::IpAddr, pin::Pin};
+mod extract;
+
+use std::{any::type_name, fmt, future::Future, net::IpAddr, pin::Pin};
 
 use actix_web::{Error, FromRequest, Handler, HttpRequest, HttpResponse, Responder};
 
+pub(crate) use self::extract::ExtractsBody;
 use crate::{key::Text, state::RateLimitState};
 
 type Later<T> = Pin<Box<dyn Future<Output = Result<T, Error>>>>;
@@ -27,11 +30,11 @@ enum Value<T> {
 
 impl<T> Answer<T> {
     fn now<F>(value: Result<T, Error>) -> Self {
-        Self { function: std::any::type_name::<F>(), value: Value::Now(value) }
+        Self { function: type_name::<F>(), value: Value::Now(value) }
     }
 
     fn later<F>(value: impl Future<Output = Result<T, Error>> + 'static) -> Self {
-        Self { function: std::any::type_name::<F>(), value: Value::Later(Box::pin(value)) }
+        Self { function: type_name::<F>(), value: Value::Later(Box::pin(value)) }
     }
 
     pub(crate) async fn get(self) -> Result<T, Error> {
@@ -332,7 +335,7 @@ macro_rules! asked {
             fn ask(&self, request: &HttpRequest) -> Answer<$value> {
                 let (function, request) = (self.clone(), request.clone());
                 Answer::later::<F>(async move {
-                    let args = Args::extract(&request).await.map_err(Into::into)?;
+                    let args = extract::extract::<Args>(&request, type_name::<F>()).await?;
                     function.call(args).await.$method()
                 })
             }
@@ -365,7 +368,7 @@ where
     fn answer(&self, request: &HttpRequest, _: &RateLimitState) -> Answer<HttpResponse> {
         let (function, request) = (self.clone(), request.clone());
         Answer::later::<F>(async move {
-            let args = Args::extract(&request).await.map_err(Into::into)?;
+            let args = extract::extract::<Args>(&request, type_name::<F>()).await?;
             Ok(function.call(args).await.respond_to(&request).map_into_boxed_body())
         })
     }

@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     algorithm::Terms,
+    function::ExtractsBody,
     key::Counter,
     limiter::{self, RateLimiter},
     policy::{OverLimit, OverLimitFn, Policy, Prepared, Rule},
@@ -55,9 +56,11 @@ where
     Args: FromRequest,
     H::Output: Responder,
 {
-    let verdict = match check(policy, std::any::type_name::<H>(), &request) {
+    let name = std::any::type_name::<H>();
+    let verdict = match check(policy, name, &request) {
         Check::Done(verdict) => verdict,
-        Check::Later(verdict) => verdict.await,
+        // Only what is waited for can be a function with extractors.
+        Check::Later(verdict) => verdict.await.inspect_err(|answer| report(answer, name)),
     };
     let charged = match verdict {
         Ok(charged) => charged,
@@ -71,6 +74,13 @@ where
         charged.settle(&request, &response);
     }
     response
+}
+
+/// Tells the log of an answer that is the developer's mistake.
+fn report(answer: &HttpResponse, handler: &'static str) {
+    if let Some(mistake) = answer.error().and_then(|error| error.as_error::<ExtractsBody>()) {
+        mistake.report(handler);
+    }
 }
 
 /// What of an admitted request may have to be given back, or the answer to one that is refused.

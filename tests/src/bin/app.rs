@@ -112,7 +112,19 @@ async fn user() -> impl Responder {
     "a user"
 }
 
+/// Counts by what a function makes of the body, which it does not get.
+#[get("/by-body")]
+#[ratelimit(limit = 3, per = FOREVER, scope = first_of_body)]
+async fn by_body() -> impl Responder {
+    "never"
+}
+
+async fn first_of_body(body: String) -> Option<String> {
+    body.get(..1).map(str::to_owned)
+}
+
 fn routes(config: &mut ServiceConfig) {
+    config.service(by_body);
     config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
     config
         .service(free)

@@ -5,6 +5,7 @@
 
 mod algorithms;
 mod attribute;
+mod bodies;
 mod client_ip;
 mod contract;
 mod each_store;

@@ -7,7 +7,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{Error, FromRequest, HttpRequest, HttpResponse, Responder};
 use ratelimit_runtime::{RateLimiter, TrustedProxies, ratelimit};
 use ratelimit_tests::app::Served;
-use ratelimit_tests::http::{Server, request};
+use ratelimit_tests::http::Server;
 use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -44,7 +44,6 @@ handlers! {
     with_an_extractor(claimed);
     with_extractors(claimed_and_path);
     in_a_module(functions::tenant);
-    reads_the_body(from_the_body);
 }
 
 fn header<'a>(request: &'a HttpRequest, name: &'static str) -> Option<&'a str> {
@@ -90,10 +89,6 @@ async fn claimed(claims: Claims) -> String {
 
 async fn claimed_and_path(claims: Option<Claims>, request: HttpRequest) -> Option<String> {
     Some(format!("{}{}", claims?.0, request.path()))
-}
-
-async fn from_the_body(body: String) -> String {
-    body
 }
 
 mod functions {
@@ -288,17 +283,6 @@ fn an_error_of_a_scope_function_or_its_extractor_is_the_answer() {
             assert_eq!((reply.status, reply.body.as_str()), (status, body), "{path}");
         }
     }
-}
-
-#[test]
-fn a_scope_function_gets_no_body() {
-    let server = serve();
-    let status = |body: &str| {
-        let mut connection = server.open();
-        connection.send(&(request("GET", "/reads_the_body", &[("Content-Length", "3")]) + body));
-        connection.reply().status
-    };
-    assert_eq!([status("abc"), status("xyz")], [200, 429], "both bodies look empty to the function");
 }
 
 #[test]
