@@ -60,7 +60,7 @@ fn window_end(time: u64, per: u64) -> u64 {
 
 /// What the user of a limiter must be allowed to do in Redis, besides reading and writing the keys of its prefix.
 #[cfg(feature = "redis")]
-const APP_PRIVILEGES: &str = "+eval +evalsha +time +get +set +del +incrby +decrby +expireat";
+const APP_PRIVILEGES: &str = "+eval +evalsha +time +get +set +del +incrby +decrby +expireat +hget +hincrby +hdel";
 
 /// In a cluster, besides.
 #[cfg(feature = "redis")]

@@ -72,6 +72,12 @@ enum Step {
         client: u8,
         value: &'static str,
     },
+    /// The same in one window of a sliding one.
+    SpoilWindow {
+        per: u64,
+        client: u8,
+        value: &'static str,
+    },
 }
 
 fn algorithms() -> impl Strategy<Value = Algorithm> {
@@ -109,6 +115,8 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => (algorithms(), 0..3_u8).prop_map(|(algorithm, client)| Step::Reset { algorithm, client }),
         1 => (algorithms(), 0..3_u8, prop::sample::select(GARBAGE.to_vec()))
             .prop_map(|(algorithm, client, value)| Step::Spoil { algorithm, client, value }),
+        1 => (1..4_u64, 0..3_u8, prop::sample::select(GARBAGE.to_vec()))
+            .prop_map(|(per, client, value)| Step::SpoilWindow { per: 11 * per, client, value }),
     ]
 }
 
@@ -123,9 +131,17 @@ fn name(algorithm: Algorithm) -> String {
     }
 }
 
-/// A counter of a client, in the window that ends then.
-fn key(algorithm: Algorithm, client: u8, end: Option<u64>) -> String {
+/// What the model counts by itself: a client's requests in the window that ends then.
+fn part(algorithm: Algorithm, client: u8, end: Option<u64>) -> String {
     format!("{}/{client}/{}", name(algorithm), end.unwrap_or_default())
+}
+
+/// The key of a client's counter in Redis: the windows of a sliding one are its fields.
+fn key(algorithm: Algorithm, client: u8, end: Option<u64>) -> String {
+    match algorithm {
+        Algorithm::Fixed { .. } => part(algorithm, client, end),
+        Algorithm::Sliding { .. } | Algorithm::Gcra { .. } => part(algorithm, client, None),
+    }
 }
 
 fn length(algorithm: Algorithm) -> Option<u64> {
@@ -156,11 +172,11 @@ impl Model<'_> {
     /// How much is used, and the numbers that tell.
     fn look(&self, rule: &Rule, client: u8) -> (u64, Vec<i64>) {
         let end = self.end(rule.algorithm);
-        let here = key(rule.algorithm, client, end);
+        let here = part(rule.algorithm, client, end);
         match (rule.algorithm, end) {
             (Algorithm::Fixed { .. }, _) => (self.count(&here), vec![self.count(&here) as i64]),
             (Algorithm::Sliding { per }, Some(end)) => {
-                let (used, before) = (self.count(&here), self.count(&key(rule.algorithm, client, Some(end - per))));
+                let (used, before) = (self.count(&here), self.count(&part(rule.algorithm, client, Some(end - per))));
                 let left = end * SECOND - self.now;
                 (used + (before * left).div_ceil(per * SECOND), vec![used as i64, before as i64])
             }
@@ -181,7 +197,7 @@ impl Model<'_> {
     }
 
     fn take(&mut self, rule: &Rule, client: u8, tokens: u64) {
-        let key = key(rule.algorithm, client, self.end(rule.algorithm));
+        let key = part(rule.algorithm, client, self.end(rule.algorithm));
         match rule.algorithm {
             Algorithm::Gcra { emission } => {
                 let ahead = self.ahead(rule, &key) + u128::from(tokens) * u128::from(emission);
@@ -225,14 +241,12 @@ impl Model<'_> {
                     for rule in rules {
                         let end = self.end(rule.algorithm).map(|_| self.told_end(rule));
                         keys.push(key(rule.algorithm, *client, end));
-                        if let Algorithm::Sliding { per } = rule.algorithm {
-                            keys.push(key(rule.algorithm, *client, end.map(|end| end - per)));
-                        }
                         let numbers = self.look(rule, *client).1;
                         expected.extend(numbers.iter().map(|number| if current { *number } else { -1 }));
                     }
-                    for _ in 0..if current { *times } else { 0 } {
-                        self.ask(rules, *client);
+                    if current {
+                        rules.iter().for_each(|rule| self.fade(rule, *client));
+                        (0..*times).for_each(|_| self.ask(rules, *client));
                     }
                 }
             }
@@ -255,39 +269,46 @@ impl Model<'_> {
             }
             Step::Back { algorithm, tokens, client, windows } => {
                 let end = self.end(*algorithm).map(|end| end - windows * length(*algorithm).unwrap_or(0));
-                let key = key(*algorithm, *client, end);
+                let part = part(*algorithm, *client, end);
+                keys.push(key(*algorithm, *client, end));
                 if let Algorithm::Gcra { emission } = algorithm {
                     args.extend(["arrival".into(), "1".into(), (tokens * emission).to_string()]);
-                    let arrival = self.arrivals.get(&key).copied().unwrap_or(0);
+                    let arrival = self.arrivals.get(&part).copied().unwrap_or(0);
                     expected.push((arrival / NANOS) as i64);
-                    if let Some(arrival) = self.arrivals.get_mut(&key) {
+                    if let Some(arrival) = self.arrivals.get_mut(&part) {
                         *arrival -= u128::from(tokens * emission);
                     }
                 } else {
-                    args.extend(["back".into(), "1".into(), tokens.to_string()]);
-                    expected.push(self.count(&key) as i64);
-                    if let Some(count) = self.counts.get_mut(&key) {
+                    let is_fixed = matches!(algorithm, Algorithm::Fixed { .. });
+                    args.extend([if is_fixed { "back" } else { "fade" }.into(), "1".into(), tokens.to_string()]);
+                    args.push(if is_fixed { String::new() } else { end.unwrap_or_default().to_string() });
+                    expected.push(self.count(&part) as i64);
+                    if let Some(count) = self.counts.get_mut(&part) {
                         *count -= (*count).min(*tokens);
                     }
                 }
-                keys.push(key);
             }
             Step::Reset { algorithm, client } => {
                 let end = self.end(*algorithm);
                 keys.push(key(*algorithm, *client, end));
-                if let Algorithm::Sliding { per } = algorithm {
-                    keys.push(key(*algorithm, *client, end.map(|end| end - per)));
-                }
-                args.extend(["reset".into(), keys.len().to_string()]);
-                for key in &keys {
-                    let was_there = self.arrivals.remove(key).is_some() | self.counts.remove(key).is_some();
-                    expected.push(was_there.into());
+                args.extend(["reset".into(), "1".into(), String::new()]);
+                expected.push(self.forget(*algorithm, *client).into());
+            }
+            Step::SpoilWindow { per, client, value } => {
+                let algorithm = Algorithm::Sliding { per: *per };
+                let end = self.end(algorithm);
+                let key = key(algorithm, *client, end);
+                let mut redis = self.redis.borrow_mut();
+                let holds: String = redis::cmd("TYPE").arg(&key).query(&mut *redis).expect("a type");
+                if holds == "hash" {
+                    self.counts.remove(&part(algorithm, *client, end));
+                    let set = redis::cmd("HSET").arg(&key).arg(end).arg(value).query(&mut *redis);
+                    let () = set.expect("a value");
                 }
             }
             Step::Spoil { algorithm, client, value } => {
                 let key = key(*algorithm, *client, self.end(*algorithm));
-                self.counts.remove(&key);
-                self.arrivals.remove(&key);
+                self.forget(*algorithm, *client);
                 let set =
                     redis::cmd("SET").arg(&key).arg(value).arg("EX").arg(1000).query(&mut self.redis.borrow_mut());
                 let () = set.expect("a value");
@@ -307,6 +328,27 @@ impl Model<'_> {
             prop_assert_eq!(&reply[2..], expected, "{:?} of {:?}, {:?}", step, keys, args);
         }
         Ok(())
+    }
+
+    /// Forgets a counter: whether there was something. A sliding one has several windows.
+    fn forget(&mut self, algorithm: Algorithm, client: u8) -> bool {
+        let key = key(algorithm, client, self.end(algorithm));
+        let windows = key.strip_suffix('0').filter(|_| matches!(algorithm, Algorithm::Sliding { .. }));
+        let is_its = |part: &str| part == key || windows.is_some_and(|windows| part.starts_with(windows));
+        let before = self.counts.len() + self.arrivals.len();
+        self.counts.retain(|part, _| !is_its(part));
+        self.arrivals.retain(|part, _| !is_its(part));
+        self.counts.len() + self.arrivals.len() < before
+    }
+
+    /// The first count of a window of a sliding counter removes the one before the last.
+    fn fade(&mut self, rule: &Rule, client: u8) {
+        if let (Algorithm::Sliding { per }, Some(end)) = (rule.algorithm, self.end(rule.algorithm))
+            && rule.cost > 0
+            && self.count(&part(rule.algorithm, client, Some(end))) == 0
+        {
+            self.counts.remove(&part(rule.algorithm, client, Some(end - 2 * per)));
+        }
     }
 
     /// The end of the window that the client takes for the current one.

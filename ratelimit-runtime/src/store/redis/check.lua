@@ -1,10 +1,12 @@
 -- Decides a batch of requests, each all or nothing, by this server's clock.
 --
--- KEYS: the counters, group by group; those of one request side by side. A sliding window has two: this and the last.
+-- KEYS: the counters, group by group; those of one request side by side. Each has one key. That of a sliding window is a hash, in
+-- which each window has a field, named by its end.
 -- ARGV: for each group of requests that are alike: its kind, how many requests there are, and
 --   'mark': nothing;
---   'reset': the mark (and not requests are told, but keys);
+--   'reset': the mark;
 --   'back': how many tokens each gives back, and the mark;
+--   'fade': how many tokens each gives back to a sliding window, and the window's end;
 --   'arrival': how many nanoseconds of GCRA each gives back;
 --   'take': how many tokens each takes, in units of how many, the limit, the window's end and its length;
 --   'all': how many rules each has, how many requests are the same as it, and for each rule
@@ -49,10 +51,19 @@ local function other_kinds()
     return now < window_end and now >= window_end - length
   end
 
-  -- The count in a key; zero for none.
-  local function count(key)
-    local held = pcall('GET', key)
+  -- A count as it was read; zero for none.
+  local function number(held)
     return type(held) == 'string' and string.find(held, '^[1-9]%d*$') and min(tonumber(held), MOST) or 0
+  end
+
+  -- The count in a key.
+  local function count(key)
+    return number(pcall('GET', key))
+  end
+
+  -- What was counted in the window of a hash that ends then.
+  local function count_in(key, window_end)
+    return number(pcall('HGET', key, window_end))
   end
 
   -- Counts all that a rule's requests may take, and tells what was there before: what they do not take is taken back.
@@ -78,6 +89,40 @@ local function other_kinds()
     end
   end
 
+  -- As `count_most`, in a window of a hash: the hash stays as long as that counts, also in the window after it.
+  local function count_most_in(rule, key)
+    if rule.most == 0 then
+      return count_in(key, rule.end_text)
+    end
+    local held = pcall('HINCRBY', key, rule.end_text, rule.most_text)
+    if type(held) ~= 'number' or held < rule.most then
+      if type(held) == 'table' and string.find(held.err, 'WRONGTYPE', 1, true) then
+        call('DEL', key)
+      else
+        call('HDEL', key, rule.end_text)
+      end
+      held = call('HINCRBY', key, rule.end_text, rule.most_text)
+    end
+    if held == rule.most then
+      local length = rule.length
+      local function end_after(windows)
+        return string.format('%.0f', rule.window_end + windows * length)
+      end
+      -- If something was counted in the next window already, this clock was set back, or it is behind that of another server.
+      call('EXPIREAT', key, end_after(count_in(key, end_after(1)) > 0 and 2 or 1))
+      call('HDEL', key, end_after(-2))
+    end
+    return min(held - rule.most, MOST)
+  end
+
+  local function take_back_in(rule, key, tokens)
+    if tokens == 0 and rule.used == 0 and rule.most > 0 then
+      call('HDEL', key, rule.end_text)
+    elseif tokens < rule.most then
+      call('HINCRBY', key, rule.end_text, string.format('%.0f', tokens - rule.most))
+    end
+  end
+
   -- GCRA's arrival time in a key: seconds and nanoseconds, zeros for none.
   local function arrival(key)
     local held = pcall('GET', key)
@@ -96,11 +141,9 @@ local function other_kinds()
     return string.format('%.0f:%.0f', seconds + whole, nanos - whole * 1e9), seconds + whole
   end
 
-  -- For each algorithm how many keys it has; what is there, and how much of it is used; and how so many tokens are taken,
-  -- none included.
+  -- For each algorithm what is there, and how much of it is used; and how so many tokens are taken, none included.
   local algorithms = {
     fixed = {
-      keys = 1,
       look = function(rule, key)
         rule.used = count_most(rule, KEYS[key], rule.window_end)
         answer(rule.used)
@@ -111,10 +154,9 @@ local function other_kinds()
       end,
     },
     sliding = {
-      keys = 2,
       look = function(rule, key)
-        rule.used = count_most(rule, KEYS[key], rule.window_end + rule.length)
-        local before = count(KEYS[key + 1])
+        rule.used = count_most_in(rule, KEYS[key])
+        local before = count_in(KEYS[key], rule.last_text)
         answer(rule.used)
         answer(before)
         -- Multiplied first: so what comes out even stays so.
@@ -123,11 +165,10 @@ local function other_kinds()
         return rule.used + ceil(before * left / whole)
       end,
       take = function(rule, key, tokens)
-        take_back(rule, KEYS[key], tokens)
+        take_back_in(rule, KEYS[key], tokens)
       end,
     },
     gcra = {
-      keys = 1,
       look = function(rule, key)
         local seconds, nanos = arrival(KEYS[key])
         answer(seconds)
@@ -173,12 +214,12 @@ local function other_kinds()
     return first + requests, arg
   end
 
-  function kinds.reset(first, keys, arg)
-    for key = first, first + keys - 1 do
+  function kinds.reset(first, requests, arg)
+    for key = first, first + requests - 1 do
       answer(call('DEL', KEYS[key]))
     end
     remove(ARGV[arg])
-    return first + keys, arg + 1
+    return first + requests, arg + 1
   end
 
   -- Takes back what was counted and not used. What has expired, or was deleted, stays away.
@@ -189,6 +230,19 @@ local function other_kinds()
       if held > 0 then
         pcall('DECRBY', KEYS[key], min(held, tokens))
         remove(ARGV[arg + 1])
+      end
+      answer(held)
+    end
+    return first + requests, arg + 2
+  end
+
+  -- The same of a sliding window.
+  function kinds.fade(first, requests, arg)
+    local tokens, window_end = tonumber(ARGV[arg]), ARGV[arg + 1]
+    for key = first, first + requests - 1 do
+      local held = count_in(KEYS[key], window_end)
+      if held > 0 then
+        call('HINCRBY', KEYS[key], window_end, string.format('%.0f', -min(held, tokens)))
       end
       answer(held)
     end
@@ -210,7 +264,7 @@ local function other_kinds()
   -- Requests of any rules: looked at together, then counted as far as all agree.
   function kinds.all(first, requests, arg)
     local rules, times = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
-    local keys, current = 0, true
+    local current = true
     local all = {}
     for index = 1, rules do
       local at = arg + 2 + 7 * (index - 1)
@@ -220,7 +274,6 @@ local function other_kinds()
         cost = tonumber(ARGV[at + 2]),
         lot = tonumber(ARGV[at + 3]),
         refuses = ARGV[at + 4] == '1',
-        key = keys,
       }
       rule.look, rule.take = rule.algorithm.look, rule.algorithm.take
       rule.length = tonumber(ARGV[at + 6])
@@ -229,15 +282,16 @@ local function other_kinds()
       if ARGV[at] == 'gcra' then
         rule.emission = tonumber(ARGV[at + 5])
       else
-        rule.window_end = tonumber(ARGV[at + 5])
+        rule.end_text = ARGV[at + 5]
+        rule.window_end = tonumber(rule.end_text)
+        rule.last_text = string.format('%.0f', rule.window_end - rule.length)
         current = current and is_current(rule.window_end, rule.length)
       end
-      keys = keys + rule.algorithm.keys
       all[index] = rule
     end
-    local last = first + keys * requests - 1
+    local last = first + rules * requests - 1
     if not current then
-      for _ = first, last, keys do
+      for _ = first, last, rules do
         for index = 1, rules do
           answer(-1)
           if all[index].algorithm ~= algorithms.fixed then
@@ -247,11 +301,11 @@ local function other_kinds()
       end
       return last + 1, arg + 2 + 7 * rules
     end
-    for key = first, last, keys do
+    for key = first, last, rules do
       local admitted = times
       for index = 1, rules do
         local rule = all[index]
-        local cost, free = rule.cost, rule.capacity - rule.look(rule, key + rule.key)
+        local cost, free = rule.cost, rule.capacity - rule.look(rule, key + index - 1)
         -- How many of the requests fit.
         local fits = cost == 0 and times or max(min(floor(free / cost), times), 0)
         rule.free, rule.fits = free, fits
@@ -265,7 +319,7 @@ local function other_kinds()
         if tokens > 0 and rule.lot > rule.cost then
           tokens = min(rule.lot, rule.free)
         end
-        rule.take(rule, key + rule.key, tokens)
+        rule.take(rule, key + index - 1, tokens)
       end
     end
     return last + 1, arg + 2 + 7 * rules

@@ -207,16 +207,16 @@ impl Plan {
                 Work::ReadMark => {
                     command.text(&names.mark);
                 }
-                Work::GiveBack(Refund { key, terms, window_end, .. }) => match terms.algorithm {
-                    Algorithm::Gcra { .. } => {
-                        command.text(&names.name(key));
-                    }
-                    _ => in_window(&mut command, &names.name(key), *window_end),
-                },
-                Work::Reset(key, terms) => self.counter(&mut command, &names.name(key), terms),
+                Work::GiveBack(Refund { key, terms, window_end, .. }) => {
+                    counter(&mut command, &names.name(key), terms, *window_end);
+                }
+                Work::Reset(key, terms) => {
+                    counter(&mut command, &names.name(key), terms, terms.window_end(self.now));
+                }
                 Work::Count(asks) => {
-                    let counter = |ask: &Ask| self.counter(&mut command, &names.name(&ask.key), &ask.hit.terms);
-                    asks.iter().for_each(counter);
+                    for Ask { key, hit: Hit { terms, .. }, .. } in asks {
+                        counter(&mut command, &names.name(key), terms, terms.window_end(self.now));
+                    }
                 }
             }
         }
@@ -231,19 +231,19 @@ impl Plan {
                 Work::ReadMark => {
                     command.text("mark").number(group.len());
                 }
-                Work::GiveBack(Refund { terms, tokens, .. }) => match terms.algorithm {
+                Work::GiveBack(Refund { terms, tokens, window_end, .. }) => match terms.algorithm {
                     Algorithm::Gcra { .. } => {
                         command.text("arrival").number(group.len()).number(tokens.saturating_mul(terms.emission()));
                     }
                     Algorithm::SlidingWindow => {
-                        command.text("back").number(group.len()).number(*tokens).text("");
+                        command.text("fade").number(group.len()).number(*tokens).number(*window_end);
                     }
                     Algorithm::FixedWindow => {
                         command.text("back").number(group.len()).number(*tokens).text(&names.mark);
                     }
                 },
                 Work::Reset(..) => {
-                    command.text("reset").number(group.len() * work.keys()).text(&names.mark);
+                    command.text("reset").number(group.len()).text(&names.mark);
                 }
                 Work::Count(asks) => match &asks[..] {
                     [ask] if ask.is_counted_first() => {
@@ -263,21 +263,6 @@ impl Plan {
         command
     }
 
-    /// The keys of a counter: of a sliding window those of this window and of the last.
-    fn counter(&self, command: &mut Command, name: &str, terms: &Terms) {
-        let end = terms.window_end(self.now);
-        match terms.algorithm {
-            Algorithm::FixedWindow => in_window(command, name, end),
-            Algorithm::SlidingWindow => {
-                in_window(command, name, end);
-                in_window(command, name, end.saturating_sub(terms.limit.per.into()));
-            }
-            Algorithm::Gcra { .. } => {
-                command.text(name);
-            }
-        }
-    }
-
     fn rule(&self, command: &mut Command, ask: &Ask) {
         let Hit { terms, refuses, .. } = &ask.hit;
         let window_end = terms.window_end(self.now);
@@ -291,9 +276,12 @@ impl Plan {
     }
 }
 
-/// The name of a counter's window.
-fn in_window(command: &mut Command, name: &str, end: u64) {
-    command.texts(&[name, "/", itoa::Buffer::new().format(end)]);
+/// The key of a counter. That of a fixed window is another in each window; the others keep theirs.
+fn counter(command: &mut Command, name: &str, terms: &Terms, window_end: u64) {
+    match terms.algorithm {
+        Algorithm::FixedWindow => command.texts(&[name, "/", itoa::Buffer::new().format(window_end)]),
+        Algorithm::SlidingWindow | Algorithm::Gcra { .. } => command.text(name),
+    };
 }
 
 impl Reply {
@@ -306,9 +294,11 @@ impl Reply {
             let Work::Count(asks) = work else {
                 let done = values.by_ref().take(work.values()).last().unwrap_or_default();
                 // What was reset may have been the counter of a window that is over.
-                let is_current =
-                    |terms: &Terms| terms.window_end(self.plan.now) == terms.window_end(self.time.as_secs());
-                if !matches!(work, Work::Reset(_, terms) if !is_current(terms)) {
+                let is_of_another = |terms: &Terms| {
+                    terms.algorithm == Algorithm::FixedWindow
+                        && terms.window_end(self.plan.now) != terms.window_end(self.time.as_secs())
+                };
+                if !matches!(work, Work::Reset(_, terms) if is_of_another(terms)) {
                     self.plan.members(*run).for_each(|index| tell(index, Told::Done(done)));
                 }
                 continue;
@@ -359,7 +349,12 @@ impl Work {
     fn compare_kind(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::GiveBack(one), Self::GiveBack(other)) => {
-                (kind(&one.terms), one.tokens).cmp(&(kind(&other.terms), other.tokens))
+                let refund = |refund: &Refund| {
+                    // The window is part of a fixed window's key, and GCRA has none.
+                    let is_sliding = refund.terms.algorithm == Algorithm::SlidingWindow;
+                    (kind(&refund.terms), refund.tokens, if is_sliding { refund.window_end } else { 0 })
+                };
+                refund(one).cmp(&refund(other))
             }
             (Self::Reset(_, one), Self::Reset(_, other)) => kind(one).cmp(&kind(other)),
             (Self::Count(asks), Self::Count(others)) => {
@@ -387,11 +382,9 @@ impl Work {
     }
 
     fn keys(&self) -> usize {
-        let keys = |terms: &Terms| if terms.algorithm == Algorithm::SlidingWindow { 2 } else { 1 };
         match self {
-            Self::ReadMark | Self::GiveBack(_) => 1,
-            Self::Reset(_, terms) => keys(terms),
-            Self::Count(asks) => asks.iter().map(|ask| keys(&ask.hit.terms)).sum(),
+            Self::ReadMark | Self::GiveBack(_) | Self::Reset(..) => 1,
+            Self::Count(asks) => asks.len(),
         }
     }
 
@@ -399,7 +392,7 @@ impl Work {
     fn values(&self) -> usize {
         let values = |ask: &Ask| if ask.hit.terms.algorithm == Algorithm::FixedWindow { 1 } else { 2 };
         match self {
-            Self::ReadMark | Self::GiveBack(_) | Self::Reset(..) => self.keys(),
+            Self::ReadMark | Self::GiveBack(_) | Self::Reset(..) => 1,
             Self::Count(asks) => asks.iter().map(values).sum(),
         }
     }
