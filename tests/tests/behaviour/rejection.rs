@@ -95,6 +95,26 @@ fn a_refused_request_body_is_never_waited_for() {
     }
 }
 
+/// Actix sends the `100 Continue` before it calls the application, which has no say in it.
+#[test]
+fn an_expectation_is_refused_right_behind_the_100_without_the_body() {
+    let server = serve();
+    let expectation = request("POST", "/length", &[("Content-Length", "3"), ("Expect", "100-continue")]);
+    let mut connection = server.open();
+    connection.send(&expectation);
+    assert_eq!(connection.reply().status, 100);
+    connection.send("123");
+    let reply = connection.reply();
+    assert_eq!((reply.status, reply.body.as_str()), (200, "3"));
+
+    let mut connection = server.open();
+    connection.send(&expectation);
+    assert_eq!(connection.reply().status, 100);
+    let refusal = connection.reply();
+    assert_eq!((refusal.status, refusal.header("connection")), (429, Some("close")));
+    assert!(connection.is_closed());
+}
+
 #[test]
 fn no_extractor_runs_for_a_refused_request() {
     let server = serve();
