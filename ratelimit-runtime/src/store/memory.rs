@@ -4,9 +4,11 @@
 //! over leaves its slot to the next that comes by. A request with several rules holds the locks of all of its sets, taken
 //! in their order, so that its decision is one.
 //!
-//! A slot keeps the end of a window and its count, or GCRA's arrival time, as the second after it and its nanoseconds.
-//! A sliding window has a slot for each of its two windows, in the same set.
+//! A slot keeps the end of a window and its count, or GCRA's arrival time, as the second after it and its nanoseconds;
+//! and a gauge of how full the counter is, which decides [who gives way](eviction) in a full set. A sliding window has a slot
+//! for each of its two windows, in the same set.
 
+mod eviction;
 mod table;
 
 use std::time::Duration;
@@ -33,8 +35,10 @@ pub(crate) struct MemoryStore {
 #[derive(Clone, Copy)]
 struct Look {
     slot: Slot,
-    /// What a new counter's slot will be known by.
-    takes_over: Option<u32>,
+    /// What the slot is known by, or will be.
+    tag: u32,
+    /// Whether the slot holds nothing of this counter: it is another's, or of a window that is over.
+    begins: bool,
     found: Found,
 }
 
@@ -73,10 +77,10 @@ impl MemoryStore {
         };
         let found: SmallVec<[Found; 2]> = hits.iter().filter_map(|hit| Some(look(hit)?.1.found)).collect();
         let decision = decide(hits.iter(), &found, now);
-        for (hit, outcome) in hits.iter().zip(&decision.outcomes).filter(|(_, outcome)| outcome.taken > 0) {
+        for (hit, outcome) in hits.iter().zip(&decision.outcomes) {
             // Looked at again: a counter that was new may just have been given the slot that this one would take.
             if let Some((set, look)) = look(hit) {
-                write(set, look, &hit.terms, hit.terms.take(look.found, outcome.taken, now));
+                keep(set, look, hit, outcome, now);
             }
         }
         decision.outcomes
@@ -129,7 +133,10 @@ impl MemoryStore {
         let set = self.lock(hit.hash);
         let look = look(&set, hit.hash, &hit.terms, now);
         if let Some(found) = change(look.found) {
-            write(&set, look, &hit.terms, found);
+            // Where there is less than before, the gauge is as of the beginning, too.
+            let look = Look { begins: look.begins || !goes_on(look.found, found), ..look };
+            write(&set, look, &hit.terms, found, now);
+            note_full(&set, look, hit, hit.terms.remaining(found, now), hit.terms.cost);
         }
     }
 
@@ -151,15 +158,36 @@ impl MemoryStore {
 #[inline(always)]
 fn count(set: &Set<'_>, look: Look, hit: &Hit, now: Duration) -> Outcome {
     let outcome = decide_one(hit, look.found, now);
-    if outcome.taken > 0 {
-        write(set, look, &hit.terms, hit.terms.take(look.found, outcome.taken, now));
-    }
+    keep(set, look, hit, &outcome, now);
     outcome
 }
 
 #[inline(never)]
 fn count_other(set: &Set<'_>, hit: Hit, now: Duration) -> Outcome {
     count(set, look(set, hit.hash, &hit.terms, now), &hit, now)
+}
+
+/// Counts what a request has taken.
+#[inline(always)]
+fn keep(set: &Set<'_>, look: Look, hit: &Hit, outcome: &Outcome, now: Duration) {
+    if outcome.taken > 0 {
+        write(set, look, &hit.terms, hit.terms.take(look.found, outcome.taken, now), now);
+    }
+    note_full(set, look, hit, outcome.remaining, outcome.taken);
+}
+
+/// Notes that a counter is full, if it is after a request has taken so much of it.
+#[inline(always)]
+fn note_full(set: &Set<'_>, look: Look, hit: &Hit, remaining: u32, taken: u64) {
+    let Some(gauge) = eviction::full(remaining, taken) else { return };
+    if taken > 0 || !look.begins {
+        set.raise_gauge(look.slot, gauge);
+    }
+    if let Found::Windows { before: 1.., end, .. } = look.found {
+        // Without the count of its last window, it would not be full.
+        let last = set.find(window_tag(hit.hash, end / u64::from(hit.terms.limit.per) - 1));
+        last.inspect(|slot| set.raise_gauge(*slot, gauge));
+    }
 }
 
 /// Finds a counter in its set, or the slot that it would take over.
@@ -176,7 +204,7 @@ fn look_fixed(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
     let seconds = now.as_secs();
     let tag = tag(hash);
     let Some(slot) = set.find(tag) else {
-        return Look::new(set, tag, seconds, Found::Window { used: 0, end: terms.window_end(seconds) });
+        return Look::new(set, tag, seconds, Found::Window { used: 0, end: terms.window_end(seconds) }, None);
     };
     let Value { kept_until, number } = set.read(slot);
     let left = seconds_left(kept_until, seconds);
@@ -187,7 +215,7 @@ fn look_fixed(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
         true => Found::Window { used: number, end: seconds.saturating_add_signed(left) },
         false => Found::Window { used: 0, end: terms.window_end(seconds) },
     };
-    Look { slot, takes_over: None, found }
+    Look { slot, tag, begins: !is_live, found }
 }
 
 fn look_sliding(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
@@ -195,56 +223,68 @@ fn look_sliding(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look 
     let end = terms.window_end(seconds);
     let length = u64::from(terms.limit.per);
     // A window keeps its slot through the next one.
-    let used = |tag: u32, end: u64| {
-        let slot = set.find(tag)?;
+    let used = |slot: Slot, end: u64| {
         let Value { kept_until, number } = set.read(slot);
-        Some((slot, if kept_until == (end + length) as u32 { number } else { 0 }))
+        (kept_until == (end + length) as u32).then_some(number)
     };
+    let last_end = end.saturating_sub(length);
+    let last = set.find(window_tag(hash, last_end / length));
+    let before = last.and_then(|slot| used(slot, last_end));
+    let found = |used| Found::Windows { used, before: before.unwrap_or(0), end };
     let tag = window_tag(hash, end / length);
-    let last = end.saturating_sub(length);
-    let before = used(window_tag(hash, last / length), last).map_or(0, |(_, used)| used);
-    match used(tag, end) {
-        Some((slot, used)) => Look { slot, takes_over: None, found: Found::Windows { used, before, end } },
-        None => Look::new(set, tag, seconds, Found::Windows { used: 0, before, end }),
+    match set.find(tag) {
+        Some(slot) => {
+            let used = used(slot, end);
+            Look { slot, tag, begins: used.is_none(), found: found(used.unwrap_or(0)) }
+        }
+        None => Look::new(set, tag, seconds, found(0), last.filter(|_| before.is_some())),
     }
 }
 
 fn look_gcra(set: &Set<'_>, hash: u64, now: Duration) -> Look {
     let seconds = now.as_secs();
     let tag = arrival_tag(hash);
-    let Some(slot) = set.find(tag) else { return Look::new(set, tag, seconds, Found::Arrival(0)) };
+    let Some(slot) = set.find(tag) else { return Look::new(set, tag, seconds, Found::Arrival(0), None) };
     let Value { kept_until, number } = set.read(slot);
     let whole = seconds.saturating_add_signed(seconds_left(kept_until, seconds) - 1);
     let found = Found::Arrival(whole.saturating_mul(NANOS).saturating_add(number.into()));
-    Look { slot, takes_over: None, found }
+    Look { slot, tag, begins: false, found }
 }
 
 impl Look {
-    /// A counter that has no slot would take the one that is worth the least: nothing, once it is over, else what it has
-    /// counted, or the seconds that GCRA's arrival time is ahead.
+    /// A counter that has no slot, and may take over any but `needed`.
     #[cold]
-    fn new(set: &Set<'_>, tag: u32, now: u64, found: Found) -> Self {
-        let slot = set.least(|tag, Value { kept_until, number }| match u32::try_from(seconds_left(kept_until, now)) {
-            Err(_) | Ok(0) => 0,
-            Ok(left) if tag & ARRIVAL > 0 => left,
-            Ok(_) => number,
-        });
-        Self { slot, takes_over: Some(tag), found }
+    fn new(set: &Set<'_>, tag: u32, now: u64, found: Found, needed: Option<Slot>) -> Self {
+        let slot = eviction::slot(set, tag, needed, |kept_until| seconds_left(kept_until, now));
+        Self { slot, tag, begins: true, found }
     }
 }
 
-/// Writes into a slot that was looked at under the same lock.
+/// Writes what a counter is now into the slot that was looked at under the same lock.
 #[inline(always)]
-fn write(set: &Set<'_>, look: Look, terms: &Terms, found: Found) {
+fn write(set: &Set<'_>, look: Look, terms: &Terms, found: Found, now: Duration) {
     let (kept_until, number) = match found {
         Found::Window { used, end } => (end, used),
         Found::Windows { used, end, .. } => (end + u64::from(terms.limit.per), used),
         Found::Arrival(arrival) => (arrival / NANOS + 1, (arrival % NANOS) as u32),
     };
-    if let Some(tag) = look.takes_over {
-        set.take(look.slot, tag);
-    }
     set.write(look.slot, Value { kept_until: kept_until as u32, number });
+    if look.begins {
+        set.take(look.slot, look.tag);
+        set.set_gauge(look.slot, eviction::capacity(terms));
+    }
+    if let Found::Arrival(_) = found {
+        set.set_gauge(look.slot, eviction::share(terms, found, now));
+    }
+}
+
+/// Whether a counter is in the same window as before, and no less was counted.
+fn goes_on(before: Found, after: Found) -> bool {
+    match (before, after) {
+        (Found::Window { used, end }, Found::Window { used: now, end: same })
+        | (Found::Windows { used, end, .. }, Found::Windows { used: now, end: same, .. }) => end == same && used <= now,
+        _ => false,
+    }
 }
 
 /// The time from `now` to the end of a window, of which the lower 32 bits were kept: windows are shorter than
@@ -348,7 +388,7 @@ mod tests {
                 let (one, other) = (hit("one", LIMIT, 1000), hit("other", LIMIT, 1000));
                 let both = if thread.is_multiple_of(2) { [one, other] } else { [other, one] };
                 let admitted = |number: &u32| {
-                    admits(&store, 1, &[hit(&format!("{thread}-{number}"), 1, 1)]);
+                    admits(&store, 1, &[hit(&format!("{thread}-{number}"), LIMIT, 1)]);
                     admits(&store, u64::from(*number) % 100, &both)
                 };
                 (0..LIMIT).filter(admitted).count()

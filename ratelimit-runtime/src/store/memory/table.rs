@@ -1,8 +1,9 @@
 //! A flat table of sets of slots, each set under a lock of its own, in two lines of the processor's cache.
 //!
-//! A line holds, side by side, five tags of 32 bits and then the five values that they stand for. In the half of a word
-//! that is left beside the tags, the first line has the set's lock. New counters go into the first free slot: so
-//! while a set is not half full, all that a check of a counter that is there touches is one line.
+//! A line holds, side by side, five tags of 32 bits and then the five values that they stand for. The half of a word that is
+//! left beside the tags holds a gauge of six bits for each of them, and in the first line the set's lock. New
+//! counters go into the first free slot: so while a set is not half full, all that a check of a counter that is there
+//! touches is one line.
 //!
 //! All words are atomics, and most are read and written under the lock without any order. They are atomics so that safe
 //! code can share them, and so that their allocation is zeroed pages which the operating system hands out as they are
@@ -33,6 +34,10 @@ const LARGEST_CAPACITY: usize = 1 << 28;
 
 /// In the first word of a set: somebody has it.
 const LOCKED: u64 = 1;
+
+/// The bits of a line's first word that are the gauges of its slots, above the lock's.
+const GAUGE_BITS: usize = 6;
+const GAUGE: u64 = (1 << GAUGE_BITS) - 1;
 
 pub(super) struct Table {
     words: Box<[AtomicU64]>,
@@ -120,12 +125,13 @@ impl Set<'_> {
         self.find_in(0, tag).or_else(|| self.find_in(WORDS_PER_LINE, tag))
     }
 
-    /// The first of the slots that are worth the least.
+    /// The slot with the least rank, which `rank` tells by a slot and its number; of equals the first.
     #[cold]
-    pub(super) fn least(&self, worth: impl Fn(u32, Value) -> u32) -> Slot {
+    pub(super) fn least<R: Ord>(&self, rank: impl Fn(Slot, u32) -> R) -> Slot {
         let slots =
             [0, WORDS_PER_LINE].into_iter().flat_map(|line| (line + FIRST_VALUE..line + WORDS_PER_LINE).map(Slot));
-        slots.min_by_key(|&slot| worth(self.tag(slot), self.read(slot))).unwrap_or(Slot(FIRST_VALUE))
+        let ranked = slots.zip(0..).min_by_key(|&(slot, number)| rank(slot, number));
+        ranked.map_or(Slot(FIRST_VALUE), |(slot, _)| slot)
     }
 
     #[inline(always)]
@@ -139,6 +145,31 @@ impl Set<'_> {
         self.value(slot).store(u64::from(kept_until) << 32 | u64::from(number), Relaxed);
     }
 
+    /// The gauge of a slot: six bits.
+    pub(super) fn gauge(&self, slot: Slot) -> u64 {
+        let (word, shift) = self.gauge_bits(slot);
+        word.load(Relaxed) >> shift & GAUGE
+    }
+
+    pub(super) fn set_gauge(&self, slot: Slot, gauge: u64) {
+        let (word, shift) = self.gauge_bits(slot);
+        word.store(word.load(Relaxed) & !(GAUGE << shift) | gauge << shift, Relaxed);
+    }
+
+    /// Makes it no less than `gauge`.
+    #[inline(always)]
+    pub(super) fn raise_gauge(&self, slot: Slot, gauge: u64) {
+        if self.gauge(slot) < gauge {
+            self.set_gauge(slot, gauge);
+        }
+    }
+
+    /// The first word of a slot's line, and where in it the slot's gauge begins.
+    #[inline(always)]
+    fn gauge_bits(&self, Slot(slot): Slot) -> (&AtomicU64, usize) {
+        (&self.0[slot & WORDS_PER_LINE], 1 + GAUGE_BITS * (slot % WORDS_PER_LINE - FIRST_VALUE))
+    }
+
     /// Gives a slot to the counter with this tag.
     pub(super) fn take(&self, slot: Slot, tag: u32) {
         let (word, upper) = self.tag_word(slot);
@@ -146,7 +177,7 @@ impl Set<'_> {
         word.store(other | u64::from(tag) << if upper { 32 } else { 0 }, Relaxed);
     }
 
-    fn tag(&self, slot: Slot) -> u32 {
+    pub(super) fn tag(&self, slot: Slot) -> u32 {
         let (word, upper) = self.tag_word(slot);
         (word.load(Relaxed) >> if upper { 32 } else { 0 }) as u32
     }
