@@ -79,6 +79,10 @@ use crate::handler::Handler;
 /// | `tenant` | each result of a [function](#functions); a request for which it returns `None` is not counted |
 /// | `"ip+user"`, `["ip", tenant]` | each combination; `"global"` cannot be part of one |
 ///
+/// An address in a header is a value like any other, and so is one that a function gives: each IPv6 address has a counter,
+/// though a client has a whole network of them. Where a proxy names the client in a header, `"ip"` with `TrustedProxies` counts
+/// the network.
+///
 /// **`key`**: `key = "search"` is a name. Rules with the same name, window and scopes share their counters, whichever
 /// handlers they stand on; each holds the count against its own limit. The path of a [function](#functions) gives a
 /// name for each request.

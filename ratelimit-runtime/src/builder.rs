@@ -3,7 +3,7 @@
 use std::{fmt, sync::Once, time::Duration};
 
 use crate::{
-    client_ip::{ClientIp, TrustedProxies},
+    client_ip::{self, ClientIp, TrustedProxies},
     clock::Clock,
     error::Error,
     function::ScopeFunction,
@@ -92,7 +92,7 @@ impl Default for RateLimiterBuilder {
             on_store_error: OnStoreError::default(),
             capacity: 1_000_000,
             clock: Clock::default(),
-            ip: ClientIp { trusted: None, ipv6_prefix: 64 },
+            ip: ClientIp { trusted: None, ipv6_prefix: 64, nat64: Vec::new() },
             user: None,
         }
     }
@@ -164,9 +164,34 @@ impl RateLimiterBuilder {
 
     /// How many leading bits of an IPv6 address stand for one client; 64 unless set, since that much is given to
     /// every customer of a provider. More than 128 is 128.
+    ///
+    /// An IPv6 address that a tunnel or a translator has made of an IPv4 address counts as that IPv4 address: IPv4-mapped
+    /// (`::ffff:0:0/96`) and the older `::/96` and `::ffff:0:0:0/96`, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), 6to4 (`2002::/16`)
+    /// and Teredo (`2001::/32`).
     pub fn ipv6_prefix(mut self, bits: u8) -> Self {
         self.ip.ipv6_prefix = bits;
         self
+    }
+
+    /// A prefix of one's own that a NAT64 or SIIT-DC translator puts in front of the IPv4 addresses of clients: 32, 40, 48, 56,
+    /// 64 or 96 bits, as in RFC 6052. An address behind it counts as the IPv4 address in it; otherwise, all clients that come
+    /// through the translator are one. May be called several times; `64:ff9b::/96` and `64:ff9b:1::/48` are known without.
+    ///
+    /// ```
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let limiter = RateLimiter::builder().nat64_prefix("2001:db8:64::/96")?.in_memory();
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Nat64Prefix`], if it is none of these.
+    pub fn nat64_prefix(mut self, prefix: &str) -> Result<Self, Error> {
+        self.ip.nat64.push(client_ip::nat64_prefix(prefix)?);
+        Ok(self)
     }
 
     /// Who the user of a request is, for `scope = "user"`: a plain function of `&HttpRequest`, or one written

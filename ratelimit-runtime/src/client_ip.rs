@@ -4,10 +4,12 @@
 //! from the right, and only as far as the proxies that wrote it are trusted: what stands left of that is what
 //! the client wrote.
 
+mod embedded;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use actix_web::{HttpRequest, http::header::HeaderName};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::{error::Error, key::Address};
 
@@ -58,7 +60,8 @@ enum Trust {
 
 impl TrustedProxies {
     /// Proxies with an address in one of `networks`: each an address (`10.0.0.1`) or a network in CIDR notation
-    /// (`10.0.0.0/8`). The client is the rightmost address in the header that is not in one of them.
+    /// (`10.0.0.0/8`). The client is the rightmost address in the header that is not in one of them. A proxy behind NAT64 is
+    /// trusted by its IPv6 address (`64:ff9b::a00:0/104`), not by the IPv4 address in it.
     ///
     /// # Errors
     /// [`Error::Network`], naming the first text that is neither.
@@ -166,6 +169,8 @@ pub(crate) struct ClientIp {
     pub(crate) trusted: Option<TrustedProxies>,
     /// The bits of an IPv6 address that tell clients apart: a provider gives each of them a whole network.
     pub(crate) ipv6_prefix: u8,
+    /// The prefixes of translators, behind which an IPv4 address tells clients apart.
+    pub(crate) nat64: Vec<Ipv6Net>,
 }
 
 impl ClientIp {
@@ -186,12 +191,16 @@ impl ClientIp {
         client.map_or(Address::Unknown, |address| self.counted(address))
     }
 
-    /// As what an address counts: one of IPv6 stands for the network that it is in.
+    /// As what an address counts: one of IPv6 stands for the IPv4 address in it, or else for the network that it is in.
     pub(crate) fn counted(&self, address: IpAddr) -> Address {
-        match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(self.network(address)).into(),
-            address => address.into(),
-        }
+        let address = match address.to_canonical() {
+            IpAddr::V6(address) => match embedded::embedded(address, &self.nat64) {
+                Some(address) => address.into(),
+                None => self.network(address).into(),
+            },
+            address => address,
+        };
+        address.into()
     }
 
     fn network(&self, address: Ipv6Addr) -> Ipv6Addr {
@@ -199,6 +208,14 @@ impl ClientIp {
         let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
         Ipv6Addr::from_bits(address.to_bits() & mask)
     }
+}
+
+/// A prefix as RFC 6052 has them, of 32, 40, 48, 56, 64 or 96 bits.
+pub(crate) fn nat64_prefix(text: &str) -> Result<Ipv6Net, Error> {
+    let prefix = text.trim().parse::<Ipv6Net>().ok();
+    prefix
+        .filter(|prefix| [32, 40, 48, 56, 64, 96].contains(&prefix.prefix_len()))
+        .ok_or_else(|| Error::Nat64Prefix { value: text.to_owned() })
 }
 
 /// A network of IPv4 addresses that was written as IPv6 (`::ffff:10.0.0.0/104`), as the addresses are compared.

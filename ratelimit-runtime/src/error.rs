@@ -27,6 +27,12 @@ pub enum Error {
         /// The text that was given.
         value: String,
     },
+    /// The prefix of a translator is none.
+    #[error("NAT64 prefix `{value}` is no IPv6 network of 32, 40, 48, 56, 64 or 96 bits (`2001:db8:64::/96`)")]
+    Nat64Prefix {
+        /// The text that was given.
+        value: String,
+    },
 }
 
 /// As the message: this is what `main` and `expect` print of it.

@@ -40,6 +40,7 @@ mod redis_tls;
 #[cfg(feature = "redis")]
 mod redis_url;
 
+mod embedded_addresses;
 mod eviction;
 mod memory_store;
 
