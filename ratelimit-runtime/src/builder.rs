@@ -1,5 +1,8 @@
 //! How a limiter is set up.
 
+#[cfg(feature = "redis")]
+mod redis;
+
 use std::{fmt, sync::Once, time::Duration};
 
 use crate::{
@@ -82,6 +85,8 @@ pub struct RateLimiterBuilder {
     clock: Clock,
     ip: ClientIp,
     user: Option<Box<UserFunction>>,
+    #[cfg(feature = "redis")]
+    redis: crate::store::redis::Options,
 }
 
 impl Default for RateLimiterBuilder {
@@ -94,6 +99,8 @@ impl Default for RateLimiterBuilder {
             clock: Clock::default(),
             ip: ClientIp { trusted: None, ipv6_prefix: 64, nat64: Vec::new() },
             user: None,
+            #[cfg(feature = "redis")]
+            redis: crate::store::redis::Options::default(),
         }
     }
 }
@@ -228,15 +235,6 @@ impl RateLimiterBuilder {
         }
     }
 
-    #[cfg(feature = "redis")]
-    fn redis(mut self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
-        use crate::{fallback::Fallback, store::redis::RedisStore};
-
-        let store = RedisStore::new(url, std::mem::take(&mut self.prefix), self.deadline)?;
-        let store = Store::Redis(store, Fallback::new(self.on_store_error, self.capacity));
-        Ok(self.build(store))
-    }
-
     #[cfg(not(feature = "redis"))]
     fn redis(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
         Err(Error::Url {
@@ -254,14 +252,17 @@ impl RateLimiterBuilder {
 
 impl fmt::Debug for RateLimiterBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimiterBuilder")
+        let mut debug = f.debug_struct("RateLimiterBuilder");
+        debug
             .field("prefix", &self.prefix)
             .field("deadline", &self.deadline)
             .field("on_store_error", &self.on_store_error)
             .field("capacity", &self.capacity)
             .field("clock", &self.clock)
             .field("ip", &self.ip)
-            .field("user", &self.user.is_some())
-            .finish()
+            .field("user", &self.user.is_some());
+        #[cfg(feature = "redis")]
+        debug.field("redis", &self.redis);
+        debug.finish()
     }
 }

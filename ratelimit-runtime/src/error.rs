@@ -21,6 +21,14 @@ pub enum Error {
         /// What is wrong with it, and what to write instead.
         reason: String,
     },
+    /// A setting of TLS cannot be used.
+    #[error("TLS: {setting}: {reason}")]
+    Tls {
+        /// The setting, such as `tls_ca_file`.
+        setting: &'static str,
+        /// What is wrong with it, naming the file, and what to do.
+        reason: String,
+    },
     /// A trusted proxy is neither an address nor a network.
     #[error("trusted proxy `{value}` is neither an address (`10.0.0.1`) nor a network (`10.0.0.0/8`, `fd00::/8`)")]
     Network {

@@ -15,7 +15,14 @@ use crate::wait;
 
 /// What a server shows over TLS: signed by itself, for 127.0.0.1, until the year 2126. The key opens nothing else.
 pub const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/certificate.pem");
-const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/key.pem");
+/// The key of [`CERTIFICATE`].
+pub const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/key.pem");
+
+/// A certificate that no server knows.
+pub const STRANGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/stranger.pem");
+
+/// The key of [`STRANGER`].
+pub const STRANGER_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/stranger_key.pem");
 
 /// The user in whose name tests and servers speak to servers: it needs no password and may do everything, whatever
 /// becomes of the other users.
@@ -77,6 +84,25 @@ impl RedisServer {
     /// Starts one on a free port of 127.0.0.1 over TLS.
     pub fn with_tls() -> Self {
         Self::start(Transport::Tls, Mode::Store, &[])
+    }
+
+    /// Starts one on a free port of 127.0.0.1 over TLS, for clients that show the same certificate.
+    pub fn with_tls_for_clients_that_it_knows() -> Self {
+        Self::start(Transport::Tls, Mode::Store, &["tls-auth-clients yes".to_owned()])
+    }
+
+    /// Starts a sentinel without TLS that watches `primary`, which speaks TLS.
+    pub fn plain_sentinel_of(primary: &Self, service: &str) -> Self {
+        let configuration = [
+            "tls-replication yes".to_owned(),
+            format!("tls-ca-cert-file {CERTIFICATE}"),
+            format!("tls-cert-file {CERTIFICATE}"),
+            format!("tls-key-file {KEY}"),
+            format!("sentinel monitor {service} 127.0.0.1 {} 1", primary.port()),
+            format!("sentinel auth-user {service} {OPERATOR}"),
+            format!("sentinel auth-pass {service} none"),
+        ];
+        Self::start(Transport::Tcp, Mode::Sentinel, &configuration)
     }
 
     /// Starts one with further lines of configuration.

@@ -5,21 +5,27 @@
 //! up.
 
 mod batch;
+#[cfg(feature = "rustls")]
+mod certificates;
 mod cluster;
 mod credentials;
 mod denials;
 mod endpoint;
+mod fetch;
 mod flights;
 mod health;
 mod known;
 mod lane;
 mod link;
+mod resolver;
 mod resp;
 mod script;
 mod sentinel;
 mod server_clock;
 mod session;
 mod stream;
+#[cfg(feature = "rustls")]
+mod tls;
 mod url;
 mod worker;
 
@@ -49,7 +55,6 @@ use self::{
     health::Health,
     script::Names,
     server_clock::SharedClock,
-    stream::Transport,
     url::Deployment,
     worker::{Part, Way, Worker},
 };
@@ -82,6 +87,13 @@ enum Source {
     Cluster(Pin<Box<dyn Future<Output = Result<Outcomes, StoreFailed>> + Send>>),
 }
 
+/// What the builder was told of connections.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    #[cfg(feature = "rustls")]
+    pub(crate) tls: tls::TlsOptions,
+}
+
 #[derive(Clone)]
 pub(crate) struct RedisStore {
     /// Tells the connections of this limiter from those of others on the same thread.
@@ -107,9 +119,17 @@ thread_local! {
 }
 
 impl RedisStore {
-    pub(crate) fn new(url: StoreUrl<'_>, prefix: String, deadline: Duration) -> Result<Self, Error> {
+    pub(crate) fn new(
+        url: StoreUrl<'_>,
+        prefix: String,
+        deadline: Duration,
+        #[cfg_attr(not(feature = "rustls"), allow(unused_variables, reason = "there are no others yet"))]
+        options: Options,
+    ) -> Result<Self, Error> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        let deployment = url::open(url, &Arc::new(Transport::default()))?;
+        let deployment = url::open(url, &Arc::default())?;
+        #[cfg(feature = "rustls")]
+        deployment.set_up_tls(options.tls)?;
         let is_cluster = matches!(deployment, Deployment::Cluster(_));
         let (names, denials) = (Arc::new(Names::new(prefix, is_cluster)), (!is_cluster).then(Denials::new));
         let (health, clock, denials) = (Health::new(deployment.name()), SharedClock::default(), denials.map(Arc::new));

@@ -37,6 +37,8 @@ mod redis_sentinel;
 mod redis_store;
 #[cfg(feature = "rustls")]
 mod redis_tls;
+#[cfg(feature = "rustls")]
+mod redis_tls_settings;
 #[cfg(feature = "redis")]
 mod redis_url;
 

@@ -1,6 +1,13 @@
 //! A server: where it is, and how to connect and log in to it.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering::Relaxed},
+    },
+};
 
 use redis::RedisResult;
 
@@ -30,11 +37,15 @@ impl Address {
         }
     }
 
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp { tls: true, .. })
+    }
+
     /// Another address of the same kind.
     pub(super) fn at(&self, host: &str, port: u16) -> Self {
         // An IPv6 address in a URL has brackets, and in what a server says of another it has none.
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Self::Tcp { host, port, tls: matches!(self, Self::Tcp { tls: true, .. }) }
+        Self::Tcp { host, port, tls: self.is_tls() }
     }
 }
 
@@ -45,6 +56,53 @@ impl fmt::Display for Address {
             Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
         }
+    }
+}
+
+/// How far an attempt to connect has come: what to name, if it takes too long.
+#[derive(Debug, Default)]
+pub(super) struct Progress(AtomicU8);
+
+/// What is done to connect, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Step {
+    Lookup,
+    Connect,
+    #[cfg(feature = "rustls")]
+    Handshake,
+    Login,
+}
+
+impl Progress {
+    const STEPS: &[Step] = &[
+        Step::Lookup,
+        Step::Connect,
+        #[cfg(feature = "rustls")]
+        Step::Handshake,
+        Step::Login,
+    ];
+
+    /// Says that this has begun.
+    pub(super) fn begin(&self, step: Step) {
+        self.0.store(step as u8, Relaxed);
+    }
+
+    /// What began last.
+    pub(super) fn step(&self) -> Step {
+        Self::STEPS.get(usize::from(self.0.load(Relaxed))).copied().unwrap_or(Step::Login)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lookup => "to the lookup of the host name",
+            Self::Connect => "to the attempt to connect",
+            #[cfg(feature = "rustls")]
+            Self::Handshake => "to the TLS handshake; does the server speak TLS on this port?",
+            Self::Login => "to the login",
+        })
     }
 }
 
@@ -65,7 +123,13 @@ impl Endpoint {
 
     /// Connects and logs in, without a deadline.
     pub(super) async fn open(&self) -> RedisResult<Stream> {
-        let mut stream = self.transport.connect(&self.address).await?;
+        self.open_with(&Progress::default()).await
+    }
+
+    /// The same, telling what is under way.
+    pub(super) async fn open_with(&self, progress: &Progress) -> RedisResult<Stream> {
+        let mut stream = self.transport.connect(&self.address, progress).await?;
+        progress.begin(Step::Login);
         self.login.log_in(&mut stream).await?;
         Ok(stream)
     }

@@ -51,6 +51,12 @@ impl Sentinel {
         Self { sentinels, service, server, state: Mutex::default() }
     }
 
+    /// The sentinels, and the server.
+    #[cfg(feature = "rustls")]
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+        self.sentinels.iter().chain([&self.server]).cloned().collect()
+    }
+
     /// What to call it in the log.
     pub(super) fn name(&self) -> String {
         let sentinels: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.address.to_string()).collect();

@@ -13,7 +13,7 @@ use super::{
     Settings,
     batch::{Ask, Batch, Check, Work},
     cluster::{Map, Node, Redirect},
-    endpoint::{Address, Endpoint},
+    endpoint::{Address, Endpoint, Progress, Step},
     flights::Flights,
     script,
     sentinel::Sentinel,
@@ -48,6 +48,8 @@ pub(super) struct Session {
 #[derive(Debug)]
 pub(super) enum Failure {
     Late(Duration),
+    /// An attempt to connect was late.
+    LateIn(Step, Duration),
     /// The cluster has no slots.
     NoSlots,
     /// Another server is the primary now.
@@ -64,7 +66,9 @@ impl Session {
         let attempt = ATTEMPT.max(settings.deadline);
         let (late, due) = (|_| Failure::Late(attempt), Instant::now() + attempt);
         let endpoint = timeout_at(due, place.endpoint()).await.map_err(late)??;
-        let mut stream = timeout_at(due, endpoint.open()).await.map_err(late)??;
+        let progress = Progress::default();
+        let stream = timeout_at(due, endpoint.open_with(&progress)).await;
+        let mut stream = stream.map_err(|_| Failure::LateIn(progress.step(), attempt))??;
         // Each answer has the time that one has for a check: a server that is slow, and within that time, is used.
         let late = |_| Failure::Late(settings.deadline);
         let sent = Instant::now().into_std();
@@ -150,7 +154,7 @@ impl Failure {
         match self {
             Self::Ended => true,
             Self::Redis(error) => error.is_io_error() || error.is_connection_dropped(),
-            Self::Late(_) | Self::NoSlots | Self::FailedOver => false,
+            Self::Late(_) | Self::LateIn(..) | Self::NoSlots | Self::FailedOver => false,
         }
     }
 }
@@ -165,6 +169,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Late(after) => write!(f, "no answer within {after:?}"),
+            Self::LateIn(step, after) => write!(f, "no answer within {after:?} {step}"),
             Self::NoSlots => f.write_str("no node has slots: is this a cluster?"),
             Self::FailedOver => f.write_str("another server is the primary now"),
             Self::Ended => f.write_str("the connection was closed"),

@@ -10,17 +10,25 @@ use futures_util::future::select_ok;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value, parse_redis_value_async};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
 };
 
-use super::endpoint::Address;
+#[cfg(feature = "rustls")]
+use super::tls::Tls;
+use super::{
+    endpoint::{Address, Progress, Step},
+    resolver,
+};
 
 /// No answers to a login or a question are longer than this, in bytes. The slots of a cluster of a thousand nodes take a fifth of it.
 const LONGEST_ANSWERS: u64 = 1 << 20;
 
 /// How the servers of a limiter are connected to.
-#[derive(Debug, Default)]
-pub(super) struct Transport {}
+#[derive(Default)]
+pub(super) struct Transport {
+    #[cfg(feature = "rustls")]
+    pub(super) tls: std::sync::OnceLock<Tls>,
+}
 
 /// An open stream.
 pub(super) struct Stream(Pin<Box<dyn Duplex>>);
@@ -31,15 +39,23 @@ impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
 impl Transport {
     /// Connects, without a deadline.
-    pub(super) async fn connect(&self, address: &Address) -> RedisResult<Stream> {
+    pub(super) async fn connect(&self, address: &Address, progress: &Progress) -> RedisResult<Stream> {
         let duplex: Pin<Box<dyn Duplex>> = match address {
-            Address::Tcp { host, port, tls: false } => Box::pin(tcp(host, *port).await?),
+            Address::Tcp { host, port, tls: false } => Box::pin(tcp(host, *port, progress).await?),
             #[cfg(feature = "rustls")]
-            Address::Tcp { host, port, tls: true } => Box::pin(tls(host, *port).await?),
+            Address::Tcp { host, port, tls: true } => {
+                let stream = tcp(host, *port, progress).await?;
+                progress.begin(Step::Handshake);
+                let tls = self.tls.get().ok_or_else(|| io::Error::other("TLS is not set up"))?;
+                Box::pin(tls.connect(host, stream).await?)
+            }
             #[cfg(unix)]
-            Address::Unix(path) => Box::pin(tokio::net::UnixStream::connect(path).await?),
+            Address::Unix(path) => {
+                progress.begin(Step::Connect);
+                Box::pin(tokio::net::UnixStream::connect(path).await?)
+            }
             #[cfg(not(all(unix, feature = "rustls")))]
-            _ => return Err(invalid("there is no such way to a server here", address.to_string())),
+            _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         };
         Ok(Stream(duplex))
     }
@@ -75,38 +91,14 @@ impl Stream {
 }
 
 /// To the first of the host's addresses that answers: one that does not must not hold up the others.
-async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let attempts: Vec<_> =
-        lookup_host((host, port)).await?.map(|address| Box::pin(TcpStream::connect(address))).collect();
-    if attempts.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
-    }
-    let (stream, _) = select_ok(attempts).await?;
+async fn tcp(host: &str, port: u16, progress: &Progress) -> RedisResult<TcpStream> {
+    progress.begin(Step::Lookup);
+    let addresses = resolver::addresses(host, port).await?;
+    progress.begin(Step::Connect);
+    let (stream, _) = select_ok(addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)))).await?;
     // A batch is written at once: there is nothing to wait for.
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// Over TLS, with the certificates that the operating system trusts.
-#[cfg(feature = "rustls")]
-async fn tls(host: &str, port: u16) -> RedisResult<tokio_rustls::client::TlsStream<TcpStream>> {
-    use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
-
-    let mut trusted = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    if let Some(error) = found.errors.first() {
-        return Err(invalid("the certificates of the operating system cannot be read", error.to_string()));
-    }
-    trusted.add_parsable_certificates(found.certs);
-    let config = ClientConfig::builder().with_root_certificates(trusted).with_no_client_auth();
-    let name = ServerName::try_from(host.to_owned());
-    let name = name.map_err(|error| invalid("a certificate cannot be for this host", error.to_string()))?;
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
-    Ok(connector.connect(name, tcp(host, port).await?).await?)
-}
-
-fn invalid(what: &'static str, detail: String) -> RedisError {
-    RedisError::from((ErrorKind::InvalidClientConfig, what, detail))
 }
 
 impl AsyncRead for Stream {

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(feature = "rustls")]
+use super::tls::{Tls, TlsOptions};
 use super::{
     cluster::Cluster,
     credentials::{Credentials, Login},
@@ -27,6 +29,24 @@ pub(super) enum Deployment {
 }
 
 impl Deployment {
+    /// Gets TLS ready, if it is spoken anywhere.
+    #[cfg(feature = "rustls")]
+    pub(super) fn set_up_tls(&self, options: TlsOptions) -> Result<(), Error> {
+        let endpoints = match self {
+            Self::Server(server) => std::slice::from_ref(&**server),
+            Self::Sentinel(sentinel) => &sentinel.endpoints(),
+            Self::Cluster(cluster) => &cluster.seeds,
+        };
+        match endpoints.iter().find(|endpoint| endpoint.address.is_tls()) {
+            Some(endpoint) => drop(endpoint.transport.tls.set(Tls::new(options)?)),
+            None if options.is_set() => {
+                log::warn!("TLS is set up on the builder, and the store's URL is without TLS; write rediss://");
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Where it is, for the log.
     pub(super) fn name(&self) -> String {
         match self {

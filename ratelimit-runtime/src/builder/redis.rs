@@ -1,0 +1,72 @@
+//! The settings of a limiter that counts in Redis.
+
+#[cfg(feature = "rustls")]
+use std::path::PathBuf;
+
+use super::RateLimiterBuilder;
+use crate::{
+    error::Error,
+    fallback::Fallback,
+    limiter::{RateLimiter, Store},
+    store::redis::RedisStore,
+    url::StoreUrl,
+};
+
+/// Settings of TLS (cargo feature `rustls`), for `rediss://`, `rediss+cluster://` and `rediss+sentinel://`. Other URLs take no
+/// notice of them, apart from a warning in the log.
+///
+/// Unless set, the certificates that the operating system trusts are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), and the
+/// server is shown none. They are read once in a process, when the first limiter with TLS is made.
+#[cfg(feature = "rustls")]
+impl RateLimiterBuilder {
+    /// The file of the authorities that sign the servers' certificates, in PEM; they are trusted in place of those that the operating
+    /// system trusts.
+    ///
+    /// It is read by [`connect`](Self::connect), which fails if it cannot be used, and again at each connection: a file that is
+    /// replaced is used from then on.
+    ///
+    /// ```no_run
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let limiter = RateLimiter::builder()
+    ///     .tls_ca_file("/etc/redis/ca.pem")
+    ///     .tls_client_certificate("/etc/redis/client.pem", "/etc/redis/client.key")
+    ///     .connect("rediss://redis.internal:6380/")?;
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tls_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.redis.tls.ca_file = Some(path.into());
+        self
+    }
+
+    /// The certificate that this application shows to servers and sentinels, and its private key: two files in PEM, the first with the
+    /// certificates between this one and the authority, if there are any, the second without a password. Both may be the same file.
+    ///
+    /// They are read by [`connect`](Self::connect), which fails if they cannot be used, and again at each connection: a certificate that is
+    /// renewed is used from then on. In the moment in which one of the two is replaced and the other is not, the former ones are.
+    pub fn tls_client_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.redis.tls.client_certificate = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// The host name, or address, that the certificates of all servers and sentinels are for; the one that is connected to unless set.
+    ///
+    /// It is for servers that are reached by another name than that of their certificate: by a tunnel, or in a cluster whose nodes
+    /// tell their addresses.
+    pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
+        self.redis.tls.server_name = Some(name.into());
+        self
+    }
+}
+
+impl RateLimiterBuilder {
+    pub(super) fn redis(mut self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        let (prefix, options) = (std::mem::take(&mut self.prefix), std::mem::take(&mut self.redis));
+        let store = RedisStore::new(url, prefix, self.deadline, options)?;
+        let store = Store::Redis(store, Fallback::new(self.on_store_error, self.capacity));
+        Ok(self.build(store))
+    }
+}

@@ -1,0 +1,54 @@
+//! The addresses of hosts. Each host is looked up once at a time, for all workers of a process and for all of its limiters.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    sync::{Arc, LazyLock},
+};
+
+use parking_lot::Mutex;
+use redis::{RedisError, RedisResult};
+
+use super::fetch::Fetched;
+
+/// How many hosts are remembered. Those of URLs are a few, but a cluster may name as many as it likes.
+const MOST_HOSTS: usize = 1024;
+
+type Addresses = Arc<[SocketAddr]>;
+
+static HOSTS: LazyLock<Mutex<HashMap<String, Arc<Fetched<Addresses>>>>> = LazyLock::new(Mutex::default);
+
+/// The addresses of a host, or those that it had last, if the lookup fails or takes too long.
+pub(super) async fn addresses(host: &str, port: u16) -> RedisResult<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let (fetched, name) = (fetched(host), host.to_owned());
+    let addresses = fetched.get(move || look_up(&name));
+    let with_port = |address: &SocketAddr| {
+        let mut address = *address;
+        address.set_port(port);
+        address
+    };
+    Ok(addresses.await?.iter().map(with_port).collect())
+}
+
+fn fetched(host: &str) -> Arc<Fetched<Addresses>> {
+    let host = host.to_ascii_lowercase();
+    let mut hosts = HOSTS.lock();
+    if hosts.len() >= MOST_HOSTS && !hosts.contains_key(&host) {
+        hosts.retain(|_, fetched| fetched.is_under_way());
+    }
+    Arc::clone(hosts.entry(host).or_default())
+}
+
+/// Blocks.
+fn look_up(host: &str) -> RedisResult<Addresses> {
+    let failed = |error: io::Error| RedisError::from(io::Error::new(error.kind(), format!("`{host}`: {error}")));
+    let addresses: Addresses = (host, 0).to_socket_addrs().map_err(failed)?.collect();
+    if addresses.is_empty() {
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the host has no address")));
+    }
+    Ok(addresses)
+}

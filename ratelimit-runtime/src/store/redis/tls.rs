@@ -1,0 +1,153 @@
+//! TLS on a connection.
+
+use std::{
+    io::{self, ErrorKind},
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, LazyLock},
+    task::{Context, Poll},
+};
+
+use redis::RedisResult;
+use rustls::{AlertDescription, CertificateError, ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{
+    certificates::{Files, load_system_config, system_config},
+    fetch::Fetched,
+};
+use crate::error::Error;
+
+/// How much of an error is told, in characters: a certificate may be for a thousand names.
+const LONGEST_REASON: usize = 300;
+
+/// What the builder was told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TlsOptions {
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The certificate, and its key.
+    pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
+    pub(crate) server_name: Option<String>,
+}
+
+impl TlsOptions {
+    pub(super) fn is_set(&self) -> bool {
+        self.ca_file.is_some() || self.client_certificate.is_some() || self.server_name.is_some()
+    }
+}
+
+/// The TLS of a limiter.
+pub(super) struct Tls {
+    files: Arc<Files>,
+    config: Arc<Fetched<Arc<ClientConfig>>>,
+    /// The name that every server's certificate has to be for, if that is not the host that is connected to.
+    server_name: Option<ServerName<'static>>,
+}
+
+impl Tls {
+    /// Reads the files that the builder names, and else begins to read the certificates of the system.
+    pub(super) fn new(options: TlsOptions) -> Result<Self, Error> {
+        static SYSTEM: LazyLock<Arc<Fetched<Arc<ClientConfig>>>> = LazyLock::new(Arc::default);
+        let server_name = options.server_name.clone().map(|name| {
+            let reason = "is neither a host name nor an address; write it without a port".to_owned();
+            ServerName::try_from(name).map_err(|_| Error::Tls { setting: "tls_server_name", reason })
+        });
+        let server_name = server_name.transpose()?;
+        let files = Files::new(options);
+        if files.are_none() {
+            SYSTEM.prepare(load_system_config);
+            return Ok(Self { files: Arc::new(files), config: Arc::clone(&SYSTEM), server_name });
+        }
+        files.load()?;
+        Ok(Self { files: Arc::new(files), config: Arc::default(), server_name })
+    }
+
+    /// Speaks TLS on a connection to `host`.
+    pub(super) async fn connect(
+        &self,
+        host: &str,
+        stream: TcpStream,
+    ) -> RedisResult<impl AsyncRead + AsyncWrite + use<>> {
+        let config = self.config().await?;
+        let name = self.server_name.clone().map_or_else(|| ServerName::try_from(host.to_owned()), Ok);
+        let name = name.map_err(|_| {
+            let reason = "TLS: no certificate is for such a host; give the name that it is for with `tls_server_name`";
+            io::Error::new(ErrorKind::InvalidInput, reason)
+        })?;
+        let stream = TlsConnector::from(config).connect(name, stream).await;
+        Ok(Named(stream.map_err(|error| named("the TLS handshake fails", error))?))
+    }
+
+    async fn config(&self) -> RedisResult<Arc<ClientConfig>> {
+        if !self.files.are_none() {
+            let files = Arc::clone(&self.files);
+            return self.config.get(move || files.config()).await;
+        }
+        match system_config() {
+            Some(config) => Ok(config),
+            None => self.config.get(load_system_config).await,
+        }
+    }
+}
+
+/// A stream whose errors say that they are of TLS. A server may refuse a client's certificate when the handshake is over for the
+/// client.
+struct Named(TlsStream<TcpStream>);
+
+impl AsyncRead for Named {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, into).map_err(|error| named("TLS fails", error))
+    }
+}
+
+impl AsyncWrite for Named {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes).map_err(|error| named("TLS fails", error))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context).map_err(|error| named("TLS fails", error))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+/// Says what is wrong with TLS, and what to do. An error that is not of TLS passes, unless it is one of the handshake.
+fn named(what: &str, error: io::Error) -> io::Error {
+    let of_tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    let is_handshake = what.contains("handshake");
+    if of_tls.is_none() && !is_handshake {
+        return error;
+    }
+    let advice = of_tls.map_or("; does the server speak TLS on this port?", advice);
+    let reason: String = error.to_string().chars().take(LONGEST_REASON).collect();
+    io::Error::new(error.kind(), format!("{what}: {reason}{advice}"))
+}
+
+fn advice(error: &rustls::Error) -> &'static str {
+    use rustls::Error::{AlertReceived, InvalidCertificate, InvalidMessage};
+    match error {
+        InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "; name the file of the CA that has signed the server's certificate with `tls_ca_file`"
+        }
+        InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }) => {
+            "; connect to the name that the certificate is for, or give it with `tls_server_name`"
+        }
+        AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA,
+        ) => "; the server wants another certificate of this client: see `tls_client_certificate`",
+        InvalidMessage(_) => "; does the server speak TLS on this port?",
+        _ => "",
+    }
+}
