@@ -104,13 +104,10 @@ local function other_kinds()
       held = call('HINCRBY', key, rule.end_text, rule.most_text)
     end
     if held == rule.most then
-      local length = rule.length
-      local function end_after(windows)
-        return string.format('%.0f', rule.window_end + windows * length)
-      end
+      local next_end = rule.window_end + rule.length
       -- If something was counted in the next window already, this clock was set back, or it is behind that of another server.
-      call('EXPIREAT', key, end_after(count_in(key, end_after(1)) > 0 and 2 or 1))
-      call('HDEL', key, end_after(-2))
+      call('EXPIREAT', key, count_in(key, next_end) > 0 and next_end + rule.length or next_end)
+      call('HDEL', key, rule.window_end - 2 * rule.length)
     end
     return min(held - rule.most, MOST)
   end
@@ -119,7 +116,7 @@ local function other_kinds()
     if tokens == 0 and rule.used == 0 and rule.most > 0 then
       call('HDEL', key, rule.end_text)
     elseif tokens < rule.most then
-      call('HINCRBY', key, rule.end_text, string.format('%.0f', tokens - rule.most))
+      call('HINCRBY', key, rule.end_text, tokens == 0 and '-' .. rule.most_text or tokens - rule.most)
     end
   end
 
@@ -242,7 +239,7 @@ local function other_kinds()
     for key = first, first + requests - 1 do
       local held = count_in(KEYS[key], window_end)
       if held > 0 then
-        call('HINCRBY', KEYS[key], window_end, string.format('%.0f', -min(held, tokens)))
+        call('HINCRBY', KEYS[key], window_end, -min(held, tokens))
       end
       answer(held)
     end
