@@ -227,8 +227,14 @@ impl RedisCluster {
 impl SlotMove<'_> {
     /// Moves the keys that the old primary has at this moment.
     pub fn move_keys(&self) {
+        self.move_keys_if(|_| true);
+    }
+
+    /// Moves those of the keys of which this holds.
+    pub fn move_keys_if(&self, is_to_move: impl Fn(&str) -> bool) {
         let (from, to) = (&self.cluster.nodes[self.from], &self.cluster.nodes[self.to]);
-        let keys: Vec<String> = from.ask(&["CLUSTER", "GETKEYSINSLOT", &self.slot, "1000"]);
+        let mut keys: Vec<String> = from.ask(&["CLUSTER", "GETKEYSINSLOT", &self.slot, "1000"]);
+        keys.retain(|key| is_to_move(key));
         if keys.is_empty() {
             return;
         }

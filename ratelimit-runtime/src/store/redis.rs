@@ -19,6 +19,7 @@ mod lane;
 mod link;
 mod resolver;
 mod resp;
+mod routing;
 mod script;
 mod sentinel;
 mod server_clock;
@@ -41,22 +42,21 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 use tokio::{
     runtime,
     sync::{oneshot, watch},
-    time::{Instant, sleep, timeout_at},
 };
 
 use self::{
     batch::{Answer, Ask, Refund, Work},
     denials::Denials,
     health::Health,
+    routing::Reached,
     script::Names,
     server_clock::SharedClock,
     url::Deployment,
-    worker::{Part, Way, Worker},
+    worker::Worker,
 };
 use crate::{
     error::Error,
@@ -64,9 +64,6 @@ use crate::{
     store::{Hit, Hits, Key, Outcome, Outcomes},
     url::StoreUrl,
 };
-
-/// The pause before a check is sent again whose slot is being moved.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// The store did not decide: it is down, or late, or answered with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,46 +171,6 @@ impl RedisStore {
         }
     }
 
-    async fn hit_parts(self, hits: Hits, parts: Vec<Part>) -> Result<Outcomes, StoreFailed> {
-        if let [part] = &parts[..] {
-            return self.ask(part.slot, part.work()).await;
-        }
-        // What one slot has counted is given back where another refuses, also if the client leaves meanwhile.
-        let check = tokio::spawn(async move { self.hit_slots(&hits, parts).await });
-        check.await.map_err(|_| StoreFailed)?
-    }
-
-    /// Asks for each part in its slot. A cluster decides one slot at a time: where another slot refuses, what was counted
-    /// is given back, so that meanwhile others may be refused, and nobody is admitted over a limit.
-    async fn hit_slots(&self, hits: &Hits, parts: Vec<Part>) -> Result<Outcomes, StoreFailed> {
-        let due = Instant::now() + self.settings.deadline;
-        let answers = join_all(parts.iter().map(|part| self.ask(part.slot, part.work()))).await;
-        let mut outcomes: SmallVec<[Option<Outcome>; 2]> = SmallVec::from_elem(None, hits.len());
-        let mut admitted = SmallVec::<[bool; 2]>::new();
-        for (part, answer) in parts.iter().zip(&answers) {
-            let answer = answer.as_deref().unwrap_or_default();
-            for (index, outcome) in part.hits.iter().zip(answer) {
-                outcomes[*index] = Some(*outcome);
-            }
-            let refuses = |index: &usize| hits[*index].refuses && outcomes[*index].is_some_and(|outcome| outcome.over);
-            admitted.push(!answer.is_empty() && !part.hits.iter().any(refuses));
-        }
-        if admitted.contains(&false) {
-            let counted = parts.iter().zip(admitted).filter(|(_, admitted)| *admitted);
-            let counted = counted.flat_map(|(part, _)| part.hits.iter().zip(&part.asks).map(move |hit| (part, hit)));
-            let refunds = counted.filter_map(|(part, (index, ask))| {
-                let outcome = outcomes[*index].filter(|outcome| outcome.taken > 0)?;
-                outcomes[*index] = Some(outcome.given_back());
-                Some((part.slot, refund(ask.key.clone(), &hits[*index], &outcome)))
-            });
-            let refunds: Vec<_> = refunds.collect();
-            let refunds = join_all(refunds.into_iter().map(|(slot, refund)| self.ask(slot, Work::GiveBack(refund))));
-            // They are sent; the request need not wait longer than for its check.
-            drop(timeout_at(due, refunds).await);
-        }
-        outcomes.into_iter().collect::<Option<_>>().ok_or(StoreFailed)
-    }
-
     /// Gives back what was taken.
     pub(crate) async fn give_back(&self, key: Key, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
         self.forget(hit, false)?;
@@ -241,40 +198,10 @@ impl RedisStore {
 
     async fn ask_about(&self, work: Work) -> Result<Outcomes, StoreFailed> {
         let slot = self.with_worker(|worker| Ok(work.key().map_or(0, |key| worker.slot(key))))?;
-        self.ask(slot, work).await
-    }
-
-    /// Asks the node that has the slot.
-    async fn ask(&self, slot: u16, work: Work) -> Result<Outcomes, StoreFailed> {
-        let due = Instant::now() + self.settings.deadline;
-        let mut way = Way::default();
-        if let Some(answer) = self.with_worker(|worker| worker.send(slot, &way, work.clone()))? {
-            // Its batch has a deadline already.
-            match answer.await {
-                Ok(Answer::Decided(outcomes)) => return Ok(outcomes),
-                Ok(Answer::Elsewhere(redirect)) => way.follow(redirect),
-                Err(_) => return Err(StoreFailed),
-            }
-        }
-        timeout_at(due, self.search(slot, work, way)).await.map_err(|_| StoreFailed)?
-    }
-
-    /// Asks one node after the other, as each says.
-    async fn search(&self, slot: u16, work: Work, mut way: Way) -> Result<Outcomes, StoreFailed> {
-        loop {
-            if way.is_blocked() {
-                sleep(PAUSE).await;
-            }
-            let Some(answer) = self.with_worker(|worker| worker.send(slot, &way, work.clone()))? else {
-                let mut map = self.with_worker(|worker| worker.map().ok_or(StoreFailed))?;
-                map.wait_for(|map| map.is_known() || map.is_down()).await.map_err(|_| StoreFailed)?;
-                continue;
-            };
-            match answer.await {
-                Ok(Answer::Decided(outcomes)) => return Ok(outcomes),
-                Ok(Answer::Elsewhere(redirect)) => way.follow(redirect),
-                Err(_) => return Err(StoreFailed),
-            }
+        match self.ask(slot, work).await? {
+            Reached::Decided(outcomes) => Ok(outcomes),
+            // It is about one counter.
+            Reached::Torn => Err(StoreFailed),
         }
     }
 
@@ -296,6 +223,7 @@ impl RedisStore {
     }
 }
 
+/// What is given back of an outcome.
 fn refund(key: Key, hit: &Hit, outcome: &Outcome) -> Refund {
     Refund { key, terms: hit.terms, window_end: outcome.window_end, tokens: outcome.taken }
 }

@@ -101,6 +101,10 @@ impl Work {
             Self::ReadMark => None,
         }
     }
+
+    pub(super) fn has_several_counters(&self) -> bool {
+        matches!(self, Self::Count(asks) if asks.len() > 1)
+    }
 }
 
 impl Check {

@@ -12,11 +12,12 @@ use tokio::{
 use super::{
     Settings, StoreFailed,
     batch::{Answer, Ask, Asks, Check, Passage, Work},
-    cluster::{Cluster, Map, Mapper, Node, Redirect},
+    cluster::{Cluster, Map, Mapper, Node},
     denials::View,
     known::Known,
     lane::Lane,
     link::Link,
+    routing::Route,
     session::Place,
     url::Deployment,
 };
@@ -62,6 +63,7 @@ pub(super) enum Begun {
 }
 
 /// The hits of a request whose counters are in one slot.
+#[derive(Clone)]
 pub(super) struct Part {
     pub(super) slot: u16,
     /// Which of the request's hits.
@@ -72,32 +74,6 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn work(&self) -> Work {
         Work::Count(self.asks.clone())
-    }
-}
-
-/// How a check gets to its counters, where the map is not enough.
-#[derive(Default)]
-pub(super) struct Way {
-    node: Option<Node>,
-    passage: Passage,
-    blocked: bool,
-}
-
-impl Way {
-    pub(super) fn follow(&mut self, redirect: Redirect) {
-        *self = match redirect {
-            Redirect::Moved(node) => Self { node: Some(node), ..Self::default() },
-            Redirect::Ask(node) => Self { node: Some(node), passage: Passage::Asking, blocked: false },
-            Redirect::TryAgain => {
-                let passage = if self.passage == Passage::Asking { Passage::Asking } else { Passage::Alone };
-                Self { node: self.node.take(), passage, blocked: true }
-            }
-        };
-    }
-
-    /// Whether it cannot be gone before some time has passed.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.blocked
     }
 }
 
@@ -151,14 +127,14 @@ impl Worker {
         // Nobody waits for these. If what is given back is lost, so is a part of the limit, until the window ends.
         for refund in refunds {
             let slot = self.slot(&refund.key);
-            drop(self.send(slot, &Way::default(), Work::GiveBack(refund)));
+            drop(self.send(slot, &Route::default(), Work::GiveBack(refund)));
         }
         for ask in refills {
             let slot = self.slot(&ask.key);
-            drop(self.send(slot, &Way::default(), Work::Count(smallvec![ask])));
+            drop(self.send(slot, &Route::default(), Work::Count(smallvec![ask])));
         }
         if self.settings.denials.as_ref().is_some_and(|denials| denials.asks(now)) {
-            drop(self.send(0, &Way::default(), Work::ReadMark));
+            drop(self.send(0, &Route::default(), Work::ReadMark));
         }
         if let Some(outcomes) = decided {
             return Ok(Begun::Decided(outcomes));
@@ -174,14 +150,14 @@ impl Worker {
     pub(super) fn send(
         &mut self,
         slot: u16,
-        way: &Way,
+        route: &Route,
         work: Work,
     ) -> Result<Option<oneshot::Receiver<Answer>>, StoreFailed> {
         let wire = match &mut self.routes {
             Routes::One(wire) => wire,
             Routes::Cluster(nodes) => {
                 nodes.retire(&self.settings);
-                let node = match &way.node {
+                let node = match &route.node {
                     Some(node) => Some(node.clone()),
                     None => nodes.primary(slot)?,
                 };
@@ -196,7 +172,7 @@ impl Worker {
                 &nodes.wires[&node]
             }
         };
-        wire.send(work, slot, way.passage).map(Some)
+        wire.send(work, slot, route.passage).map(Some)
     }
 
     /// Believes no longer what it knows of a counter.
