@@ -4,6 +4,7 @@
 //! - `APP_ON_STORE_ERROR`: `local`, `allow` or `deny`.
 //! - `APP_DEADLINE_MS`: the deadline of a check.
 //! - `APP_WORKERS`: the number of worker threads; 2 without it.
+//! - `APP_BLOCKING_THREADS`: the number of threads that a worker has for calls that block.
 //!
 //! It prints where it listens, and each log line as `LEVEL text`.
 
@@ -13,7 +14,7 @@
 use std::env;
 use std::time::Duration;
 
-use actix_web::web::ServiceConfig;
+use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpServer, Responder, get, rt};
 use log::{LevelFilter, Log, Metadata, Record};
 use ratelimit_runtime::{OnStoreError, RateLimitHeaders, RateLimiter, ratelimit};
@@ -105,6 +106,12 @@ async fn free() -> impl Responder {
     "free"
 }
 
+/// Needs a thread for calls that block.
+#[get("/blocking")]
+async fn blocking() -> actix_web::Result<impl Responder> {
+    Ok(web::block(|| "blocked").await?)
+}
+
 /// Counts users, and nobody says who they are.
 #[get("/user")]
 #[ratelimit(limit = 3, per = FOREVER, scope = "user")]
@@ -127,6 +134,7 @@ fn routes(config: &mut ServiceConfig) {
     config.service(by_body);
     config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
     config
+        .service(blocking)
         .service(free)
         .service(hourly)
         .service(leased)
@@ -151,6 +159,7 @@ async fn run(limiter: Option<RateLimiter>) -> std::io::Result<()> {
         }
     })
     .workers(number("APP_WORKERS").unwrap_or(2))
+    .worker_max_blocking_threads(number("APP_BLOCKING_THREADS").unwrap_or(64))
     .bind(("127.0.0.1", 0))?;
     println!("listening on http://{}", server.addrs()[0]);
     server.run().await

@@ -31,6 +31,8 @@ mod redis_cluster;
 mod redis_cluster_moves;
 #[cfg(feature = "redis")]
 mod redis_connections;
+#[cfg(all(feature = "redis", target_os = "linux"))]
+mod redis_resolver;
 #[cfg(feature = "redis")]
 mod redis_script;
 #[cfg(feature = "redis")]

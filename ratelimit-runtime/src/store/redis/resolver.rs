@@ -24,8 +24,9 @@ pub(super) async fn addresses(host: &str, port: u16) -> RedisResult<Vec<SocketAd
     if let Ok(address) = host.parse() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    let (fetched, name) = (fetched(host), host.to_owned());
-    let addresses = fetched.get(move || look_up(&name));
+    let host = host.to_ascii_lowercase();
+    let fetched = fetched(&host);
+    let addresses = fetched.get(move || look_up(&host));
     let with_port = |address: &SocketAddr| {
         let mut address = *address;
         address.set_port(port);
@@ -35,17 +36,18 @@ pub(super) async fn addresses(host: &str, port: u16) -> RedisResult<Vec<SocketAd
 }
 
 fn fetched(host: &str) -> Arc<Fetched<Addresses>> {
-    let host = host.to_ascii_lowercase();
     let mut hosts = HOSTS.lock();
-    if hosts.len() >= MOST_HOSTS && !hosts.contains_key(&host) {
+    if hosts.len() >= MOST_HOSTS && !hosts.contains_key(host) {
         hosts.retain(|_, fetched| fetched.is_under_way());
     }
-    Arc::clone(hosts.entry(host).or_default())
+    Arc::clone(hosts.entry(host.to_owned()).or_default())
 }
 
 /// Blocks.
 fn look_up(host: &str) -> RedisResult<Addresses> {
-    let failed = |error: io::Error| RedisError::from(io::Error::new(error.kind(), format!("`{host}`: {error}")));
+    let failed = |error: io::Error| {
+        RedisError::from(io::Error::new(error.kind(), format!("the lookup of `{host}` fails: {error}")))
+    };
     let addresses: Addresses = (host, 0).to_socket_addrs().map_err(failed)?.collect();
     if addresses.is_empty() {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "the host has no address")));
