@@ -60,11 +60,24 @@ impl Process {
         value.split_whitespace().next()?.parse().ok()
     }
 
+    /// SIGSTOP: none of its threads run.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// SIGTERM: the process is asked to end. How long it takes until it has.
     pub fn end(&mut self) -> Duration {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("the process is there");
+        self.signal(Signal::TERM);
         wait::until("the process ends", || self.child.try_wait().expect("the state of a child").is_some())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
 
     /// SIGKILL: the process gets no chance to do anything more. Whatever it has written is in the output afterwards.

@@ -24,6 +24,8 @@ struct State {
     reply_delay: AtomicU64,
     request_bytes_left: AtomicU64,
     reply_bytes_left: AtomicU64,
+    /// The connections that were accepted before this many are forgotten: they stay open, and nothing passes.
+    forgotten: AtomicUsize,
     over: AtomicBool,
     /// Each with the application's socket and that of Redis.
     open: Mutex<Vec<[TcpStream; 2]>>,
@@ -43,6 +45,7 @@ impl Proxy {
             reply_delay: AtomicU64::new(0),
             request_bytes_left: AtomicU64::new(UNLIMITED),
             reply_bytes_left: AtomicU64::new(UNLIMITED),
+            forgotten: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             open: Mutex::default(),
         });
@@ -97,6 +100,11 @@ impl Proxy {
         self.state.request_bytes_left.load(SeqCst) == 0 || self.state.reply_bytes_left.load(SeqCst) == 0
     }
 
+    /// Forgets every open connection, as a load balancer does with one that was idle: neither side is told. New ones are accepted.
+    pub fn forget_connections(&self) {
+        self.state.forgotten.store(self.accepted(), SeqCst);
+    }
+
     /// Ends every open connection; new ones are accepted.
     pub fn drop_connections(&self) {
         self.state.drop_connections();
@@ -128,21 +136,21 @@ impl State {
             if self.over.load(SeqCst) {
                 return;
             }
-            self.accepted.fetch_add(1, SeqCst);
+            let number = self.accepted.fetch_add(1, SeqCst);
             // A Redis that is down: the application's connection is dropped, and so closed.
             if let Ok(redis) = TcpStream::connect(self.upstream) {
-                self.join(&application, &redis).expect("sockets can be cloned");
+                self.join(number, &application, &redis).expect("sockets can be cloned");
             }
         }
     }
 
-    fn join(self: &Arc<Self>, application: &TcpStream, redis: &TcpStream) -> io::Result<()> {
+    fn join(self: &Arc<Self>, number: usize, application: &TcpStream, redis: &TcpStream) -> io::Result<()> {
         application.set_nodelay(true)?;
         redis.set_nodelay(true)?;
         self.open.lock().expect("no holder panics").push([application.try_clone()?, redis.try_clone()?]);
         let requests =
-            self.pump(application.try_clone()?, redis.try_clone()?, |state| (&state.request_bytes_left, None));
-        self.pump(redis.try_clone()?, application.try_clone()?, |state| {
+            self.pump(number, application.try_clone()?, redis.try_clone()?, |state| (&state.request_bytes_left, None));
+        self.pump(number, redis.try_clone()?, application.try_clone()?, |state| {
             (&state.reply_bytes_left, Some(&state.reply_delay))
         });
         let state = Arc::clone(self);
@@ -155,6 +163,7 @@ impl State {
 
     fn pump(
         self: &Arc<Self>,
+        number: usize,
         mut from: TcpStream,
         mut to: TcpStream,
         faults: fn(&Self) -> Faults<'_>,
@@ -166,6 +175,9 @@ impl State {
                 let (left, delay) = faults(&state);
                 if let Some(delay) = delay.map(|delay| delay.load(SeqCst)).filter(|delay| *delay > 0) {
                     std::thread::sleep(Duration::from_millis(delay));
+                }
+                if number < state.forgotten.load(SeqCst) {
+                    continue;
                 }
                 let allowed = take(left, length);
                 if to.write_all(&buffer[..allowed]).is_err() || allowed < length {

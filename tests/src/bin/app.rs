@@ -14,7 +14,7 @@
 use std::env;
 use std::time::Duration;
 
-use actix_web::web::{self, ServiceConfig};
+use actix_web::web::{self, Path, ServiceConfig};
 use actix_web::{App, HttpServer, Responder, get, rt};
 use log::{LevelFilter, Log, Metadata, Record};
 use ratelimit_runtime::{OnStoreError, RateLimitHeaders, RateLimiter, ratelimit};
@@ -112,6 +112,13 @@ async fn blocking() -> actix_web::Result<impl Responder> {
     Ok(web::block(|| "blocked").await?)
 }
 
+/// Not limited, and not polite: it blocks its worker for so many milliseconds, as a password hash does.
+#[get("/busy/{milliseconds}")]
+async fn busy(milliseconds: Path<u64>) -> impl Responder {
+    std::thread::sleep(Duration::from_millis(*milliseconds));
+    "done"
+}
+
 /// Counts users, and nobody says who they are.
 #[get("/user")]
 #[ratelimit(limit = 3, per = FOREVER, scope = "user")]
@@ -136,6 +143,7 @@ fn routes(config: &mut ServiceConfig) {
     config
         .service(blocking)
         .service(free)
+        .service(busy)
         .service(hourly)
         .service(leased)
         .service(leased_edge)

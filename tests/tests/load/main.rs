@@ -6,6 +6,8 @@
 mod exactness;
 
 #[cfg(feature = "redis")]
+mod busy_workers;
+#[cfg(feature = "redis")]
 mod clock;
 #[cfg(feature = "redis")]
 mod cluster_failures;
@@ -13,6 +15,8 @@ mod cluster_failures;
 mod crash;
 #[cfg(feature = "redis")]
 mod denials;
+#[cfg(feature = "redis")]
+mod idle;
 #[cfg(feature = "redis")]
 mod leases;
 #[cfg(feature = "redis")]

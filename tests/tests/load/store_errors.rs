@@ -118,7 +118,7 @@ fn connecting_and_the_first_check_share_one_deadline() {
     let redis = RedisServer::on_port();
     let proxy = Proxy::to(redis.address());
     // In time for the connection, and for the check, each by itself; not for both.
-    proxy.delay_replies(DEADLINE * 45 / 100);
+    proxy.delay_replies(DEADLINE * 60 / 100);
     for _ in 0..3 {
         let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).deadline(DEADLINE);
         let limiter = limiter.connect(&proxy.url()).expect("a URL");

@@ -83,12 +83,13 @@ pub(super) enum Answer {
     Elsewhere(Redirect),
 }
 
-/// Checks that are sent together, and answered by `due`.
+/// Checks that are sent together.
 pub(super) struct Batch {
     pub(super) checks: Vec<Check>,
     /// When it was sent last.
     pub(super) sent: Instant,
-    pub(super) due: Instant,
+    /// When its requests have waited for long enough; `None` while it waits for the worker alone.
+    pub(super) due: Option<Instant>,
     retries: u8,
 }
 
@@ -127,18 +128,18 @@ impl Check {
 }
 
 impl Batch {
-    pub(super) fn new(check: Check, due: Instant) -> Self {
-        Self { checks: vec![check], sent: Instant::now(), due, retries: RETRIES }
+    pub(super) fn new(checks: Vec<Check>) -> Self {
+        Self { checks, sent: Instant::now(), due: None, retries: RETRIES }
     }
 
     /// As many batches as it takes for each to be of one slot and not too large. What nobody waits for any more is left out.
-    pub(super) fn split(mut checks: Vec<Check>, due: Instant) -> SmallVec<[Self; 1]> {
+    pub(super) fn split(mut checks: Vec<Check>) -> SmallVec<[Self; 1]> {
         checks.retain(Check::is_wanted);
         if checks.is_empty() {
             return SmallVec::new();
         }
         if checks.len() <= LARGEST_BATCH && checks.windows(2).all(|pair| pair[0].goes_with(&pair[1])) {
-            return smallvec![Self { checks, sent: Instant::now(), due, retries: RETRIES }];
+            return smallvec![Self::new(checks)];
         }
         checks.sort_by_key(|check| check.slot);
         let mut batches = SmallVec::<[Self; 1]>::new();
@@ -147,7 +148,7 @@ impl Batch {
                 Some(last) if last.checks.len() < LARGEST_BATCH && last.checks[0].goes_with(&check) => {
                     last.checks.push(check);
                 }
-                _ => batches.push(Self::new(check, due)),
+                _ => batches.push(Self::new(vec![check])),
             }
         }
         batches
@@ -223,10 +224,22 @@ impl Batch {
         }
     }
 
+    /// Whether there are requests that wait for it.
+    pub(super) fn has_requests(&self) -> bool {
+        self.checks.iter().any(|check| !check.reply.is_closed())
+    }
+
+    /// Tells the requests that the store has failed. The answer may still come, and is learned from.
+    pub(super) fn give_up(&mut self) {
+        for check in &mut self.checks {
+            check.reply = oneshot::channel().0;
+        }
+    }
+
     /// To be sent again on another connection. What the first has brought about is not known: requests may be counted
     /// twice, which admits fewer; but nothing is given back twice.
     pub(super) fn again_elsewhere(mut self) -> Option<Self> {
-        self.checks.retain(|check| !matches!(check.work, Work::GiveBack(_)));
+        self.checks.retain(|check| check.is_wanted() && !matches!(check.work, Work::GiveBack(_)));
         if self.checks.is_empty() { None } else { self.again() }
     }
 

@@ -1,5 +1,9 @@
 //! The batches that are under way on a connection: sent one behind the other, and answered in the same order.
 //!
+//! A batch is late when the deadline has passed since it was sent, and the server has had its chance: this worker may be what was
+//! late, and the reply may lie unread in the kernel. So a timer that rings is set once more, for as long as it rang too late. In
+//! between, the worker goes around its connections and reads what has arrived.
+//!
 //! There is one timer for all, and it is not set anew for each batch: where it rings and no batch is late, it is set to the time at
 //! which one would be. To set it costs a lone check dearly: the runtime writes to itself, to be woken earlier than it had in mind.
 
@@ -7,6 +11,7 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     io,
+    mem::replace,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -30,6 +35,16 @@ use super::{
 /// Room for the reply to a batch, as a rule.
 const ROOM: usize = 4096;
 
+/// For how long the timer is set once more at least: the worker goes around its connections meanwhile.
+const SHORTEST_GRACE: Duration = Duration::from_millis(2);
+
+/// How long a connection must have been idle for something between it and the server to have forgotten it. Doubled each time
+/// that the server was only slow.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// How long such a connection may say nothing, if half of the deadline is not shorter.
+const LONGEST_SILENCE: Duration = Duration::from_secs(1);
+
 pub(super) struct Flights {
     stream: Stream,
     names: Arc<Names>,
@@ -44,6 +59,15 @@ pub(super) struct Flights {
     received: usize,
     /// Rings no later than the first of the batches is due, if there is one.
     timer: Pin<Box<Sleep>>,
+    /// Until when nothing is late, after the timer has rung.
+    grace: Option<Instant>,
+    /// When something was received last.
+    heard: Instant,
+    /// After which time without a batch the connection counts as idle.
+    idle: Duration,
+    doubt: Doubt,
+    /// Whether a batch was answered.
+    has_answered: bool,
 }
 
 struct Flight {
@@ -51,10 +75,35 @@ struct Flight {
     call: Call,
     /// How many replies come before the one to it.
     before: usize,
+    /// When its requests are answered without the server.
+    due: Option<Instant>,
+    /// When the connection is given up.
+    overdue: Instant,
 }
 
-/// A batch, and what the server made of it.
-pub(super) type Landed = (Batch, RedisResult<Reply>);
+/// Whether a connection that was idle may be gone without a word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// It is asked for the first time since, and has time to answer until then.
+    Until(Instant),
+    /// It has said nothing.
+    Raised,
+}
+
+/// What is to be done about the batches under way.
+pub(super) enum Event {
+    Landed(Landed),
+    /// The connection was idle, and does not answer: it may be gone. Another one may still be in time.
+    Silence,
+}
+
+/// A batch, what the server made of it, and when that was read.
+pub(super) struct Landed {
+    pub(super) batch: Batch,
+    pub(super) reply: RedisResult<Reply>,
+    pub(super) read: Instant,
+}
 
 impl Flights {
     pub(super) fn new(stream: Stream, names: Arc<Names>, deadline: Duration) -> Self {
@@ -69,7 +118,16 @@ impl Flights {
             read: 0,
             received: 0,
             timer: Box::pin(sleep_until(Instant::now())),
+            grace: None,
+            heard: Instant::now(),
+            idle: IDLE,
+            doubt: Doubt::None,
+            has_answered: false,
         }
+    }
+
+    pub(super) fn has_answered(&self) -> bool {
+        self.has_answered
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -77,23 +135,44 @@ impl Flights {
     }
 
     /// Sends a batch at `sent`, with the windows of the server's time `now`, when [`next`](Self::next) is waited for.
-    pub(super) fn push(&mut self, mut batch: Batch, sent: Instant, now: Duration) {
-        batch.sent = sent;
-        if batch.due < self.timer.deadline() {
-            self.timer.as_mut().reset(batch.due);
-        }
+    pub(super) fn push(&mut self, batch: Batch, sent: Instant, now: Duration) {
         let call = Call::new(&batch.works(), batch.passage(), now);
+        self.begin(batch, call, sent);
+    }
+
+    /// The same, to a server that may not have the script yet.
+    pub(super) fn push_whole(&mut self, batch: Batch, sent: Instant, now: Duration) {
+        let call = Call::new(&batch.works(), batch.passage(), now).whole();
+        self.begin(batch, call, sent);
+    }
+
+    fn begin(&mut self, mut batch: Batch, call: Call, sent: Instant) {
+        batch.sent = sent;
+        let mut due = *batch.due.get_or_insert(sent + self.deadline);
+        if self.under_way.is_empty() && sent.saturating_duration_since(self.heard) >= self.idle {
+            let until = sent + (self.deadline / 2).min(LONGEST_SILENCE);
+            self.doubt = Doubt::Until(until);
+            due = due.min(until);
+        }
+        if due < self.timer.deadline() {
+            self.timer.as_mut().reset(due);
+        }
         self.send(batch, call);
     }
 
     fn send(&mut self, batch: Batch, call: Call) {
         call.write(&batch.works(), &self.names, &mut self.out);
-        self.under_way.push_back(Flight { batch, before: call.replies_before(), call });
+        let (before, due, overdue) = (call.replies_before(), batch.due, batch.sent + self.deadline);
+        self.under_way.push_back(Flight { batch, call, before, due, overdue });
     }
 
     /// Waits for the next batch that comes back; after a failure none will.
     pub(super) async fn next(&mut self) -> Result<Landed, Failure> {
-        poll_fn(|context| self.poll_next(context)).await
+        loop {
+            if let Event::Landed(landed) = poll_fn(|context| self.poll_next(context)).await? {
+                return Ok(landed);
+            }
+        }
     }
 
     /// Writes as much as can be written now.
@@ -102,13 +181,13 @@ impl Flights {
         let _ = self.poll_write(&mut Context::from_waker(Waker::noop()));
     }
 
-    /// The batches that are not answered, as far as they may be sent on another connection.
+    /// The batches that are not answered.
     pub(super) fn unanswered(self) -> impl Iterator<Item = Batch> {
-        self.under_way.into_iter().filter_map(|flight| flight.batch.again_elsewhere())
+        self.under_way.into_iter().map(|flight| flight.batch)
     }
 
     /// The next batch that comes back; pending, too, while none is under way.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Landed, Failure>> {
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
         loop {
             if self.under_way.is_empty() {
                 // It only notices that the server ends the connection. What a server says unasked is as good as an end, also
@@ -121,7 +200,7 @@ impl Flights {
             if let Some((values, length)) = resp::reply(&self.input[self.read..self.received]) {
                 self.read += length;
                 match self.land(values) {
-                    Some(landed) => return Poll::Ready(Ok(landed)),
+                    Some(landed) => return Poll::Ready(Ok(Event::Landed(landed))),
                     None => continue,
                 }
             }
@@ -131,40 +210,85 @@ impl Flights {
                 // What the server has said before it closed the connection was read by now.
                 (Poll::Ready(Err(error)), _) => return Poll::Ready(Err(error.into())),
                 (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Err(RedisError::from(error).into())),
-                (Poll::Pending, _) => return self.poll_late(context).map(Err),
+                (Poll::Pending, _) => return self.poll_late(context),
             }
         }
     }
 
     /// Takes in a reply, which is to the first of the batches; `None`, if there is more to come for it.
     fn land(&mut self, values: RedisResult<Vec<i64>>) -> Option<Landed> {
-        let Flight { batch, mut call, before } = self.under_way.pop_front()?;
+        let mut flight = self.under_way.pop_front()?;
+        let read = Instant::now();
+        self.heard = read;
+        self.grace = None;
+        if replace(&mut self.doubt, Doubt::None) == Doubt::Raised {
+            self.idle = self.idle.saturating_mul(2);
+        }
         // Whatever is said of ASKING, the batch is answered; but nothing can be made of what is no answer.
         let is_answer = !matches!(&values, Err(error) if error.kind() == ErrorKind::UnexpectedReturnType);
-        if before > 0 && is_answer {
-            self.under_way.push_front(Flight { batch, call, before: before - 1 });
+        if flight.before > 0 && is_answer {
+            flight.before -= 1;
+            self.under_way.push_front(flight);
             return None;
         }
+        let Flight { mut batch, mut call, .. } = flight;
         let reply = match values {
             Err(error) if call.is_to_be_sent_whole(&error) => {
+                batch.sent = read;
                 self.send(batch, call);
                 return None;
             }
             values => values.and_then(|values| call.reply(&batch.works(), values)),
         };
-        Some((batch, reply))
+        self.has_answered |= reply.is_ok();
+        Some(Landed { batch, reply, read })
     }
 
-    /// Fails when a batch is late.
-    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Failure> {
-        let Some(due) = self.under_way.iter().map(|flight| flight.batch.due).min() else { return Poll::Pending };
+    /// Says what is late when the timer has rung, and rung once more.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
         while self.timer.as_mut().poll(context).is_ready() {
-            if Instant::now() >= due {
-                return Poll::Ready(Failure::Late(self.deadline));
-            }
-            self.timer.as_mut().reset(due);
+            let (now, due) = (Instant::now(), self.due());
+            let next = match self.grace {
+                _ if now < due => due,
+                None => {
+                    // The time in which this worker was elsewhere is not held against the server; but not for ever.
+                    let grace = (now - due).min(self.deadline).max(SHORTEST_GRACE);
+                    *self.grace.insert(now + grace)
+                }
+                Some(grace) if now < grace => grace,
+                Some(_) => match self.judge(now) {
+                    Some(late) => return Poll::Ready(late),
+                    None => continue,
+                },
+            };
+            self.timer.as_mut().reset(next);
         }
         Poll::Pending
+    }
+
+    /// What has become of the batches that are late; `None` if it is not the connection that is.
+    fn judge(&mut self, now: Instant) -> Option<Result<Event, Failure>> {
+        self.grace = None;
+        if self.under_way.iter().any(|flight| flight.overdue <= now) {
+            return Some(Err(Failure::Late(self.deadline)));
+        }
+        if matches!(self.doubt, Doubt::Until(until) if until <= now) {
+            self.doubt = Doubt::Raised;
+            return Some(Ok(Event::Silence));
+        }
+        // What was sent again has waited before; the server may still answer.
+        for flight in self.under_way.iter_mut().filter(|flight| flight.due.is_some_and(|due| due <= now)) {
+            flight.due = None;
+            flight.batch.give_up();
+        }
+        None
+    }
+
+    /// When to look whether something is late.
+    fn due(&self) -> Instant {
+        let flights = self.under_way.iter().map(|flight| flight.due.unwrap_or(flight.overdue).min(flight.overdue));
+        let doubt = if let Doubt::Until(until) = self.doubt { Some(until) } else { None };
+        flights.chain(doubt).min().unwrap_or_else(Instant::now)
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

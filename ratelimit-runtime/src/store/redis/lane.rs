@@ -17,17 +17,17 @@ use tokio::time::Instant;
 use super::{
     StoreFailed,
     batch::{Batch, Check},
-    flights::Landed,
+    flights::Event,
     server_clock::ServerClock,
     session::{Failure, Session},
 };
 
 pub(super) struct Lane {
-    /// How long a check may take.
-    deadline: Duration,
-    /// Whether the server fails: no check is taken then. This and the next are set before the state is locked, so whoever locks it
+    /// Whether the server fails: no check is taken then. This and `is_closed` are set before the state is locked, so whoever locks it
     /// later sees them.
     is_down: AtomicBool,
+    /// Whether the log has been told of a failure, and not yet of its end.
+    is_reported: AtomicBool,
     /// Whether the worker or the task is gone.
     is_closed: AtomicBool,
     state: Mutex<State>,
@@ -50,6 +50,15 @@ struct State {
     task: Option<Waker>,
 }
 
+/// What is left of a connection that is given up.
+#[derive(Default)]
+pub(super) struct Left {
+    /// To be sent on another one.
+    pub(super) batches: Vec<Batch>,
+    /// Whether there are requests that were sent too often already.
+    pub(super) is_lost: bool,
+}
+
 /// What has gathered.
 #[derive(Clone, Copy)]
 pub(super) struct Gathered {
@@ -61,7 +70,7 @@ pub(super) struct Gathered {
 }
 
 impl Lane {
-    pub(super) fn new(deadline: Duration) -> Self {
+    pub(super) fn new() -> Self {
         let state = State {
             gathered: Vec::new(),
             room: 0,
@@ -71,8 +80,8 @@ impl Lane {
             was_lone: true,
             task: None,
         };
-        let (is_down, is_closed) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { deadline, is_down, is_closed, state: Mutex::new(state) }
+        let no = || AtomicBool::new(false);
+        Self { is_down: no(), is_reported: no(), is_closed: no(), state: Mutex::new(state) }
     }
 
     /// Takes a check, and sends it if the last one came alone, too. The task is told in any case.
@@ -86,7 +95,7 @@ impl Lane {
         }
         state.gathered.push(check);
         if state.was_lone && state.is_idle() && !state.is_leaving {
-            state.send(self.deadline);
+            state.send();
             if let Some(session) = &mut state.session {
                 session.flights.write();
             }
@@ -114,6 +123,15 @@ impl Lane {
         self.is_down.swap(is_down, Relaxed)
     }
 
+    /// Says whether the log has been told of a failure, and returns whether it had been.
+    pub(super) fn set_reported(&self, is_reported: bool) -> bool {
+        self.is_reported.swap(is_reported, Relaxed)
+    }
+
+    pub(super) fn is_reported(&self) -> bool {
+        self.is_reported.load(Relaxed)
+    }
+
     /// Gives up what has gathered and what is under way.
     pub(super) fn clear(&self) {
         let mut state = self.state.lock();
@@ -123,10 +141,13 @@ impl Lane {
         drop(lost);
     }
 
-    /// Begins to send on a connection, first these batches.
-    pub(super) fn open(&self, mut session: Session, batches: impl Iterator<Item = Batch>) {
-        batches.for_each(|batch| session.send(batch));
+    /// Begins to send on a connection, first these batches, and what has gathered while there was none: it waits until `due`.
+    pub(super) fn open(&self, mut session: Session, batches: Vec<Batch>, due: Instant) {
         let mut state = self.state.lock();
+        for mut batch in batches.into_iter().chain(Batch::split(take(&mut state.gathered))) {
+            batch.due.get_or_insert(due);
+            session.send(batch);
+        }
         state.session = Some(session);
         state.is_leaving = false;
     }
@@ -136,18 +157,28 @@ impl Lane {
         self.state.lock().is_leaving = true;
     }
 
-    /// Gives the connection up, and returns what was not answered, to be sent on another.
-    pub(super) fn abandon(&self) -> Vec<Batch> {
+    /// Gives the connection up, and returns what was not answered.
+    pub(super) fn abandon(&self) -> Left {
         let mut state = self.state.lock();
-        let session = state.session.take();
-        let mut batches: Vec<_> = session.into_iter().flat_map(|session| session.flights.unanswered()).collect();
-        let due = state.since + self.deadline;
-        batches.extend(Batch::split(take(&mut state.gathered), due));
-        batches
+        let mut left = Left::default();
+        for batch in state.session.take().into_iter().flat_map(|session| session.flights.unanswered()) {
+            let has_requests = batch.has_requests();
+            match batch.again_elsewhere() {
+                Some(batch) => left.batches.push(batch),
+                None => left.is_lost |= has_requests,
+            }
+        }
+        left.batches.extend(Batch::split(take(&mut state.gathered)));
+        left
     }
 
-    /// Waits for the next batch that comes back; after a failure none will.
-    pub(super) async fn next(&self) -> Result<Landed, Failure> {
+    /// Whether the connection has answered a batch.
+    pub(super) fn has_answered(&self) -> bool {
+        self.state.lock().session.as_ref().is_some_and(|session| session.flights.has_answered())
+    }
+
+    /// Waits for what is next on the connection; after a failure nothing is.
+    pub(super) async fn next(&self) -> Result<Event, Failure> {
         poll_fn(|context| {
             let mut state = self.state.lock();
             let next = state.session.as_mut().map_or(Poll::Pending, |session| session.flights.poll_next(context));
@@ -179,7 +210,7 @@ impl Lane {
 
     /// Sends what has gathered, when the next batch that comes back is waited for.
     pub(super) fn send(&self) {
-        self.state.lock().send(self.deadline);
+        self.state.lock().send();
     }
 
     /// Sends a batch again.
@@ -189,11 +220,11 @@ impl Lane {
         }
     }
 
-    /// Takes in the server's time as it was told in reply to what was sent at `sent`; returns its clock.
-    pub(super) fn hear(&self, told: Duration, sent: Instant) -> Option<ServerClock> {
+    /// Takes in the server's time, as it was told in a reply to what was sent at `sent`; returns its clock.
+    pub(super) fn hear(&self, told: Duration, sent: Instant, read: Instant) -> Option<ServerClock> {
         let mut state = self.state.lock();
         let clock = &mut state.session.as_mut()?.clock;
-        clock.hear(told, sent.into_std(), Instant::now().into_std());
+        clock.hear(told, sent.into_std(), read.into_std());
         Some(*clock)
     }
 }
@@ -208,13 +239,13 @@ impl State {
         Gathered { checks: self.gathered.len(), age: self.since.elapsed(), is_idle: self.is_idle() }
     }
 
-    fn send(&mut self, deadline: Duration) {
+    fn send(&mut self) {
         let Some(session) = self.session.as_mut().filter(|_| !self.gathered.is_empty()) else { return };
         self.was_lone = self.gathered.len() == 1;
         // As a rule, the next batch is about as large as the larger ones of late.
         self.room = self.gathered.len().max(self.room - self.room / 8);
         let room = Vec::with_capacity(self.room);
-        for batch in Batch::split(replace(&mut self.gathered, room), self.since + deadline) {
+        for batch in Batch::split(replace(&mut self.gathered, room)) {
             session.send(batch);
         }
     }

@@ -1,33 +1,50 @@
 //! A worker's connection to a server, and the task that owns it.
 //!
+//! The states of the connection, and what moves it from one to the next:
+//!
+//! ```text
+//!                 a check comes                     connected
+//!        idle ───────────────────► connecting ─────────────────► serving ◄──┐ another connection answers
+//!         ▲                         │   ▲  ▲                      │ │ │ └───┘ where this one is silent
+//!         │                         │   │  │  no longer the       │ │ │
+//!         │                         │   │  └── primary: drained ──┘ │ │
+//!         │                         │   │      closed with checks   │ │
+//!         │                         │   └── under way ──────────────┤ │
+//!         └─────────────────────────│───────── closed while quiet ──┘ │
+//!                  the deadline, or │                                 │ a deadline,
+//!                  an error         └────────────► down ◄─────────────┘ or an error
+//!                                                   └─► serving: connected, and the probe is counted in time
+//! ```
+//!
+//! While it is *connecting*, checks wait, until the deadline. While it is *down*, checks are not taken: the fallback answers
+//! them without waiting. *Draining* is serving without sending.
+//!
 //! The checks that arrive while the worker handles its other requests go out together, as one call of the script;
 //! batches do not wait for each other. A batch has one deadline.
 //!
 //! To send one is dear: it wakes the server, which costs both sides many times what a check in it does. So a worker that
 //! is busy looks once or twice more for requests before it sends those that it has; a lone request waits for nothing.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, pin::pin, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
     select,
     sync::{Notify, watch},
     task::yield_now,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep},
 };
 
 use super::{
     Settings,
     batch::Batch,
-    flights::Landed,
+    flights::{Event, Landed},
     known::Known,
-    lane::{Gathered, Lane},
+    lane::{Gathered, Lane, Left},
+    patience::Patience,
+    recovery::Recovery,
     session::{Failure, Place, Session},
 };
-
-/// The pauses between attempts to connect, doubled from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LAST_PAUSE: Duration = Duration::from_millis(640);
 
 /// How many turns of the worker, each once around all of its connections, a batch may grow in after the first, and for how
 /// long: where a turn takes longer, the next one would cost more than it saves.
@@ -36,36 +53,57 @@ const LONGEST_TURNS: Duration = Duration::from_micros(500);
 
 /// The task that owns a worker's connection.
 pub(super) struct Link {
-    pub(super) settings: Arc<Settings>,
-    pub(super) place: Arc<Place>,
-    pub(super) lane: Arc<Lane>,
-    pub(super) known: Arc<Mutex<Known>>,
+    settings: Arc<Settings>,
+    place: Arc<Place>,
+    lane: Arc<Lane>,
+    known: Arc<Mutex<Known>>,
     /// Told when another node may have taken over.
-    pub(super) stale: Arc<Notify>,
+    stale: Arc<Notify>,
+    recovery: Recovery,
 }
 
+enum State {
+    Idle,
+    /// With what waits for the connection.
+    Connecting(Vec<Batch>),
+    Serving(Box<Serving>),
+    Down,
+}
+
+struct Serving {
+    session: Session,
+    /// What is sent first.
+    batches: Vec<Batch>,
+    /// Until when that waits which has gathered meanwhile.
+    due: Instant,
+}
+
+impl State {
+    fn serving(session: Session, batches: Vec<Batch>, due: Instant) -> Self {
+        Self::Serving(Box::new(Serving { session, batches, due }))
+    }
+}
+
+/// Another connection on its way.
+type Opening = Pin<Box<dyn Future<Output = Result<Session, Failure>> + Send>>;
+
 impl Link {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        place: Place,
+        lane: Arc<Lane>,
+        known: Arc<Mutex<Known>>,
+        stale: Arc<Notify>,
+    ) -> Self {
+        Self { settings, place: Arc::new(place), lane, known, stale, recovery: Recovery::new() }
+    }
+
     /// Serves checks until the limiter or the worker is gone.
     pub(super) async fn run(mut self, mut limiter: watch::Receiver<()>) {
         let serve = async {
-            let mut batches = Vec::new();
-            while let Some(session) = self.connect(&mut batches).await {
-                let Some(failure) = self.serve(session, &mut batches).await else { break };
-                let may_go_on = match failure {
-                    Failure::FailedOver => true,
-                    Failure::Ended => {
-                        // Idle for too long, or by an administrator: the next check gets another.
-                        if batches.is_empty() {
-                            self.lane.more_than(0).await;
-                        }
-                        true
-                    }
-                    // The connection may be the only thing that is wrong: what was sent on it gets another, within its time.
-                    _ => failure.is_disconnect() && !batches.is_empty(),
-                };
-                if !may_go_on {
-                    self.fail(&failure, &mut batches);
-                }
+            let mut state = State::Connecting(Vec::new());
+            while let Some(next) = self.step(state).await {
+                state = next;
             }
         };
         select! {
@@ -75,62 +113,98 @@ impl Link {
         }
     }
 
-    /// Opens a connection, however long it takes; `None` when the worker is gone.
-    ///
-    /// The checks that wait do so until the deadline of the first. Once it has passed, they and all that follow are
-    /// not kept waiting.
-    async fn connect(&mut self, batches: &mut Vec<Batch>) -> Option<Session> {
-        let (settings, place) = (Arc::clone(&self.settings), Arc::clone(&self.place));
-        let due = batches.iter().map(|batch| batch.due).min().unwrap_or_else(|| Instant::now() + settings.deadline);
-        let mut pause = FIRST_PAUSE;
-        while !self.lane.is_closed() {
-            let had_failed = self.lane.is_down();
-            let mut attempt = pin!(Session::open(&settings, &place, had_failed));
-            let in_time = if had_failed { None } else { timeout_at(due, &mut attempt).await.ok() };
-            let result = match in_time {
-                Some(result) => result,
-                None => {
-                    self.fail(&Failure::Late(settings.deadline), batches);
-                    attempt.await
-                }
-            };
-            match result {
-                Ok(session) => {
-                    if let Some(denials) = &settings.denials {
-                        denials.forget_all();
-                    }
-                    if self.lane.set_down(false) {
-                        settings.health.recovered();
-                    }
-                    return Some(session);
-                }
-                Err(failure) => self.fail(&failure, batches),
+    /// Stays in a state until there is another; `None` when the worker is gone.
+    async fn step(&mut self, state: State) -> Option<State> {
+        match state {
+            State::Idle => {
+                self.lane.more_than(0).await;
+                Some(State::Connecting(Vec::new()))
             }
-            // Spread, so that the workers of many servers do not all come back in the same moment.
-            sleep(pause.mul_f32(0.5 + fastrand::f32() / 2.0)).await;
-            pause = (pause * 2).min(LAST_PAUSE);
+            State::Connecting(batches) => self.connect(batches).await,
+            State::Serving(serving) => self.serve(*serving).await,
+            State::Down => self.come_back().await,
         }
-        None
+    }
+
+    /// Opens a connection for checks that wait for it, as long as their deadline allows.
+    async fn connect(&mut self, batches: Vec<Batch>) -> Option<State> {
+        if self.lane.is_closed() {
+            return None;
+        }
+        let deadline = self.settings.deadline;
+        let due = batches.iter().filter_map(|batch| batch.due).min();
+        let left = due.map_or(deadline, |due| due.saturating_duration_since(Instant::now()));
+        let mut patience = Patience::new(left);
+        let failure = match patience.wait(self.open()).await {
+            Some(Ok(session)) => {
+                let due = Instant::now() + patience.left();
+                return Some(State::serving(session, batches, due));
+            }
+            Some(Err(failure)) => failure,
+            None => Failure::Late(deadline),
+        };
+        drop(batches);
+        Some(self.fail(&failure))
+    }
+
+    /// Tries to connect until the server answers again, and counts.
+    async fn come_back(&mut self) -> Option<State> {
+        // Spread, so that the workers of many servers do not all come back in the same moment.
+        sleep(self.recovery.pause().mul_f32(0.5 + fastrand::f32() / 2.0)).await;
+        if self.lane.is_closed() {
+            return None;
+        }
+        Some(match Session::open_again(&self.settings, &self.place).await {
+            Ok(session) => {
+                self.lane.set_down(false);
+                let due = Instant::now() + self.settings.deadline;
+                State::serving(session, Vec::new(), due)
+            }
+            Err(failure) => self.fail(&failure),
+        })
+    }
+
+    fn open(&self) -> Opening {
+        let (settings, place) = (Arc::clone(&self.settings), Arc::clone(&self.place));
+        Box::pin(async move { Session::open(&settings, &place).await })
     }
 
     /// Gives up what is under way, and lets the requests know, those that wait and those to come.
-    fn fail(&mut self, failure: &Failure, batches: &mut Vec<Batch>) {
+    fn fail(&mut self, failure: &Failure) -> State {
+        self.recovery.failed(Instant::now());
         // A connection that nobody has any more is nobody's failure.
-        if !self.lane.is_closed() && !self.lane.set_down(true) {
-            self.settings.health.failed(failure);
+        if !self.lane.is_closed() {
+            self.lane.set_down(true);
+            match self.lane.set_reported(true) {
+                false => self.settings.health.failed(failure),
+                true => self.settings.health.fails(failure),
+            }
         }
         self.stale.notify_one();
-        batches.clear();
         self.lane.clear();
+        State::Down
     }
 
-    /// Sends checks, beginning with `batches`, and answers them, until something fails: what, with the batches that
-    /// it leaves unanswered. `None` when the worker is gone.
-    async fn serve(&mut self, session: Session, batches: &mut Vec<Batch>) -> Option<Failure> {
+    /// The connection has served for long enough after a failure.
+    fn is_over(&mut self) {
+        self.recovery.is_over(Instant::now());
+        if self.lane.set_reported(false) {
+            self.settings.health.recovered();
+        }
+    }
+
+    /// Sends checks and answers them, until there is something else to do.
+    async fn serve(&mut self, Serving { session, batches, due }: Serving) -> Option<State> {
         let (lane, place) = (Arc::clone(&self.lane), Arc::clone(&self.place));
+        if let Some(denials) = &self.settings.denials {
+            denials.forget_all();
+        }
         let mut leave = pin!(place.leave(session.address().clone()));
         let mut is_leaving = false;
-        lane.open(session, batches.drain(..));
+        lane.open(session, batches, due);
+        let mut probation = pin!(sleep(self.recovery.probation()));
+        // In place of one that is silent.
+        let mut another: Option<Opening> = None;
         // How many checks had gathered in the last turn, and for how many turns they have.
         let (mut seen, mut turns) = (0, 0);
         loop {
@@ -140,21 +214,21 @@ impl Link {
             // A worker on another thread may have sent them itself.
             seen = seen.min(checks);
             if is_idle && is_leaving {
-                *batches = lane.abandon();
-                return Some(Failure::FailedOver);
+                return Some(State::Connecting(lane.abandon().batches));
             }
             if is_idle && is_closed && checks == 0 {
                 return None;
             }
             let may_grow = select! {
                 biased;
-                landed = lane.next() => {
-                    if let Err(failure) = landed.and_then(|landed| self.land(landed)) {
-                        // If it is late, so is all that is under way.
-                        if failure.is_disconnect() {
-                            *batches = lane.abandon();
+                event = lane.next() => {
+                    match event {
+                        Ok(Event::Silence) => another = Some(self.open()),
+                        Ok(Event::Landed(landed)) => match self.land(landed) {
+                            Ok(()) => another = None,
+                            Err(failure) => return Some(self.end(failure)),
                         }
-                        return Some(failure);
+                        Err(failure) => return Some(self.end(failure)),
                     }
                     lane.gathered().age < LONGEST_TURNS
                 }
@@ -162,6 +236,19 @@ impl Link {
                 () = &mut leave, if !is_leaving && !is_closed => {
                     is_leaving = true;
                     lane.leave();
+                    true
+                }
+                opened = opening(&mut another), if another.is_some() => {
+                    another = None;
+                    // If it failed, too, the batch is waited for until it is late.
+                    if let Ok(session) = opened {
+                        let due = Instant::now() + self.settings.deadline;
+                        return Some(State::serving(session, lane.abandon().batches, due));
+                    }
+                    true
+                }
+                () = &mut probation, if lane.is_reported() => {
+                    self.is_over();
                     true
                 }
                 // Where nothing more comes, because the worker is gone, or sends to another node, what is under way is answered.
@@ -183,11 +270,26 @@ impl Link {
         }
     }
 
+    /// What follows when a connection ends.
+    fn end(&mut self, failure: Failure) -> State {
+        // The connection may be the only thing that is wrong: what was sent on it gets another, within its time. One that
+        // ends while nothing is under way was idle for too long, or ended by an administrator.
+        if failure.is_disconnect() && self.recovery.may_replace(self.lane.has_answered()) {
+            let Left { batches, is_lost } = self.lane.abandon();
+            match batches.is_empty() {
+                _ if is_lost => {}
+                true => return State::Idle,
+                false => return State::Connecting(batches),
+            }
+        }
+        self.fail(&failure)
+    }
+
     /// Answers the checks of a batch that has come back; or fails with what the server says.
-    fn land(&self, (batch, reply): Landed) -> Result<(), Failure> {
+    fn land(&self, Landed { batch, reply, read }: Landed) -> Result<(), Failure> {
         match reply {
             Ok(reply) => {
-                if let Some(clock) = self.lane.hear(reply.time, batch.sent) {
+                if let Some(clock) = self.lane.hear(reply.time, batch.sent, read) {
                     self.settings.clock.set(clock);
                 }
                 if let Some(again) = batch.answer(&reply, &self.settings, &self.known) {
@@ -205,11 +307,20 @@ impl Link {
     }
 }
 
+/// Waits for another connection, if there is one on its way.
+async fn opening(another: &mut Option<Opening>) -> Result<Session, Failure> {
+    match another {
+        Some(opening) => opening.await,
+        None => std::future::pending().await,
+    }
+}
+
 impl Drop for Link {
     fn drop(&mut self) {
         self.lane.close();
         self.lane.clear();
-        if self.lane.set_down(true) {
+        self.lane.set_down(true);
+        if self.lane.set_reported(false) {
             self.settings.health.abandoned();
         }
     }

@@ -10,6 +10,7 @@ use super::{
     RedisStore, StoreFailed,
     batch::{Answer, Passage, Work},
     cluster::{Node, Redirect},
+    patience::Patience,
     refund,
     worker::Part,
 };
@@ -99,8 +100,9 @@ impl RedisStore {
                 (ask.hit.terms.cost, ask.lot) = (0, 0);
             }
             let part = Part { slot: part.slot, hits: smallvec![*index], asks: smallvec![ask] };
-            let reached = timeout_at(due, self.ask(part.slot, part.work())).await;
-            let Ok(Ok(Reached::Decided(mut outcomes))) = reached else {
+            let mut patience = Patience::until(due, self.settings.deadline / 4);
+            let reached = patience.wait(self.ask(part.slot, part.work())).await;
+            let Some(Ok(Reached::Decided(mut outcomes))) = reached else {
                 answered.push(Answered { part, outcomes: None });
                 break;
             };
@@ -154,7 +156,8 @@ impl RedisStore {
                 Err(_) => return Err(StoreFailed),
             }
         }
-        timeout_at(due, self.search(slot, work, route)).await.map_err(|_| StoreFailed)?
+        let mut patience = Patience::until(due, self.settings.deadline / 4);
+        patience.wait(self.search(slot, work, route)).await.ok_or(StoreFailed)?
     }
 
     /// Asks one node after the other, as each says.

@@ -101,6 +101,12 @@ impl Call {
         Self { plan: Plan::new(works, now.as_secs()), passage, is_whole: false }
     }
 
+    /// With the source, for a server that may not have it.
+    pub(super) fn whole(mut self) -> Self {
+        self.is_whole = true;
+        self
+    }
+
     /// Writes the call behind what is to be sent.
     pub(super) fn write(&self, works: &[&Work], names: &Names, out: &mut Vec<u8>) {
         if self.passage == Passage::Asking {

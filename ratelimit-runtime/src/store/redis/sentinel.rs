@@ -8,9 +8,12 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use redis::{ErrorKind, RedisError, RedisResult};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::endpoint::{Address, Endpoint};
+use super::{
+    endpoint::{Address, Endpoint},
+    patience::Patience,
+};
 
 /// How often a process asks whether there was a failover. An old primary that was only slow, or was told to step down,
 /// takes writes for some seconds more, which are lost.
@@ -87,7 +90,7 @@ impl Sentinel {
             }
         };
         // Those that have not answered by then may be down.
-        let _ = timeout(GRACE, others).await;
+        Patience::new(GRACE).wait(others).await;
         // Other workers may have heard of a later failover just now. But a deployment that was set up anew counts its
         // failovers from the start.
         let primary = self.learn(latest, WATCH);
@@ -104,7 +107,7 @@ impl Sentinel {
             // If it does not answer, another is asked the next time.
             if self.is_time_to_ask()
                 && let Some(sentinel) = fastrand::choice(&self.sentinels)
-                && let Ok(Ok(primary)) = timeout(ATTEMPT, self.ask(sentinel)).await
+                && let Some(Ok(primary)) = Patience::new(ATTEMPT).wait(self.ask(sentinel)).await
             {
                 self.learn(primary, Duration::MAX);
             }

@@ -1,29 +1,26 @@
 //! An open connection to a server.
 
-use std::{fmt, future::pending, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::pending,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use redis::{RedisError, RedisResult};
-use smallvec::smallvec;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout, timeout_at},
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Settings,
-    batch::{Ask, Batch, Check, Work},
+    batch::Batch,
     cluster::{Map, Node, Redirect},
     endpoint::{Address, Endpoint, Progress, Step},
-    flights::Flights,
-    script,
+    flights::{Flights, Landed},
+    patience::Patience,
+    probe, script,
     sentinel::Sentinel,
     server_clock::ServerClock,
-};
-use crate::{
-    algorithm::Terms,
-    key::{Counter, Family, Name, Stem, Who},
-    policy::{Algorithm, Limit},
-    store::Hit,
+    stream::Stream,
 };
 
 /// How long one attempt to connect may take, if the deadline of a check is not longer. An attempt and a pause
@@ -52,37 +49,53 @@ pub(super) enum Failure {
     LateIn(Step, Duration),
     /// The cluster has no slots.
     NoSlots,
-    /// Another server is the primary now.
-    FailedOver,
     /// The server ended the connection, when nothing was under way on it.
     Ended,
     Redis(RedisError),
 }
 
 impl Session {
-    /// Connects, and asks the server for its time. A server that had failed must also show that it counts again,
-    /// and in time: one that is full, or a replica, or too slow, would fail the next request.
-    pub(super) async fn open(settings: &Settings, place: &Place, had_failed: bool) -> Result<Self, Failure> {
-        let attempt = ATTEMPT.max(settings.deadline);
-        let (late, due) = (|_| Failure::Late(attempt), Instant::now() + attempt);
-        let endpoint = timeout_at(due, place.endpoint()).await.map_err(late)??;
-        let progress = Progress::default();
-        let stream = timeout_at(due, endpoint.open_with(&progress)).await;
-        let mut stream = stream.map_err(|_| Failure::LateIn(progress.step(), attempt))??;
-        // Each answer has the time that one has for a check: a server that is slow, and within that time, is used.
-        let late = |_| Failure::Late(settings.deadline);
-        let sent = Instant::now().into_std();
-        let time = timeout(settings.deadline, stream.ask(redis::cmd("TIME")));
-        let (seconds, micros) = time.await.map_err(late)??;
-        let clock = ServerClock::new(script::server_time(seconds, micros), sent);
-        let flights = Flights::new(stream, Arc::clone(&settings.names), settings.deadline);
-        let mut session = Self { flights, address: endpoint.address, clock };
-        if had_failed && let Some(probe) = place.probe(settings) {
-            session.send(Batch::new(Check::of(probe), Instant::now() + settings.deadline));
-            let (_, reply) = session.flights.next().await?;
-            reply?;
+    /// Connects, and learns the server's time.
+    pub(super) async fn open(settings: &Settings, place: &Place) -> Result<Self, Failure> {
+        let (mut stream, address) = connect(settings, place).await?;
+        // An answer has the time that one has for a check: a server that is slow, and within that time, is used.
+        let sent = Instant::now();
+        let time = Patience::new(settings.deadline).wait(stream.ask(redis::cmd("TIME"))).await;
+        let (seconds, micros) = time.ok_or(Failure::Late(settings.deadline))??;
+        let clock = ServerClock::new(script::server_time(seconds, micros), sent.into_std());
+        Ok(Self::new(settings, stream, address, clock))
+    }
+
+    /// Connects to a server that had failed: it must also show that it counts again, and in time. One that is full, or a replica,
+    /// or too slow, would fail the next request.
+    pub(super) async fn open_again(settings: &Settings, place: &Place) -> Result<Self, Failure> {
+        let (stream, address) = connect(settings, place).await?;
+        // The probe tells the time, too: each question less is a turn less of a worker that may be busy.
+        let now = Instant::now().into_std();
+        let clock = settings.clock.get().unwrap_or_else(|| ServerClock::new(system_time(), now));
+        let mut session = Self::new(settings, stream, address, clock);
+        for _ in 0..probe::ATTEMPTS {
+            let (sent, time) = session.now();
+            session.flights.push_whole(probe::batch(settings, place), sent, time);
+            let Landed { batch, reply, read } = session.flights.next().await?;
+            match reply {
+                Ok(reply) => {
+                    session.clock.hear(reply.time, batch.sent.into_std(), read.into_std());
+                    if probe::is_counted(&batch, &reply) {
+                        break;
+                    }
+                }
+                // It has no slots, and takes none of the checks; but it answers.
+                Err(error) if place.redirect(&error).is_some() => break,
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(session)
+    }
+
+    fn new(settings: &Settings, stream: Stream, address: Address, clock: ServerClock) -> Self {
+        let flights = Flights::new(stream, Arc::clone(&settings.names), settings.deadline);
+        Self { flights, address, clock }
     }
 
     /// The server's address.
@@ -92,9 +105,31 @@ impl Session {
 
     /// Sends a batch, when the next one that comes back is waited for.
     pub(super) fn send(&mut self, batch: Batch) {
-        let now = Instant::now();
-        self.flights.push(batch, now, self.clock.at(now.into_std()));
+        let (sent, time) = self.now();
+        self.flights.push(batch, sent, time);
     }
+
+    /// The time, here and at the server.
+    fn now(&self) -> (Instant, Duration) {
+        let now = Instant::now();
+        (now, self.clock.at(now.into_std()))
+    }
+}
+
+/// Connects and logs in.
+async fn connect(settings: &Settings, place: &Place) -> Result<(Stream, Address), Failure> {
+    let attempt = ATTEMPT.max(settings.deadline);
+    let mut patience = Patience::new(attempt);
+    let endpoint = patience.wait(place.endpoint()).await.ok_or(Failure::Late(attempt))??;
+    let progress = Progress::default();
+    let stream = patience.wait(endpoint.open_with(&progress)).await;
+    let stream = stream.ok_or_else(|| Failure::LateIn(progress.step(), attempt))??;
+    Ok((stream, endpoint.address))
+}
+
+/// What the server's time is likely to be, before it has told it.
+fn system_time() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Place {
@@ -121,32 +156,6 @@ impl Place {
             Self::Server(_) | Self::Node { .. } => pending().await,
         }
     }
-
-    /// A counter of the limiter's own, written to see whether the server takes writes; of a node of a cluster, in one of
-    /// its slots, and none if it has no slots. No rule has such a scope.
-    fn probe(&self, settings: &Settings) -> Option<Work> {
-        let per = 60;
-        let key = |number: Option<u32>| {
-            let text = number.map(|number| number.to_string().into());
-            let scope = text.into_iter().map(|text| Who::Header("", text)).collect();
-            let stem = Stem { key: Name::Rule("probe"), per, kind: "", ordinal: 0 };
-            settings.names.key(&Counter { family: Family::new(0), stem, scope })
-        };
-        let key = match self {
-            Self::Server(_) | Self::Primary(_) => key(None),
-            Self::Node { node, map, .. } => {
-                let map = map.borrow();
-                // Any text has some slot: with so many, hardly a node is left out.
-                (0..10_000)
-                    .map(|number| key(Some(number)))
-                    .find(|key| map.primary(settings.names.slot(key)) == Some(node))?
-            }
-        };
-        let limit = Limit { limit: u32::MAX, per };
-        let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-        let hit = Hit { hash: 0, terms, refuses: true, on_store_error: None, lease: 1 };
-        Some(Work::Count(smallvec![Ask { hit, key, lot: 1, is_refill: false }]))
-    }
 }
 
 impl Failure {
@@ -154,7 +163,7 @@ impl Failure {
         match self {
             Self::Ended => true,
             Self::Redis(error) => error.is_io_error() || error.is_connection_dropped(),
-            Self::Late(_) | Self::LateIn(..) | Self::NoSlots | Self::FailedOver => false,
+            Self::Late(_) | Self::LateIn(..) | Self::NoSlots => false,
         }
     }
 }
@@ -171,7 +180,6 @@ impl fmt::Display for Failure {
             Self::Late(after) => write!(f, "no answer within {after:?}"),
             Self::LateIn(step, after) => write!(f, "no answer within {after:?} {step}"),
             Self::NoSlots => f.write_str("no node has slots: is this a cluster?"),
-            Self::FailedOver => f.write_str("another server is the primary now"),
             Self::Ended => f.write_str("the connection was closed"),
             Self::Redis(error) => error.fmt(f),
         }

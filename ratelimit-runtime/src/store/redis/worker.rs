@@ -257,7 +257,7 @@ impl Nodes {
             self.wires.retain(|node, wire| {
                 let stays = map.has_primary(node);
                 // Nobody waits for it any more.
-                if !stays && wire.0.set_down(false) {
+                if !stays && wire.0.set_reported(false) {
                     settings.health.recovered();
                 }
                 stays
@@ -275,14 +275,8 @@ impl Wire {
         limiter: &watch::Receiver<()>,
         runtime: &Handle,
     ) -> Self {
-        let lane = Arc::new(Lane::new(settings.deadline));
-        let link = Link {
-            settings: Arc::clone(settings),
-            place: Arc::new(place),
-            lane: Arc::clone(&lane),
-            known: Arc::clone(known),
-            stale,
-        };
+        let lane = Arc::new(Lane::new());
+        let link = Link::new(Arc::clone(settings), place, Arc::clone(&lane), Arc::clone(known), stale);
         runtime.spawn(link.run(limiter.clone()));
         Self(lane)
     }

@@ -1,0 +1,66 @@
+//! What a server that had failed is asked before checks are: as they are, by the same script, with the same commands.
+
+use smallvec::smallvec;
+
+use super::{
+    Settings,
+    batch::{Ask, Batch, Check, Work},
+    script::{Reply, Told},
+    session::Place,
+};
+use crate::{
+    algorithm::Terms,
+    key::{Counter, Family, Name, Stem, Who},
+    policy::{Algorithm, Limit, kind},
+    store::{Hit, Key},
+};
+
+/// How often a server is asked, if its time is another than it was thought to be.
+pub(super) const ATTEMPTS: usize = 3;
+
+/// The window of the probe's counters, in seconds.
+const PER: u32 = 60;
+
+/// Two requests, as most checks are and with all algorithms.
+pub(super) fn batch(settings: &Settings, place: &Place) -> Batch {
+    let number = number(settings, place);
+    let ask = |algorithm| {
+        let terms = Terms { limit: Limit { limit: LIMIT, per: PER }, algorithm, phase: 0, cost: 1 };
+        let hit = Hit { hash: 0, terms, refuses: true, on_store_error: None, lease: 1 };
+        Ask { hit, key: key(settings, algorithm, number), lot: 1, is_refill: false }
+    };
+    let [fixed, sliding, gcra] =
+        [Algorithm::FixedWindow, Algorithm::SlidingWindow, Algorithm::Gcra { burst: LIMIT }].map(ask);
+    let works = [Work::Count(smallvec![fixed.clone()]), Work::Count(smallvec![fixed, sliding, gcra])];
+    Batch::new(works.into_iter().map(Check::of).collect())
+}
+
+/// Whether the server has counted it: if not, its time is another.
+pub(super) fn is_counted(batch: &Batch, reply: &Reply) -> bool {
+    let mut counted = 0;
+    reply.read(&batch.works(), |_, told| counted += usize::from(matches!(told, Told::Decided(..))));
+    counted == batch.checks.len()
+}
+
+/// More than all workers of all processes ask for within a window.
+const LIMIT: u32 = 1_000_000_000;
+
+/// A counter of the limiter's own: no rule has such a scope.
+fn key(settings: &Settings, algorithm: Algorithm, number: Option<u32>) -> Key {
+    let text = number.map(|number| number.to_string().into());
+    let scope = text.into_iter().map(|text| Who::Header("", text)).collect();
+    let stem = Stem { key: Name::Rule("probe"), per: PER, kind: kind(algorithm, false), ordinal: 0 };
+    settings.names.key(&Counter { family: Family::new(0), stem, scope })
+}
+
+/// What puts the counters into a slot of the node, if it is one of a cluster and has slots.
+fn number(settings: &Settings, place: &Place) -> Option<u32> {
+    let Place::Node { node, map, .. } = place else { return None };
+    let map = map.borrow();
+    let is_there = |number: &u32| {
+        let key = key(settings, Algorithm::FixedWindow, Some(*number));
+        map.primary(settings.names.slot(&key)) == Some(node)
+    };
+    // Any text has some slot: with so many, hardly a node is left out.
+    if map.has_primary(node) { (0..10_000).find(is_there) } else { None }
+}
