@@ -73,11 +73,15 @@ use crate::handler::Handler;
 /// | scope | counts |
 /// |---|---|
 /// | `"ip"` | each address of a client |
-/// | `"user"` | each user, as the limiter's user function says; each address, where it says nobody |
+/// | `"user"` | each user, as the limiter's user function says; each address, where it says nobody, or an empty text |
 /// | `"global"` | all requests together |
-/// | `"header:X-Api-Key"` | each value of a header; each address, where there is none |
-/// | `tenant` | each result of a [function](#functions); a request for which it returns `None` is not counted |
+/// | `"header:X-Api-Key"` | each value of a header; each address, where there is none, or an empty one |
+/// | `tenant` | each result of a [function](#functions); each address, where that is an empty text; a request for which it returns `None` is not counted |
 /// | `"ip+user"`, `["ip", tenant]` | each combination; `"global"` cannot be part of one |
+///
+/// Values are compared byte by byte, so capitals and small letters differ; white space around the value of a header does not
+/// count, and white space alone is empty. Of a header in two lines the first counts, which is the one that
+/// `HttpRequest::headers().get` gives a handler: where something else checks the header, it must read the first line too.
 ///
 /// An address in a header is a value like any other, and so is one that a function gives: each IPv6 address has a counter,
 /// though a client has a whole network of them. Where a proxy names the client in a header, `"ip"` with `TrustedProxies` counts
@@ -85,7 +89,7 @@ use crate::handler::Handler;
 ///
 /// **`key`**: `key = "search"` is a name. Rules with the same name, window and scopes share their counters, whichever
 /// handlers they stand on; each holds the count against its own limit. The path of a [function](#functions) gives a
-/// name for each request.
+/// name for each request; where that is an empty text, each address has a name of its own.
 ///
 /// **`cost`**, **`count_if`**, **`exempt`** and **`methods`**: see [what counts](#what-counts).
 ///

@@ -202,7 +202,8 @@ impl RateLimiterBuilder {
     }
 
     /// Who the user of a request is, for `scope = "user"`: a plain function of `&HttpRequest`, or one written
-    /// like an Actix handler, with extractors. `None` counts the request for its address.
+    /// like an Actix handler, with extractors. `None`, an empty text, and one of white space alone count the request for its
+    /// address.
     ///
     /// Without this, a handler with `scope = "user"` answers 500 and logs what is missing.
     pub fn user<F, Marker>(mut self, function: F) -> Self

@@ -55,6 +55,9 @@ impl<T> fmt::Debug for Answer<T> {
 /// `None` exempts the request (a user function: says that nobody is signed in); or a `Result`, where `Err`
 /// answers the request.
 ///
+/// A text that is empty, or white space alone, names no counter and exempts nobody: the request counts for its address, as
+/// one without a user does. An `IpAddr` counts as it is: an IPv6 client has a whole network of them.
+///
 /// ```
 /// use actix_web::HttpRequest;
 ///
@@ -102,7 +105,7 @@ into_scope! {
     String => |value| value.as_bytes();
     &'static str => |value| value.as_bytes();
     std::borrow::Cow<'static, str> => |value| value.as_bytes();
-    IpAddr => |value| value.to_string().as_bytes();
+    IpAddr => |value| value.to_canonical().to_string().as_bytes();
     u16 => |value| itoa::Buffer::new().format(value).as_bytes();
     u32 => |value| itoa::Buffer::new().format(value).as_bytes();
     u64 => |value| itoa::Buffer::new().format(value).as_bytes();

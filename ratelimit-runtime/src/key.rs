@@ -1,18 +1,20 @@
 //! The name of a counter: what tells it from every other, in memory and in Redis.
 
+mod text;
+
 use std::{
     borrow::Cow,
-    fmt::{self, Write},
+    fmt::Write,
     net::{IpAddr, Ipv6Addr},
 };
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
+pub use self::text::Text;
+use self::text::escape;
+pub(crate) use self::text::{escaped, text};
 use crate::hash::WordHasher;
-
-/// Values longer than this, in bytes, stand in keys by their digest.
-const LONGEST_VALUE: usize = 64;
 
 /// One counter, named by what a request says of itself. The tuple of its fields is the identity: two counters are the same if
 /// and only if all are equal.
@@ -65,7 +67,7 @@ impl Family {
             hasher.word(9 | u64::from(ordinal) << 8);
         }
         if let Name::Given(given) = key {
-            hash_text(&mut hasher, 1, &given.0);
+            hash_text(&mut hasher, 1, given.as_str());
         }
         for who in scope {
             match who {
@@ -73,11 +75,11 @@ impl Family {
                 Who::Ip(ip) => hash_address(&mut hasher, 3, *ip),
                 Who::NoUser(ip) => hash_address(&mut hasher, 4, *ip),
                 Who::NoHeader(_, ip) => hash_address(&mut hasher, 5, *ip),
-                Who::User(user) => hash_text(&mut hasher, 6, &user.0),
+                Who::User(user) => hash_text(&mut hasher, 6, user.as_str()),
                 Who::Header(_, value) => hash_text(&mut hasher, 7, value),
                 Who::Function(function, value) => {
                     hash_text(&mut hasher, 8, function);
-                    hash_text(&mut hasher, 8, &value.0);
+                    hash_text(&mut hasher, 8, value.as_str());
                 }
             }
         }
@@ -97,8 +99,9 @@ pub(crate) enum Name<'a> {
 
 /// One part of a scope: whom the counter counts.
 ///
-/// An address in place of a user or a header is none of `scope = "ip"`: two rules of one handler, alike but for
-/// their scopes, would otherwise meet in one counter for some requests and not for others.
+/// An address stands in for a user or a header that is missing or empty: one counter for all of them could be used up by
+/// anybody. It is none of `scope = "ip"`: two rules of one handler, alike but for their scopes, would otherwise meet in one
+/// counter for some requests and not for others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Who<'a> {
     Global,
@@ -251,7 +254,7 @@ impl Who<'_> {
     }
 }
 
-fn push_address(out: &mut String, address: Address) {
+pub(crate) fn push_address(out: &mut String, address: Address) {
     match address {
         Address::V4(bits) => {
             let mut number = itoa::Buffer::new();
@@ -272,105 +275,4 @@ fn push_address(out: &mut String, address: Address) {
 
 fn push(out: &mut String, parts: &[&str]) {
     parts.iter().for_each(|part| out.push_str(part));
-}
-
-/// A value from outside, as it stands in a key: escaped, so that it cannot be mistaken for another part of the
-/// key, and bounded, so that a client cannot make keys of any size.
-///
-/// Up to 64 bytes are percent-encoded; of more, the SHA-256 is kept. No two values have the same text: `!`
-/// stands before a digest, and is itself escaped in a value.
-///
-/// ```
-/// use ratelimit_runtime::{IntoScope, Text};
-///
-/// /// A type of one's own as the result of a scope function.
-/// struct Tenant(Vec<u8>);
-///
-/// impl IntoScope for Tenant {
-///     fn into_scope(self) -> Result<Option<Text>, actix_web::Error> {
-///         Ok(Some(Text::new(&self.0)))
-///     }
-/// }
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct Text(String);
-
-impl Text {
-    /// The text of `value`.
-    #[must_use]
-    pub fn new(value: &[u8]) -> Self {
-        Self(text(value).into_owned())
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Text {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// What a [`Text`] of `value` holds: most often that value.
-pub(crate) fn text(value: &[u8]) -> Cow<'_, str> {
-    if value.len() <= LONGEST_VALUE {
-        return match str::from_utf8(value) {
-            Ok(text) if value.iter().all(|byte| is_plain(*byte)) => text.into(),
-            _ => {
-                let mut text = String::with_capacity(3 * value.len());
-                escape(value, &mut text);
-                text.into()
-            }
-        };
-    }
-    let digest = Sha256::digest(value);
-    let mut text = String::with_capacity(1 + 2 * digest.len());
-    text.push('!');
-    digest.iter().for_each(|byte| push_hex(*byte, &mut text));
-    text.into()
-}
-
-/// Whether it stands for itself: looked up, since every byte that a client sends is asked about.
-fn is_plain(byte: u8) -> bool {
-    const PLAIN: [bool; 256] = {
-        let mut plain = [false; 256];
-        let mut byte = 0;
-        while byte < plain.len() {
-            plain[byte] = matches!(
-                byte as u8,
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':'
-            );
-            byte += 1;
-        }
-        plain
-    };
-    PLAIN[usize::from(byte)]
-}
-
-/// A key that a developer wrote, as it stands in the names of counters.
-pub(crate) fn escaped(key: &str) -> String {
-    let mut text = String::with_capacity(key.len());
-    escape(key.as_bytes(), &mut text);
-    text
-}
-
-/// Percent-encodes all but the unreserved characters of RFC 3986 and the colon, which separates nothing that a
-/// client can choose.
-pub(crate) fn escape(value: &[u8], out: &mut String) {
-    for &byte in value {
-        if is_plain(byte) {
-            out.push(byte.into());
-        } else {
-            out.push('%');
-            push_hex(byte, out);
-        }
-    }
-}
-
-fn push_hex(byte: u8, out: &mut String) {
-    for digit in [byte >> 4, byte & 15] {
-        out.push(char::from_digit(digit.into(), 16).unwrap_or('0').to_ascii_uppercase());
-    }
 }

@@ -185,6 +185,7 @@ impl RateLimiter {
     /// # Errors
     /// [`StoreUnavailable`], if the store does not answer within the deadline.
     pub async fn peek(&self, target: &LimitTarget) -> Result<Peek, StoreUnavailable> {
+        let target = target.resolved(self.clients());
         let (hit, counter) = target.hit(self.clients());
         let outcome = match &self.0.store {
             Store::Memory(store) => store.hit(self.now(), std::slice::from_ref(&hit)).first().copied(),
@@ -209,6 +210,7 @@ impl RateLimiter {
     /// # Errors
     /// [`StoreUnavailable`], if the store does not answer within the deadline.
     pub async fn reset(&self, target: &LimitTarget) -> Result<(), StoreUnavailable> {
+        let target = target.resolved(self.clients());
         let (hit, counter) = target.hit(self.clients());
         match &self.0.store {
             Store::Memory(store) => store.reset(self.now(), &hit),

@@ -155,8 +155,13 @@ impl<'a> Asker<'a> {
     ) -> Result<(), Error> {
         if !self.answers.iter().any(|(known, _)| *known == path) {
             let answer = function(self.request);
-            let given = (answer.function, answer.get().await?);
-            self.answers.push((path, given));
+            let (function, text) = (answer.function, answer.get().await?);
+            let text = match text {
+                // No user is somebody whom the rule counts; anything else without a value must not go uncounted.
+                Some(text) if text.is_empty() => (path != USER).then(|| Text::stand_in(self.ip())),
+                text => text,
+            };
+            self.answers.push((path, (function, text)));
         }
         Ok(())
     }
@@ -197,7 +202,7 @@ impl<'a> Asker<'a> {
         })
     }
 
-    /// Whom the request counts for under one part of a scope.
+    /// Whom the request counts for under one part of a scope: its address, where the part says nothing.
     #[inline(always)]
     fn who(&self, part: &Scope) -> Option<Who<'_>> {
         Some(match *part {
@@ -207,16 +212,21 @@ impl<'a> Asker<'a> {
                 Some((_, user)) => Who::User(user),
                 None => Who::NoUser(self.ip()),
             },
-            // A request without the header counts for its address, not for one counter that anybody could use up.
-            Scope::Header(name) => match self.request.headers().get(name) {
-                Some(value) => Who::Header(name, key::text(value.as_bytes())),
-                None => Who::NoHeader(name, self.ip()),
+            Scope::Header(name) => match self.header(name) {
+                [] => Who::NoHeader(name, self.ip()),
+                value => Who::Header(name, key::text(value)),
             },
             Scope::Function(path, _) => {
                 let (function, text) = self.given(path)?;
                 Who::Function(function, text)
             }
         })
+    }
+
+    /// The value of a header without the white space around it, which HTTP/1 does not transmit; empty without the header. Of
+    /// several lines the first counts, which is also the one that handlers see.
+    fn header(&self, name: &str) -> &[u8] {
+        self.request.headers().get(name).map_or(&[], |value| value.as_bytes().trim_ascii())
     }
 
     #[inline(always)]

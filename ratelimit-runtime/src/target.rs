@@ -42,7 +42,7 @@ pub struct LimitTarget {
 #[derive(Clone, Debug)]
 enum Key {
     Literal(String),
-    Given(Text),
+    Given(Value),
 }
 
 /// As in an attribute, with whom it counts.
@@ -50,9 +50,35 @@ enum Key {
 enum Part {
     Ip(IpAddr),
     User(Text),
+    NoUser(IpAddr),
     Global,
     Header(&'static str, Text),
-    Function(&'static str, Text),
+    NoHeader(&'static str, IpAddr),
+    Function(&'static str, Value),
+}
+
+/// What a function gave.
+#[derive(Clone, Debug)]
+struct Value {
+    text: Text,
+    /// The client to whom it gave an empty text. What stands in for that depends on the limiter, by which addresses are counted.
+    missing: Option<IpAddr>,
+}
+
+impl Value {
+    fn of(text: &str) -> Self {
+        Self { text: Text::new(text.as_bytes()), missing: None }
+    }
+
+    fn missing(address: IpAddr) -> Self {
+        Self { text: Text::new(b""), missing: Some(address) }
+    }
+
+    fn resolve(&mut self, clients: &Clients) {
+        if let Some(address) = self.missing {
+            self.text = Text::stand_in(clients.ip.counted(address));
+        }
+    }
 }
 
 impl LimitTarget {
@@ -66,7 +92,13 @@ impl LimitTarget {
     /// A counter of a rule with a key function that gave `key`.
     #[must_use]
     pub fn given(key: &str, limit: u32, per: u32) -> Self {
-        Self::with(Key::Given(Text::new(key.as_bytes())), limit, per)
+        Self::with(Key::Given(Value::of(key)), limit, per)
+    }
+
+    /// A counter of a rule with a key function that gave an empty key to the client of this address.
+    #[must_use]
+    pub fn without_key(address: IpAddr, limit: u32, per: u32) -> Self {
+        Self::with(Key::Given(Value::missing(address)), limit, per)
     }
 
     fn with(key: Key, limit: u32, per: u32) -> Self {
@@ -118,6 +150,12 @@ impl LimitTarget {
         self.part(Part::User(Text::new(user.as_bytes())))
     }
 
+    /// `scope = "user"`, of the client of this address while it is no user.
+    #[must_use]
+    pub fn without_user(self, address: IpAddr) -> Self {
+        self.part(Part::NoUser(address))
+    }
+
     /// `scope = "global"`
     #[must_use]
     pub fn global(self) -> Self {
@@ -127,13 +165,34 @@ impl LimitTarget {
     /// `scope = "header:…"`, with the header's name in lower case, and its value.
     #[must_use]
     pub fn header(self, name: &'static str, value: &str) -> Self {
-        self.part(Part::Header(name, Text::new(value.as_bytes())))
+        self.part(Part::Header(name, Text::new(value.trim_ascii().as_bytes())))
+    }
+
+    /// `scope = "header:…"`, with the header's name in lower case, of the client of this address without the header or with an
+    /// empty one.
+    ///
+    /// ```
+    /// use ratelimit_runtime::LimitTarget;
+    ///
+    /// // Of `#[ratelimit(limit = 5, per = 60, key = "search", scope = "header:X-Api-Key")]`.
+    /// let without_a_key = LimitTarget::new("search", 5, 60).without_header("x-api-key", [192, 0, 2, 60].into());
+    /// # let _ = without_a_key;
+    /// ```
+    #[must_use]
+    pub fn without_header(self, name: &'static str, address: IpAddr) -> Self {
+        self.part(Part::NoHeader(name, address))
     }
 
     /// `scope = function`, and what the function gives.
     #[must_use]
     pub fn function<F>(self, _: F, value: &str) -> Self {
-        self.part(Part::Function(std::any::type_name::<F>(), Text::new(value.as_bytes())))
+        self.part(Part::Function(std::any::type_name::<F>(), Value::of(value)))
+    }
+
+    /// `scope = function`, where the function gave an empty text to the client of this address.
+    #[must_use]
+    pub fn without_value<F>(self, _: F, address: IpAddr) -> Self {
+        self.part(Part::Function(std::any::type_name::<F>(), Value::missing(address)))
     }
 
     fn part(mut self, part: Part) -> Self {
@@ -141,7 +200,21 @@ impl LimitTarget {
         self
     }
 
-    /// A hit that costs nothing, and its counter.
+    /// The target for a limiter, which counts addresses in its own way.
+    pub(crate) fn resolved(&self, clients: &Clients) -> Self {
+        let mut target = self.clone();
+        if let Key::Given(value) = &mut target.key {
+            value.resolve(clients);
+        }
+        for part in &mut target.scope {
+            if let Part::Function(_, value) = part {
+                value.resolve(clients);
+            }
+        }
+        target
+    }
+
+    /// A hit that costs nothing, and its counter, of a target that is [resolved](Self::resolved).
     pub(crate) fn hit(&self, clients: &Clients) -> (Hit, Counter<'_>) {
         let counter = self.counter(clients);
         let phase = if self.stagger { counter.phase() } else { 0 };
@@ -154,24 +227,26 @@ impl LimitTarget {
         let kind = policy::kind(self.algorithm, self.stagger);
         let (key, literal) = match &self.key {
             Key::Literal(key) => (Name::Target(key), Some(key.as_str())),
-            Key::Given(text) => (Name::Given(text), None),
+            Key::Given(value) => (Name::Given(&value.text), None),
         };
         // A counter counts somebody: without a part that says whom, everybody.
         let scope = if self.scope.is_empty() { &[Part::Global][..] } else { &self.scope[..] };
         let parts = scope.iter().map(|part| match part {
             Part::Ip(_) => ("ip", ""),
-            Part::User(_) => ("user", ""),
+            Part::User(_) | Part::NoUser(_) => ("user", ""),
             Part::Global => ("global", ""),
-            Part::Header(name, _) => ("header", *name),
+            Part::Header(name, _) | Part::NoHeader(name, _) => ("header", *name),
             Part::Function(..) => ("fn", ""),
         });
         let family = policy::family(self.limit.per, kind, literal, parts);
         let who = |part| match part {
             &Part::Ip(address) => Who::Ip(clients.ip.counted(address)),
             Part::User(text) => Who::User(text),
+            &Part::NoUser(address) => Who::NoUser(clients.ip.counted(address)),
             Part::Global => Who::Global,
             Part::Header(name, text) => Who::Header(name, text.as_str().into()),
-            Part::Function(function, text) => Who::Function(function, text),
+            &Part::NoHeader(name, address) => Who::NoHeader(name, clients.ip.counted(address)),
+            Part::Function(function, value) => Who::Function(function, &value.text),
         };
         let scope = scope.iter().map(who).collect();
         Counter { family, stem: Stem { key, per: self.limit.per, kind, ordinal: self.ordinal }, scope }

@@ -13,6 +13,7 @@ mod each_store;
 mod fixtures;
 mod headers;
 mod middlewares;
+mod missing_values;
 mod over_limit;
 mod rejection;
 mod rules;
