@@ -2,6 +2,7 @@
 
 #[cfg(feature = "rustls")]
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::RateLimiterBuilder;
 use crate::{
@@ -63,6 +64,26 @@ impl RateLimiterBuilder {
 }
 
 impl RateLimiterBuilder {
+    /// After which time without traffic a TCP connection to Redis sends something by itself (keepalive), so that load balancers and
+    /// NAT do not forget it; 30 seconds unless set. At least a second, at most 32,767, in whole seconds; zero switches it off.
+    ///
+    /// If it is forgotten all the same, the next check gets a new connection within its deadline.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let limiter = RateLimiter::builder().tcp_keepalive(Duration::from_secs(10)).connect("redis://127.0.0.1/")?;
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tcp_keepalive(mut self, idle: Duration) -> Self {
+        self.redis.keepalive = idle;
+        self
+    }
+
     pub(super) fn redis(mut self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
         let (prefix, options) = (std::mem::take(&mut self.prefix), std::mem::take(&mut self.redis));
         let store = RedisStore::new(url, prefix, self.deadline, options)?;

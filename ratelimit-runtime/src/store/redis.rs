@@ -58,6 +58,7 @@ use self::{
     routing::Reached,
     script::Names,
     server_clock::SharedClock,
+    stream::Transport,
     url::Deployment,
     worker::Worker,
 };
@@ -88,10 +89,22 @@ enum Source {
 }
 
 /// What the builder was told of connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Options {
+    /// After which time a TCP connection is kept alive; zero for never.
+    pub(crate) keepalive: Duration,
     #[cfg(feature = "rustls")]
     pub(crate) tls: tls::TlsOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            keepalive: Duration::from_secs(30),
+            #[cfg(feature = "rustls")]
+            tls: tls::TlsOptions::default(),
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -119,15 +132,9 @@ thread_local! {
 }
 
 impl RedisStore {
-    pub(crate) fn new(
-        url: StoreUrl<'_>,
-        prefix: String,
-        deadline: Duration,
-        #[cfg_attr(not(feature = "rustls"), allow(unused_variables, reason = "there are no others yet"))]
-        options: Options,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(url: StoreUrl<'_>, prefix: String, deadline: Duration, options: Options) -> Result<Self, Error> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        let deployment = url::open(url, &Arc::default())?;
+        let deployment = url::open(url, &Arc::new(Transport::new(options.keepalive)))?;
         #[cfg(feature = "rustls")]
         deployment.set_up_tls(options.tls)?;
         let is_cluster = matches!(deployment, Deployment::Cluster(_));

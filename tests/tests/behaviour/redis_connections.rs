@@ -164,3 +164,47 @@ fn a_runtime_with_several_threads_is_answered_like_any_other() {
     // On this thread, while the task that owns the connection is on another.
     runtime.expect("a runtime").block_on(looks);
 }
+
+/// After how long without traffic the kernel keeps the connections to `port` alive: what is left of that time, of each; `None` where
+/// it does not.
+#[cfg(target_os = "linux")]
+fn keepalive_timers(port: u16) -> Vec<Option<Duration>> {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's list of connections");
+    let server = format!(":{port:04X}");
+    // A line has a number, the addresses of both ends, the state, the queues and the timer.
+    let timer = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        (fields[2].ends_with(&server) && fields[3] == "01").then(|| {
+            let (kind, left) = fields[5].split_once(':').expect("a kind of timer, and its time");
+            let left = u64::from_str_radix(left, 16).expect("hundredths of a second");
+            (kind == "02").then(|| Duration::from_millis(left * 10))
+        })
+    };
+    table.lines().skip(1).filter_map(timer).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn idle_connections_are_kept_alive() {
+    let seconds = Duration::from_secs;
+    for (limiter, expected) in [
+        (patient(), Some(seconds(30))),
+        (patient().tcp_keepalive(seconds(300)), Some(seconds(300))),
+        (patient().tcp_keepalive(Duration::from_millis(1)), Some(seconds(1))),
+        (patient().tcp_keepalive(Duration::MAX), Some(seconds(32_767))),
+        (patient().tcp_keepalive(Duration::ZERO), None),
+    ] {
+        let redis = RedisServer::on_port();
+        let server = serve(limiter, &redis.url());
+        server.get("/ip");
+        // For a moment there is another timer, until the last reply is acknowledged.
+        wait::until(&format!("the connection is kept alive after {expected:?}"), || {
+            let timers = keepalive_timers(redis.port());
+            let is_expected = |timer: &Option<Duration>| match (timer, expected) {
+                (Some(left), Some(expected)) => *left <= expected && *left + seconds(10) > expected,
+                (timer, expected) => *timer == expected,
+            };
+            timers.len() == 1 && timers.iter().all(is_expected)
+        });
+    }
+}

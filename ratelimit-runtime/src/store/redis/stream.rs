@@ -4,10 +4,12 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::future::select_ok;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value, parse_redis_value_async};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
@@ -23,9 +25,13 @@ use super::{
 /// No answers to a login or a question are longer than this, in bytes. The slots of a cluster of a thousand nodes take a fifth of it.
 const LONGEST_ANSWERS: u64 = 1 << 20;
 
+/// The shortest and the longest time after which systems keep a connection alive.
+const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
+const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
+
 /// How the servers of a limiter are connected to.
-#[derive(Default)]
 pub(super) struct Transport {
+    keepalive: Option<TcpKeepalive>,
     #[cfg(feature = "rustls")]
     pub(super) tls: std::sync::OnceLock<Tls>,
 }
@@ -38,13 +44,26 @@ trait Duplex: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
 impl Transport {
+    /// Keeps TCP connections alive that were idle for so long; zero for none.
+    pub(super) fn new(keepalive: Duration) -> Self {
+        let within = |time: Duration| time.clamp(SHORTEST_KEEPALIVE, LONGEST_KEEPALIVE);
+        Self {
+            keepalive: (!keepalive.is_zero()).then(|| {
+                let keepalive = within(keepalive);
+                TcpKeepalive::new().with_time(keepalive).with_interval(within(keepalive / 3))
+            }),
+            #[cfg(feature = "rustls")]
+            tls: std::sync::OnceLock::new(),
+        }
+    }
+
     /// Connects, without a deadline.
     pub(super) async fn connect(&self, address: &Address, progress: &Progress) -> RedisResult<Stream> {
         let duplex: Pin<Box<dyn Duplex>> = match address {
-            Address::Tcp { host, port, tls: false } => Box::pin(tcp(host, *port, progress).await?),
+            Address::Tcp { host, port, tls: false } => Box::pin(self.tcp(host, *port, progress).await?),
             #[cfg(feature = "rustls")]
             Address::Tcp { host, port, tls: true } => {
-                let stream = tcp(host, *port, progress).await?;
+                let stream = self.tcp(host, *port, progress).await?;
                 progress.begin(Step::Handshake);
                 let tls = self.tls.get().ok_or_else(|| io::Error::other("TLS is not set up"))?;
                 Box::pin(tls.connect(host, stream).await?)
@@ -58,6 +77,21 @@ impl Transport {
             _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         };
         Ok(Stream(duplex))
+    }
+
+    /// To the first of the host's addresses that answers: one that does not must not hold up the others.
+    async fn tcp(&self, host: &str, port: u16, progress: &Progress) -> RedisResult<TcpStream> {
+        progress.begin(Step::Lookup);
+        let addresses = resolver::addresses(host, port).await?;
+        progress.begin(Step::Connect);
+        let attempts = addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)));
+        let (stream, _) = select_ok(attempts).await?;
+        // A batch is written at once: there is nothing to wait for.
+        stream.set_nodelay(true)?;
+        if let Some(keepalive) = &self.keepalive {
+            SockRef::from(&stream).set_tcp_keepalive(keepalive)?;
+        }
+        Ok(stream)
     }
 }
 
@@ -88,17 +122,6 @@ impl Stream {
         }
         Ok(answers)
     }
-}
-
-/// To the first of the host's addresses that answers: one that does not must not hold up the others.
-async fn tcp(host: &str, port: u16, progress: &Progress) -> RedisResult<TcpStream> {
-    progress.begin(Step::Lookup);
-    let addresses = resolver::addresses(host, port).await?;
-    progress.begin(Step::Connect);
-    let (stream, _) = select_ok(addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)))).await?;
-    // A batch is written at once: there is nothing to wait for.
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 impl AsyncRead for Stream {
