@@ -105,6 +105,13 @@ impl RedisServer {
         Self::start(Transport::Tcp, Mode::Sentinel, &configuration)
     }
 
+    /// Starts one on a free port of 127.0.0.1 that is a whole cluster by itself.
+    pub fn in_a_cluster_of_its_own() -> Self {
+        let server = Self::start(Transport::Tcp, Mode::Store, &["cluster-enabled yes".to_owned()]);
+        server.ask::<()>(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+        server
+    }
+
     /// Starts one with further lines of configuration.
     pub(crate) fn start(transport: Transport, mode: Mode, configuration: &[String]) -> Self {
         // Between the look and the start somebody else may take the port; then the next one is tried.

@@ -29,6 +29,8 @@ mod redis_algorithms;
 #[cfg(feature = "redis")]
 mod redis_cluster;
 #[cfg(feature = "redis")]
+mod redis_cluster_map;
+#[cfg(feature = "redis")]
 mod redis_cluster_moves;
 #[cfg(feature = "redis")]
 mod redis_connections;

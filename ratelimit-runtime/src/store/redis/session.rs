@@ -31,7 +31,7 @@ const ATTEMPT: Duration = Duration::from_millis(300);
 pub(super) enum Place {
     Server(Endpoint),
     Primary(Arc<Sentinel>),
-    Node { endpoint: Endpoint, node: Node, map: watch::Receiver<Map> },
+    Node { endpoint: Endpoint, node: Node, map: watch::Receiver<Arc<Map>> },
 }
 
 /// An open connection, and the server's clock.

@@ -215,7 +215,7 @@ fn cluster(parts: &Parts<'_>, tls: bool, transport: &Arc<Transport>) -> Result<D
     let login = Login { credentials: parts.credentials()?, database: 0 };
     let seeds = parts.servers(tls, 6379, FORM)?.into_iter();
     let endpoint = |address| Endpoint { address, login: login.clone(), transport: Arc::clone(transport) };
-    Ok(Deployment::Cluster(Arc::new(Cluster { seeds: seeds.map(endpoint).collect() })))
+    Ok(Deployment::Cluster(Arc::new(Cluster::new(seeds.map(endpoint).collect()))))
 }
 
 /// `redis+sentinel://user:password@host:port,host:port/service/database?sentinel_user=…`: the login is that of the servers.

@@ -1,12 +1,17 @@
 //! A worker's end of its connections: whom to ask, and what need not be asked.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Instant,
+};
 
 use parking_lot::Mutex;
 use smallvec::{SmallVec, smallvec};
 use tokio::{
     runtime::{self, Handle},
     sync::{Notify, oneshot, watch},
+    task::JoinHandle,
 };
 
 use super::{
@@ -26,6 +31,9 @@ use crate::{
     store::{Hit, Hits, Key, Outcomes},
 };
 
+/// How many nodes of a cluster a worker has connections to at the most: more than a cluster should have. Redirects may name any.
+const MOST_NODES: usize = 2048;
+
 /// The connections of a limiter on one thread. A thread may run one runtime after another, or one within another: tasks
 /// are of one of them.
 pub(super) struct Worker {
@@ -43,11 +51,17 @@ enum Routes {
     Cluster(Nodes),
 }
 
+/// A worker's connections to the nodes of a cluster.
 struct Nodes {
     cluster: Arc<Cluster>,
-    map: watch::Receiver<Map>,
+    /// The map as this worker saw it last, so that a check looks into it without a lock.
+    map: Arc<Map>,
+    changes: watch::Receiver<Arc<Map>>,
     stale: Arc<Notify>,
+    mapper: JoinHandle<()>,
     wires: HashMap<Node, Wire>,
+    /// Those that redirects have named since the map was read: a node that is new has no slots before the first has arrived.
+    named: HashSet<Node>,
 }
 
 /// The way to the task that owns a connection.
@@ -99,7 +113,7 @@ impl Worker {
     pub(super) fn is_closed(&self) -> bool {
         match &self.routes {
             Routes::One(wire) => wire.0.is_closed(),
-            Routes::Cluster(nodes) => nodes.map.has_changed().is_err(),
+            Routes::Cluster(nodes) => nodes.mapper.is_finished(),
         }
     }
 
@@ -156,18 +170,27 @@ impl Worker {
         let wire = match &mut self.routes {
             Routes::One(wire) => wire,
             Routes::Cluster(nodes) => {
-                nodes.retire(&self.settings);
+                nodes.refresh(&self.settings);
                 let node = match &route.node {
-                    Some(node) => Some(node.clone()),
-                    None => nodes.primary(slot)?,
+                    Some(node) => node.clone(),
+                    None => match nodes.primary(slot)? {
+                        Some(node) => node,
+                        None => return Ok(None),
+                    },
                 };
-                let Some(node) = node else { return Ok(None) };
                 if nodes.wires.get(&node).is_none_or(|wire| wire.0.is_closed()) {
+                    if nodes.wires.len() >= MOST_NODES {
+                        nodes.stale.notify_one();
+                        return Err(StoreFailed);
+                    }
                     let endpoint = nodes.cluster.endpoint(&node);
-                    let place = Place::Node { endpoint, node: node.clone(), map: nodes.map.clone() };
+                    let place = Place::Node { endpoint, node: node.clone(), map: nodes.cluster.map() };
                     let stale = Arc::clone(&nodes.stale);
                     let wire = Wire::start(place, stale, &self.settings, &self.known, &self.limiter, &self.runtime);
                     nodes.wires.insert(node.clone(), wire);
+                }
+                if route.node.is_some() {
+                    nodes.named.insert(node.clone());
                 }
                 &nodes.wires[&node]
             }
@@ -185,10 +208,10 @@ impl Worker {
     }
 
     /// The map of the cluster, to wait for.
-    pub(super) fn map(&self) -> Option<watch::Receiver<Map>> {
+    pub(super) fn map(&self) -> Option<watch::Receiver<Arc<Map>>> {
         match &self.routes {
             Routes::One(_) => None,
-            Routes::Cluster(nodes) => Some(nodes.map.clone()),
+            Routes::Cluster(nodes) => Some(nodes.cluster.map()),
         }
     }
 
@@ -224,44 +247,39 @@ impl Nodes {
         limiter: &watch::Receiver<()>,
         runtime: &Handle,
     ) -> Self {
-        let (sender, map) = watch::channel(Map::default());
-        let stale = Arc::new(Notify::new());
-        let mapper = Mapper {
-            cluster: Arc::clone(cluster),
-            settings: Arc::clone(settings),
-            map: sender,
-            stale: Arc::clone(&stale),
-        };
-        runtime.spawn(mapper.run(limiter.clone()));
-        Self { cluster: Arc::clone(cluster), map, stale, wires: HashMap::new() }
+        let (changes, stale) = (cluster.map(), Arc::new(Notify::new()));
+        let mapper = Mapper::new(Arc::clone(cluster), Arc::clone(settings), Arc::clone(&stale));
+        let mapper = runtime.spawn(mapper.run(limiter.clone()));
+        let map = Arc::clone(&changes.borrow());
+        Self { cluster: Arc::clone(cluster), map, changes, stale, mapper, wires: HashMap::new(), named: HashSet::new() }
     }
 
     /// The node that has a slot; `None` if it is not known yet.
     fn primary(&self, slot: u16) -> Result<Option<Node>, StoreFailed> {
-        let map = self.map.borrow();
-        match map.primary(slot) {
+        match self.map.primary(slot) {
             Some(node) => Ok(Some(node.clone())),
-            None if map.is_known() => {
+            None if self.map.is_known() => {
                 self.stale.notify_one();
                 Err(StoreFailed)
             }
-            None if map.is_down() => Err(StoreFailed),
+            None if self.map.is_down() => Err(StoreFailed),
             None => Ok(None),
         }
     }
 
-    /// Ends the connections to nodes that have no slots any more.
-    fn retire(&mut self, settings: &Settings) {
-        if self.map.has_changed().unwrap_or(false) {
-            let map = self.map.borrow_and_update();
+    /// Takes in what became of the map, and ends the connections to nodes that have no slots any more.
+    fn refresh(&mut self, settings: &Settings) {
+        if self.changes.has_changed().unwrap_or(false) {
+            self.map = Arc::clone(&self.changes.borrow_and_update());
             self.wires.retain(|node, wire| {
-                let stays = map.has_primary(node);
+                let stays = self.map.has_primary(node) || self.named.contains(node);
                 // Nobody waits for it any more.
                 if !stays && wire.0.set_reported(false) {
                     settings.health.recovered();
                 }
                 stays
             });
+            self.named.clear();
         }
     }
 }
