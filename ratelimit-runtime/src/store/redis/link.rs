@@ -38,6 +38,7 @@ use tokio::{
 use super::{
     Settings,
     batch::Batch,
+    cluster::Redirect,
     flights::{Event, Landed},
     known::Known,
     lane::{Gathered, Lane, Left},
@@ -299,7 +300,10 @@ impl Link {
             Err(error) => {
                 // Of a server that is alone, it is a failure like any other.
                 let redirect = self.place.redirect(&error).ok_or(error)?;
-                self.stale.notify_one();
+                // While a slot is moved, it is still where the map says.
+                if matches!(redirect, Redirect::Moved(_)) {
+                    self.stale.notify_one();
+                }
                 batch.redirect(&redirect);
             }
         }

@@ -10,11 +10,11 @@ use redis::RedisResult;
 use tokio::{
     select,
     sync::{Notify, watch},
-    time::{sleep, sleep_until, timeout},
+    time::{sleep, sleep_until},
 };
 
 use super::{Cluster, Map, turns::Turn};
-use crate::store::redis::{Settings, endpoint::Endpoint, session::Failure};
+use crate::store::redis::{Settings, endpoint::Endpoint, patience::Patience, session::Failure};
 
 /// How long one node may take to tell the slots.
 const ATTEMPT: Duration = Duration::from_millis(300);
@@ -135,7 +135,7 @@ impl Mapper {
                 }
             }
         };
-        let Ok(Some(first)) = timeout(LONGEST, first).await else { return Err(failure) };
+        let Some(Some(first)) = Patience::new(LONGEST).wait(first).await else { return Err(failure) };
         let mut answers = vec![first];
         let others = async {
             while !Map::is_agreed(&answers)
@@ -144,7 +144,7 @@ impl Mapper {
                 answers.extend(answer);
             }
         };
-        let _ = timeout(GRACE, others).await;
+        Patience::new(GRACE).wait(others).await;
         Map::choose(answers).ok_or(failure)
     }
 
@@ -184,10 +184,10 @@ async fn ask(node: Endpoint) -> Result<Map, Failure> {
         let slots = node.open().await?.ask(command).await?;
         Map::read(slots, node.address.host()) as RedisResult<Map>
     };
-    match timeout(ATTEMPT, slots).await {
-        Ok(Ok(map)) if map.is_known() => Ok(map),
-        Ok(Ok(_)) => Err(Failure::NoSlots),
-        Ok(Err(error)) => Err(Failure::Redis(error)),
-        Err(_) => Err(Failure::Late(ATTEMPT)),
+    match Patience::new(ATTEMPT).wait(slots).await {
+        Some(Ok(map)) if map.is_known() => Ok(map),
+        Some(Ok(_)) => Err(Failure::NoSlots),
+        Some(Err(error)) => Err(Failure::Redis(error)),
+        None => Err(Failure::Late(ATTEMPT)),
     }
 }
