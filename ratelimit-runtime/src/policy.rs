@@ -1,6 +1,7 @@
 //! What an attribute says, as plain static data. No I/O, no clock.
 
 mod handler_path;
+mod rule_name;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -9,7 +10,10 @@ use std::{
 
 use actix_web::{HttpRequest, HttpResponse};
 
-use self::handler_path::handler_path;
+use self::{
+    handler_path::handler_path,
+    rule_name::{distinct, rule_name},
+};
 use crate::{
     function::Answer,
     key::{Family, Text, escaped},
@@ -368,12 +372,8 @@ impl Rule {
             || self.scope.iter().any(is_function)
     }
 
-    /// What clients know the rule by: its scope and its rate, such as `ip:300/300s`.
     fn name(&self) -> String {
-        let scopes: Vec<&str> = self.scope.iter().map(|scope| scope.name()).collect();
-        let name = format!("{}:{}/{}s", scopes.join("+"), self.limit.limit, self.limit.per);
-        // In headers and in JSON it stands without escapes.
-        name.replace(|char: char| !char.is_ascii_graphic(), "?")
+        rule_name(self.scope.iter().map(Scope::name), self.limit)
     }
 }
 
@@ -448,11 +448,7 @@ impl Policy {
                 Key::Handler => escaped(&handler_path(handler)),
                 Key::Named(name) | Key::Function(name, _) => escaped(name),
             };
-            // Where two would have the same name, the second has its number behind it.
-            let mut name = rule.name();
-            if prepared.iter().any(|other| other.name == name) {
-                name = format!("{name};{}", prepared.len() + 1);
-            }
+            let name = distinct(rule.name(), prepared.iter().map(|other| other.name.as_str()));
             let family = rule.family(&key);
             let alike = prepared.iter().filter(|other| other.family == family && other.rule.asks_as(rule)).count();
             prepared.push(Prepared {

@@ -33,7 +33,10 @@ impl Scope {
             Self::User => "user",
             Self::Global => "global",
             Self::Header(name) => name,
-            Self::Function(path, _) => path.rsplit("::").next().unwrap_or(path),
+            Self::Function(path, _) => {
+                let path = path.split_once("::<").map_or(path, |(path, _)| path);
+                path.rsplit("::").next().unwrap_or(path).trim_start_matches("r#")
+            }
         }
     }
 }

@@ -168,7 +168,8 @@ fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
 }
 
 impl RuleState {
-    /// What clients know the rule by: its scope and its rate, such as `ip:300/300s`.
+    /// What clients know the rule by: its scope and its rate, such as `ip:300/300s`. It is short, consists of ASCII letters, digits
+    /// and `-_.:+/`, and is another for each rule of a handler.
     #[must_use]
     pub fn name(&self) -> &'static str {
         &self.prepared.name

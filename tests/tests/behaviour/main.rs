@@ -16,6 +16,7 @@ mod middlewares;
 mod missing_values;
 mod over_limit;
 mod rejection;
+mod rule_names;
 mod rules;
 mod scope;
 mod setup;
