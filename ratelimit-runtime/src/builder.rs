@@ -108,6 +108,9 @@ impl Default for RateLimiterBuilder {
 impl RateLimiterBuilder {
     /// The first part of every key in Redis; `rate-limit` unless set. Applications that share a Redis and not
     /// their limits have different ones.
+    ///
+    /// It has at most 256 bytes and no control characters. In a cluster it has no braces, since they choose the slot of a key: the
+    /// counters are spread by whom they count. [`connect`](Self::connect) fails for any other one with [`Error::Prefix`].
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
@@ -224,7 +227,8 @@ impl RateLimiterBuilder {
     /// A limiter with the store of `url`: see [`RateLimiter::connect`].
     ///
     /// # Errors
-    /// [`Error::Url`], naming the part of `url` that makes no sense.
+    /// [`Error::Url`], naming the part of `url` that makes no sense; [`Error::Prefix`] and [`Error::Tls`], where a setting cannot be
+    /// used with it.
     pub fn connect(self, url: &str) -> Result<RateLimiter, Error> {
         let url = StoreUrl::read(url)?;
         match url.scheme {

@@ -29,6 +29,12 @@ pub enum Error {
         /// What is wrong with it, naming the file, and what to do.
         reason: String,
     },
+    /// The prefix of keys in Redis cannot be used.
+    #[error("prefix: {reason}")]
+    Prefix {
+        /// What is wrong with it, and what to write instead.
+        reason: String,
+    },
     /// A trusted proxy is neither an address nor a network.
     #[error("trusted proxy `{value}` is neither an address (`10.0.0.1`) nor a network (`10.0.0.0/8`, `fd00::/8`)")]
     Network {

@@ -18,6 +18,7 @@ mod known;
 mod lane;
 mod link;
 mod patience;
+mod prefix;
 mod probe;
 mod recovery;
 mod resolver;
@@ -138,6 +139,7 @@ impl RedisStore {
         #[cfg(feature = "rustls")]
         deployment.set_up_tls(options.tls)?;
         let is_cluster = matches!(deployment, Deployment::Cluster(_));
+        prefix::check(&prefix, is_cluster)?;
         let (names, denials) = (Arc::new(Names::new(prefix, is_cluster)), (!is_cluster).then(Denials::new));
         let (health, clock, denials) = (Health::new(deployment.name()), SharedClock::default(), denials.map(Arc::new));
         Ok(Self {

@@ -1,5 +1,6 @@
 //! Redis Cluster: one limit over all its nodes, whichever has the counter.
 
+use std::net::TcpListener;
 use std::process::Command;
 
 use actix_web::web::{self, ServiceConfig};
@@ -181,6 +182,36 @@ fn a_slot_that_is_moved_is_followed_at_each_step() {
     let mut counters: Vec<u64> = cluster.keys().iter().filter_map(|key| cluster.get(key)).collect();
     counters.sort_unstable();
     assert_eq!((counters, cluster.keys_without_expiry()), (vec![2; 4], vec![]));
+}
+
+#[test]
+fn nodes_are_found_whatever_they_call_themselves() {
+    let names: [&[&str]; 4] = [
+        &["bind 127.0.0.1 ::1", "cluster-announce-ip ::1"],
+        &["cluster-announce-hostname localhost", "cluster-preferred-endpoint-type hostname"],
+        // Those without a name of their own say `?`.
+        &["cluster-preferred-endpoint-type hostname"],
+        &["cluster-preferred-endpoint-type unknown-endpoint"],
+    ];
+    // Not every machine speaks IPv6.
+    let speaks_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    for name in &names[usize::from(!speaks_ipv6)..] {
+        let cluster = RedisCluster::with(Transport::Tcp, name);
+        let server = serve(&cluster.url_of("", &[0]));
+        for client in 0..12 {
+            let id = client.to_string();
+            assert_eq!([(); 3].map(|()| ask(&server, "/header", &id).status), [200, 200, 429], "{name:?}");
+        }
+        let spread = cluster.spread();
+        assert!(spread.iter().all(|keys| *keys > 0), "{name:?}: {spread:?}");
+        // Redirects name nodes in the same way.
+        let slot = cluster.slot("{header:x-id:moved}");
+        let step = cluster.begin_move(slot, cluster.another_primary(cluster.primary_of(slot).expect("a primary")));
+        assert_eq!(ask(&server, "/one-scope", "moved").status, 200, "{name:?}");
+        step.move_keys();
+        step.finish();
+        assert_eq!([(); 2].map(|()| ask(&server, "/one-scope", "moved").status), [200, 429], "{name:?}");
+    }
 }
 
 #[test]

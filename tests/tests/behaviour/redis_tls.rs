@@ -2,11 +2,26 @@
 
 use std::process::Command;
 
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Responder};
+use ratelimit_runtime::{OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_tests::FOREVER;
+use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
 use ratelimit_tests::redis_cluster::RedisCluster;
 use ratelimit_tests::redis_sentinel::RedisSentinel;
 use ratelimit_tests::redis_server::{CERTIFICATE, RedisServer, Transport};
+use ratelimit_tests::wait::PATIENCE;
+
+#[ratelimit(limit = 3, per = FOREVER, scope = "global")]
+async fn three() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config.route("/", web::get().to(three));
+}
 
 /// The `app`, in a system that trusts the certificates of this file.
 fn app(url: &str, trusted: &str) -> Process {
@@ -65,4 +80,18 @@ fn sentinels_that_nobody_vouches_for_are_not_told_anything() {
     let sentinel = RedisSentinel::with(Transport::Tls, &[], &[]);
     assert_eq!(app(&sentinel.url(), "/dev/null").get("/quote").status, 503);
     assert_eq!(sentinel.current().keys(), [""; 0]);
+}
+
+/// As in Azure: the certificate is for one name, and nodes announce addresses.
+#[test]
+fn nodes_whose_certificates_are_not_for_what_they_announce_are_reached_by_the_name_that_is_set() {
+    let cluster = RedisCluster::with(Transport::Tls, &["bind 127.0.0.1 127.0.0.2", "cluster-announce-ip 127.0.0.2"]);
+    let serve = |builder: RateLimiterBuilder| {
+        let builder = builder.on_store_error(OnStoreError::Deny).tls_ca_file(CERTIFICATE);
+        Served::limited_by(&builder.connect(&cluster.url()).expect("a URL"), 1, routes)
+    };
+    assert_eq!(serve(RateLimiter::builder()).get("/").status, 503);
+    let server = serve(RateLimiter::builder().deadline(PATIENCE).tls_server_name("127.0.0.1"));
+    assert_eq!(server.get("/").status, 200);
+    assert_eq!(cluster.keys().len(), 1);
 }
