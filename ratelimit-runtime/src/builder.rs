@@ -11,6 +11,7 @@ use crate::{
     error::Error,
     function::ScopeFunction,
     limiter::{Limiter, RateLimiter, Store},
+    mistakes::Lookout,
     policy::OnStoreError,
     scope::{Clients, UserFunction},
     store::memory::MemoryStore,
@@ -41,12 +42,14 @@ impl RateLimiter {
     ///
     /// # Errors
     /// [`Error::Url`], naming the part of `url` that makes no sense, without repeating it: it may be a piece of a password.
+    #[track_caller]
     pub fn connect(url: &str) -> Result<Self, Error> {
         Self::builder().connect(url)
     }
 
     /// A limiter that counts in this process's memory, with defaults for everything else.
     #[must_use]
+    #[track_caller]
     pub fn in_memory() -> Self {
         Self::builder().in_memory()
     }
@@ -219,6 +222,7 @@ impl RateLimiterBuilder {
 
     /// A limiter that counts in this process's memory.
     #[must_use]
+    #[track_caller]
     pub fn in_memory(self) -> RateLimiter {
         let store = Store::Memory(MemoryStore::new(self.capacity));
         self.build(store)
@@ -229,6 +233,7 @@ impl RateLimiterBuilder {
     /// # Errors
     /// [`Error::Url`], naming the part of `url` that makes no sense; [`Error::Prefix`] and [`Error::Tls`], where a setting cannot be
     /// used with it.
+    #[track_caller]
     pub fn connect(self, url: &str) -> Result<RateLimiter, Error> {
         let url = StoreUrl::read(url)?;
         match url.scheme {
@@ -249,9 +254,10 @@ impl RateLimiterBuilder {
         })
     }
 
+    #[track_caller]
     fn build(self, store: Store) -> RateLimiter {
         let clients = Clients { ip: self.ip, user: self.user, reported: Once::new() };
-        RateLimiter::new(Limiter { store, clock: self.clock, clients })
+        RateLimiter::new(Limiter { store, clock: self.clock, clients, lookout: Lookout::new() })
     }
 }
 

@@ -34,7 +34,29 @@ pub enum ForwardingHeader {
     Forwarded,
 }
 
+impl ForwardingHeader {
+    /// The header's name.
+    pub(crate) fn name(self) -> HeaderName {
+        match self {
+            Self::XForwardedFor => X_FORWARDED_FOR,
+            Self::Forwarded => FORWARDED,
+        }
+    }
+
+    /// The header of this name, if limiters can read it.
+    pub(crate) fn named(name: &HeaderName) -> Option<Self> {
+        [Self::XForwardedFor, Self::Forwarded].into_iter().find(|header| header.name() == name)
+    }
+}
+
 /// Which proxies in front of this server may say what a client's address is.
+///
+/// Without them, the client is whoever has connected: so all clients of a proxy share one counter. The log warns once of a
+/// request that seems to have come through a proxy, if its limiter trusts none. Such a request has `X-Forwarded-For`,
+/// `Forwarded`, `X-Real-IP` or `CF-Connecting-IP`, and comes from a private address, from this machine, or from a CDN that marks
+/// it with `CDN-Loop`; the same headers from anywhere else are what a client has made up. With trusted proxies, the log warns once
+/// of a proxy that sends one of these headers and not the one that is read. Where no proxy is to be trusted,
+/// [`hops(0)`](Self::hops) says so, and nothing is logged.
 ///
 /// ```
 /// use ratelimit_runtime::{ForwardingHeader, RateLimiter, TrustedProxies};
@@ -77,7 +99,7 @@ impl TrustedProxies {
 
     /// As many proxies as `hops`, whatever their addresses: the client is the entry of that number, counted
     /// from the right. For a server that can be reached through its proxies alone (on a Unix socket, say), and
-    /// where their number is fixed. Zero trusts none.
+    /// where their number is fixed. Zero trusts none, and says that this is meant.
     #[must_use]
     pub fn hops(hops: usize) -> Self {
         Self { trust: Trust::Hops(hops), header: ForwardingHeader::default() }
@@ -88,6 +110,21 @@ impl TrustedProxies {
     pub fn header(mut self, header: ForwardingHeader) -> Self {
         self.header = header;
         self
+    }
+
+    /// The name of the header to read.
+    pub(crate) fn header_name(&self) -> HeaderName {
+        self.header.name()
+    }
+
+    /// Whether `peer` may say what a client's address is.
+    pub(crate) fn trusts(&self, peer: Option<IpAddr>) -> bool {
+        match &self.trust {
+            Trust::Networks(networks) => {
+                peer.is_some_and(|peer| networks.iter().any(|network| network.contains(&peer)))
+            }
+            Trust::Hops(hops) => *hops > 0,
+        }
     }
 
     /// The client behind `peer`. Where an entry is no address, the chain ends at the proxy that wrote it.
@@ -117,11 +154,11 @@ impl TrustedProxies {
     /// Split at every comma, also within quotes: a quote that a client left open must not swallow what the proxies
     /// appended.
     fn entries<'a>(&self, request: &'a HttpRequest) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
-        let (name, parse): (_, fn(&str) -> Option<IpAddr>) = match self.header {
-            ForwardingHeader::XForwardedFor => (X_FORWARDED_FOR, node),
-            ForwardingHeader::Forwarded => (FORWARDED, forwarded_for),
+        let parse: fn(&str) -> Option<IpAddr> = match self.header {
+            ForwardingHeader::XForwardedFor => node,
+            ForwardingHeader::Forwarded => forwarded_for,
         };
-        let lines: Vec<_> = request.headers().get_all(name).collect();
+        let lines: Vec<_> = request.headers().get_all(self.header_name()).collect();
         lines
             .into_iter()
             .rev()

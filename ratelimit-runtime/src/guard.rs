@@ -99,6 +99,7 @@ fn check<'a>(policy: &'static Policy, handler: &'static str, request: &'a HttpRe
         Err(_) => return Check::Done(Err(problem::misconfigured())),
     };
     let rules = policy.prepared(handler);
+    limiter.lookout().see(limiter, request, rules);
     let asker = Asker::new(limiter.clients(), request);
     if rules.iter().any(|rule| rule.asks) {
         return Check::Later(Box::pin(async move {

@@ -60,7 +60,7 @@ impl RateLimitHeaders {
 
     fn write(self, state: &RateLimitState, headers: &mut HeaderMap) {
         if let Some(rule) = state.tightest_with_x_headers() {
-            set(headers, LIMIT, HeaderValue::from_static(rule.limit_text()));
+            set(headers, LIMIT, rule.limit_value());
             set(headers, REMAINING, number(rule.remaining().into()));
             set(headers, RESET, reset(rule.reset()));
         }
@@ -81,16 +81,18 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     let names = headers.len_keys();
     headers.append(name.clone(), value);
     if headers.len_keys() == names {
-        remove_last(headers, name);
+        remove_last(headers, &name);
     }
 }
 
 /// Leaves of a header's values all but the last.
 #[cold]
-fn remove_last(headers: &mut HeaderMap, name: HeaderName) {
-    let mut values: Vec<_> = headers.remove(&name).collect();
-    values.pop();
-    values.into_iter().for_each(|value| headers.append(name.clone(), value));
+fn remove_last(headers: &mut HeaderMap, name: &HeaderName) {
+    let mut left = headers.get_all(name).count();
+    headers.retain(|known, _| {
+        left -= usize::from(known == name);
+        known != name || left > 0
+    });
 }
 
 /// Its own conversion from numbers would make room for the longest one, and then make it smaller.

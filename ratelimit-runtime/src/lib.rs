@@ -25,6 +25,7 @@ mod headers;
 mod key;
 mod limiter;
 mod measure;
+mod mistakes;
 mod policy;
 mod problem;
 mod reject;

@@ -1,6 +1,12 @@
 //! The limiter: a store, and what to do when it fails.
 
-use std::{env::VarError, fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    env::VarError,
+    fmt,
+    future::Future,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use actix_web::{HttpRequest, web};
 use once_cell::sync::OnceCell;
@@ -9,6 +15,7 @@ use crate::{
     clock::Clock,
     error::Error,
     key::Counter,
+    mistakes::Lookout,
     policy::Algorithm,
     scope::Clients,
     store::{Checked, Denied, Hit, Hits, Key, Outcome, memory::MemoryStore},
@@ -25,8 +32,15 @@ const URL_VARIABLE: &str = "RATELIMIT_URL";
 
 /// Counts requests in a store, on behalf of every handler under `#[ratelimit]`.
 ///
-/// One limiter serves a whole application: it goes into [`App::app_data`](actix_web::App::app_data), as it is or
-/// in [`web::Data`]. (Of both kinds in one application, the plain one serves.) Cloning it is cheap, and the clones share their counters.
+/// One limiter serves a whole application. It is made before [`HttpServer::new`](actix_web::HttpServer::new), and a clone
+/// goes into [`App::app_data`](actix_web::App::app_data). Cloning is cheap, and all clones share their counters. A scope or a
+/// resource may have another limiter in its own `app_data`.
+///
+/// A [`web::Data`] or an [`Arc`] around it will do, too. Of several forms that a request meets, the first of these serves,
+/// wherever it stands: plain, `Data`, `Arc`, `Data` of `Arc`.
+///
+/// The log says once, as a warning, when each worker of a server makes its own limiter, when a limiter in `app_data` serves
+/// nobody, and when the clients behind a proxy seem to be counted as one: see [`TrustedProxies`](crate::TrustedProxies).
 ///
 /// Where an application has none, a process-wide one serves, made on first use from the environment variable
 /// `RATELIMIT_URL`; where it is unset or empty, the limiter counts in memory, and logs a warning once. A variable that makes no sense
@@ -56,7 +70,20 @@ pub(crate) struct Limiter {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) clients: Clients,
+    pub(crate) lookout: Lookout,
 }
+
+/// A limiter that may be gone.
+pub(crate) struct WeakLimiter(Weak<Limiter>);
+
+impl WeakLimiter {
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
+/// The name of a form in which a limiter may stand in the application's data, and how it is found there.
+type Form = (&'static str, fn(&HttpRequest) -> Option<&RateLimiter>);
 
 pub(crate) enum Store {
     Memory(MemoryStore),
@@ -78,14 +105,51 @@ impl RateLimiter {
     }
 
     /// The limiter that serves `request`: its application's, or else the process's.
+    #[inline(always)]
     pub(crate) fn of(request: &HttpRequest) -> Result<&Self, &'static Error> {
-        let of_app =
-            request.app_data::<Self>().or_else(|| request.app_data::<web::Data<Self>>().map(|data| data.get_ref()));
-        let limiter = match of_app {
-            Some(limiter) => limiter,
-            None => of_process()?,
-        };
-        Ok(limiter)
+        match request.app_data::<Self>() {
+            Some(limiter) => Ok(limiter),
+            None => Self::of_no_plain(request),
+        }
+    }
+
+    /// The limiter that serves `request`, where its application has no plain one.
+    #[inline(never)]
+    fn of_no_plain(request: &HttpRequest) -> Result<&Self, &'static Error> {
+        match Self::wrapped(request).next() {
+            Some((_, limiter)) => Ok(limiter),
+            None => of_process(),
+        }
+    }
+
+    /// The limiters that stand in the application's data within something else, each with the name of its form. Where there is
+    /// no plain one, the first serves.
+    pub(crate) fn wrapped(request: &HttpRequest) -> impl Iterator<Item = (&'static str, &Self)> {
+        const FORMS: [Form; 3] = [
+            ("web::Data<RateLimiter>", |request| Some(request.app_data::<web::Data<RateLimiter>>()?.get_ref())),
+            ("Arc<RateLimiter>", |request| Some(request.app_data::<Arc<RateLimiter>>()?.as_ref())),
+            ("web::Data<Arc<RateLimiter>>", |request| {
+                Some(request.app_data::<web::Data<Arc<RateLimiter>>>()?.as_ref())
+            }),
+        ];
+        FORMS.into_iter().filter_map(|(form, find)| Some((form, find(request)?)))
+    }
+
+    /// Whether both are clones of one limiter.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakLimiter {
+        WeakLimiter(Arc::downgrade(&self.0))
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.0.store, Store::Memory(_))
+    }
+
+    pub(crate) fn lookout(&self) -> &Lookout {
+        &self.0.lookout
     }
 
     pub(crate) fn clients(&self) -> &Clients {

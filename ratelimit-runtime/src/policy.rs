@@ -8,7 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, http::header::HeaderValue};
 
 use self::{
     handler_path::handler_path,
@@ -313,6 +313,11 @@ impl Rule {
         !matches!(self.over_limit, OverLimit::Allow)
     }
 
+    /// Whether a request may count for the address that it came from: for those without a user or a header, too.
+    pub(crate) fn may_count_addresses(&self) -> bool {
+        self.scope.iter().any(|part| matches!(part, Scope::Ip | Scope::User | Scope::Header(_)))
+    }
+
     fn family(&self, key: &str) -> Family {
         // A key that a function gives is another for each request.
         let key = (!matches!(self.key, Key::Function(..))).then_some(key);
@@ -420,8 +425,8 @@ pub(crate) struct Prepared {
     pub(crate) asks: bool,
     /// What clients know the rule by.
     pub(crate) name: String,
-    /// The limit as text, for headers.
-    pub(crate) limit: String,
+    /// The limit as text, for headers. Its bytes are static, so that workers do not share a count of its clones.
+    pub(crate) limit: HeaderValue,
 }
 
 #[allow(missing_docs, reason = "called by the attribute's output only")]
@@ -458,7 +463,7 @@ impl Policy {
                 ordinal: u32::try_from(alike).unwrap_or(u32::MAX),
                 asks: rule.asks(),
                 name,
-                limit: rule.capacity().to_string(),
+                limit: HeaderValue::from_static(rule.capacity().to_string().leak()),
             });
         }
         prepared

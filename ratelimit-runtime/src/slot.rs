@@ -20,10 +20,7 @@ pub(crate) struct StateSlot(Rc<RefCell<Option<RateLimitState>>>);
 impl StateSlot {
     /// The slot in the extensions of `request`: nested middlewares share one.
     pub(crate) fn of(request: &ServiceRequest) -> Self {
-        let (mut extensions, slot) = (request.extensions_mut(), Self::default());
-        let Some(outer) = extensions.insert(slot.clone()) else { return slot };
-        extensions.insert(outer.clone());
-        outer
+        request.extensions_mut().get_or_insert_with(Self::default).clone()
     }
 
     /// Out of line, since most requests have no slot.
@@ -33,6 +30,7 @@ impl StateSlot {
     }
 
     /// The state, if a check has put it there.
+    #[inline]
     pub(crate) fn state(&self) -> Option<Ref<'_, RateLimitState>> {
         Ref::filter_map(self.0.borrow(), Option::as_ref).ok()
     }

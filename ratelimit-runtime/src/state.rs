@@ -6,7 +6,7 @@ use std::{
     sync::Once,
 };
 
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderValue};
 use smallvec::SmallVec;
 
 use crate::{
@@ -232,9 +232,9 @@ impl RuleState {
         self.prepared.rule
     }
 
-    /// The limit as text.
-    pub(crate) fn limit_text(&self) -> &'static str {
-        &self.prepared.limit
+    /// The limit as the value of a header.
+    pub(crate) fn limit_value(&self) -> HeaderValue {
+        self.prepared.limit.clone()
     }
 }
 

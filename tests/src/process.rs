@@ -53,6 +53,11 @@ impl Process {
         self.output().iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
     }
 
+    /// All the addresses that it has named so far, in that order.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.output.addresses()
+    }
+
     /// What the kernel counts for the process, such as `Threads` or `VmRSS` (in KiB); `None` where it does not tell.
     pub fn usage(&self, field: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
@@ -117,17 +122,19 @@ impl Lines {
         self.0.lock().expect("no writer panics").clone()
     }
 
-    fn address(&self) -> Option<SocketAddr> {
-        let lines = self.now();
-        let rest = lines.iter().find_map(|line| line.split_once("listening on http://"))?.1;
-        rest.split(|end: char| end.is_whitespace() || end == '/').next()?.parse().ok()
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let address = |line: &String| {
+            let (_, rest) = line.split_once("listening on http://")?;
+            rest.split(|end: char| end.is_whitespace() || end == '/').next()?.parse().ok()
+        };
+        self.now().iter().filter_map(address).collect()
     }
 }
 
 fn wait_for_address(child: &mut Child, output: &Lines) -> SocketAddr {
     let attempt = || {
         let ended = child.try_wait().expect("the state of a child");
-        let address = output.address();
+        let address = output.addresses().first().copied();
         if let (Some(status), None) = (ended, address) {
             panic!("the server ended with {status}: {:#?}", output.now());
         }

@@ -84,6 +84,7 @@ impl RateLimiterBuilder {
         self
     }
 
+    #[track_caller]
     pub(super) fn redis(mut self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
         let (prefix, options) = (std::mem::take(&mut self.prefix), std::mem::take(&mut self.redis));
         let store = RedisStore::new(url, prefix, self.deadline, options)?;

@@ -14,6 +14,7 @@ mod fixtures;
 mod headers;
 mod middlewares;
 mod missing_values;
+mod mistakes;
 mod over_limit;
 mod rejection;
 mod rule_names;

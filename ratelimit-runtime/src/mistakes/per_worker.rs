@@ -1,0 +1,94 @@
+//! A limiter that is made within the closure of `HttpServer::new`. Actix calls it once for each worker and address, so
+//! there are as many limiters, each of which admits the whole limit.
+//!
+//! Such limiters are made at one place of the program, on the threads of one server's workers, and each serves the requests
+//! of its own thread. Limiters of several servers, of tests, and one that the first worker makes for all are none.
+
+use std::{
+    net::SocketAddr,
+    panic::Location,
+    sync::{Mutex, Once},
+    thread::{self, ThreadId},
+};
+
+use actix_web::{HttpRequest, rt::System};
+
+use crate::limiter::{RateLimiter, WeakLimiter};
+
+/// Where a limiter was made.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) struct Maker {
+    place: &'static Location<'static>,
+    thread: ThreadId,
+    runtime: Runtime,
+}
+
+/// What runs the worker that made a limiter, as far as that can be known.
+#[derive(Clone, Copy, PartialEq)]
+enum Runtime {
+    /// An Actix system of this number. Its main thread is no worker, but serves nobody.
+    System(usize),
+    /// A server without a system, on the application's own Tokio runtime.
+    Tokio,
+    NoWorker,
+}
+
+/// A limiter that has served its first request on the thread that made it.
+struct Made {
+    maker: Maker,
+    address: SocketAddr,
+    limiter: WeakLimiter,
+}
+
+impl Maker {
+    #[track_caller]
+    pub(super) fn current() -> Self {
+        let thread = thread::current();
+        let runtime = match System::try_current() {
+            Some(system) => Runtime::System(system.id()),
+            None if thread.name().is_some_and(|name| name.starts_with("actix-server worker")) => Runtime::Tokio,
+            None => Runtime::NoWorker,
+        };
+        Self { place: Location::caller(), thread: thread.id(), runtime }
+    }
+}
+
+impl Made {
+    /// Whether both were made by one closure of one server: for two of its workers, or for two of its addresses.
+    fn is_of_one_server(&self, other: &Self) -> bool {
+        let (one, another) = (&self.maker, &other.maker);
+        let is_same_thread = one.thread == another.thread;
+        let is_same_address = self.address == other.address;
+        one.place == another.place && one.runtime == another.runtime && is_same_thread != is_same_address
+    }
+}
+
+/// Looks at the first request of a limiter.
+pub(super) fn look(maker: &Maker, limiter: &RateLimiter, request: &HttpRequest) {
+    /// No more than there are limiters of workers.
+    static MADE: Mutex<Vec<Made>> = Mutex::new(Vec::new());
+    static REPORTED: Once = Once::new();
+
+    if maker.runtime == Runtime::NoWorker || maker.thread != thread::current().id() || REPORTED.is_completed() {
+        return;
+    }
+    let made = Made { maker: *maker, address: request.app_config().local_addr(), limiter: limiter.downgrade() };
+    let Ok(mut all) = MADE.lock() else { return };
+    all.retain(|other| other.limiter.is_alive());
+    if all.iter().any(|other| made.is_of_one_server(other)) {
+        REPORTED.call_once(|| log::warn!("{}", message(limiter, maker.place)));
+    }
+    all.push(made);
+}
+
+fn message(limiter: &RateLimiter, place: &Location<'_>) -> String {
+    let consequence = if limiter.is_in_memory() {
+        "and each admits the whole limit by itself"
+    } else {
+        "and each has its own connections and caches, and its own counters while the store is down"
+    };
+    format!(
+        "a RateLimiter is made anew at `{place}` for each worker and each address of one server, {consequence}: make it \
+         before `HttpServer::new`, and give its closure a clone, `move || App::new().app_data(limiter.clone())`"
+    )
+}
