@@ -1,5 +1,6 @@
 //! The name of a counter: what tells it from every other, in memory and in Redis.
 
+mod digest;
 mod text;
 
 use std::{
@@ -11,6 +12,9 @@ use std::{
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
+pub(crate) use self::digest::Digests;
+#[cfg(feature = "redis")]
+pub(crate) use self::digest::Hashing;
 pub use self::text::Text;
 use self::text::escape;
 pub(crate) use self::text::{escaped, text};
@@ -35,6 +39,16 @@ pub(crate) struct Stem<'a> {
     pub(crate) kind: &'static str,
     /// Tells rules apart that one handler has with the same key, window and scope: they count one by one.
     pub(crate) ordinal: u32,
+}
+
+/// How names of counters are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style<'a> {
+    pub(crate) prefix: &'a str,
+    /// Whether the scope stands in braces.
+    pub(crate) tagged: bool,
+    /// In place of what clients say.
+    pub(crate) digests: Option<&'a Digests>,
 }
 
 /// A counter as most are, of all clients together or of an address, under a key that is written in the program: it takes no
@@ -142,15 +156,16 @@ impl Counter<'_> {
     }
 
     /// `{prefix}/{key}/{per}/{scope}`, the counter's name in Redis, behind which stands the end of a window;
-    /// `{per}.{ordinal}` for the second and later rules of a handler that are alike. Tagged, the scope stands in braces.
-    pub(crate) fn write(&self, prefix: &str, tagged: bool, out: &mut String) {
-        self.stem.write(prefix, out);
+    /// `{per}.{ordinal}` for the second and later rules of a handler that are alike.
+    pub(crate) fn write(&self, style: Style<'_>, out: &mut String) {
+        let Style { tagged, digests, .. } = style;
+        self.stem.write(style, out);
         out.push_str(if tagged { "/{" } else { "/" });
         for (index, who) in self.scope.iter().enumerate() {
             if index > 0 {
                 out.push('+');
             }
-            who.write(out);
+            who.write(digests, out);
         }
         if tagged {
             out.push('}');
@@ -160,7 +175,7 @@ impl Counter<'_> {
     /// How many seconds after the epoch a window of this counter began, if each has its own: the same in every process.
     pub(crate) fn phase(&self) -> u32 {
         let mut name = String::with_capacity(128);
-        self.write("", false, &mut name);
+        self.write(Style { prefix: "", tagged: false, digests: None }, &mut name);
         let digest = Sha256::digest(name.as_bytes());
         let number = digest.iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
         u32::try_from(number % u64::from(self.stem.per)).unwrap_or_default()
@@ -185,21 +200,24 @@ impl Counter<'_> {
 #[cfg(feature = "redis")]
 impl Plain {
     /// The counter's name, as [`Counter::write`] has it.
-    pub(crate) fn write(&self, prefix: &str, out: &mut String) {
-        self.stem.write(prefix, out);
+    pub(crate) fn write(&self, style: Style<'_>, out: &mut String) {
+        self.stem.write(style, out);
         out.push('/');
-        self.address.map_or(Who::Global, Who::Ip).write(out);
+        self.address.map_or(Who::Global, Who::Ip).write(style.digests, out);
     }
 }
 
 impl Stem<'_> {
-    fn write(&self, prefix: &str, out: &mut String) {
+    fn write(&self, Style { prefix, digests, .. }: Style<'_>, out: &mut String) {
         let mut number = itoa::Buffer::new();
         push(out, &[prefix, "/"]);
         match self.key {
             Name::Rule(name) | Name::Target(name) => out.push_str(name),
             // No name that is written in a program begins like this: a client cannot choose one of those.
-            Name::Given(text) => push(out, &["=", text.as_str()]),
+            Name::Given(text) => {
+                out.push('=');
+                push_value(out, digests, text.as_str());
+            }
         }
         push(out, &["/", number.format(self.per), self.kind]);
         if self.ordinal > 0 {
@@ -228,30 +246,50 @@ fn hash_address(hasher: &mut WordHasher, kind: u64, address: Address) {
 }
 
 impl Who<'_> {
-    fn write(&self, out: &mut String) {
+    fn write(&self, digests: Option<&Digests>, out: &mut String) {
+        let kind = match self {
+            Self::Global => "global",
+            Self::Ip(_) => "ip:",
+            Self::User(_) => "user:",
+            Self::NoUser(_) => "user-ip:",
+            Self::Header(..) => "header:",
+            Self::NoHeader(..) => "header-ip:",
+            Self::Function(..) => "fn:",
+        };
+        out.push_str(kind);
         match self {
-            Self::Global => out.push_str("global"),
-            Self::Ip(address) => {
-                out.push_str("ip:");
-                push_address(out, *address);
+            Self::Global => {}
+            Self::Ip(address) | Self::NoUser(address) => push_client(out, digests, *address),
+            Self::User(text) => push_value(out, digests, text.as_str()),
+            Self::Header(name, text) => {
+                push(out, &[name, ":"]);
+                push_value(out, digests, text);
             }
-            Self::User(text) => push(out, &["user:", text.as_str()]),
-            Self::NoUser(address) => {
-                out.push_str("user-ip:");
-                push_address(out, *address);
-            }
-            Self::Header(name, text) => push(out, &["header:", name, ":", text]),
             Self::NoHeader(name, address) => {
-                push(out, &["header-ip:", name, ":"]);
-                push_address(out, *address);
+                push(out, &[name, ":"]);
+                push_client(out, digests, *address);
             }
             Self::Function(function, text) => {
-                out.push_str("fn:");
                 escape(function.as_bytes(), out);
-                push(out, &["=", text.as_str()]);
+                out.push('=');
+                push_value(out, digests, text.as_str());
             }
         }
     }
+}
+
+/// What a client says, or the digest of that.
+fn push_value(out: &mut String, digests: Option<&Digests>, text: &str) {
+    let start = out.len();
+    out.push_str(text);
+    digests.inspect(|digests| digests.replace(out, start));
+}
+
+/// A client's address, or the digest of that.
+fn push_client(out: &mut String, digests: Option<&Digests>, address: Address) {
+    let start = out.len();
+    push_address(out, address);
+    digests.inspect(|digests| digests.replace(out, start));
 }
 
 pub(crate) fn push_address(out: &mut String, address: Address) {

@@ -119,7 +119,7 @@ pub(crate) fn escape(value: &[u8], out: &mut String) {
     }
 }
 
-fn push_hex(byte: u8, out: &mut String) {
+pub(super) fn push_hex(byte: u8, out: &mut String) {
     for digit in [byte >> 4, byte & 15] {
         out.push(char::from_digit(digit.into(), 16).unwrap_or('0').to_ascii_uppercase());
     }

@@ -65,7 +65,7 @@ use self::{
 };
 use crate::{
     error::Error,
-    key::Counter,
+    key::{Counter, Hashing},
     store::{Hit, Hits, Key, Outcome, Outcomes},
     url::StoreUrl,
 };
@@ -89,11 +89,12 @@ enum Source {
     Cluster(Pin<Box<dyn Future<Output = Result<Outcomes, StoreFailed>> + Send>>),
 }
 
-/// What the builder was told of connections.
+/// What the builder was told of Redis.
 #[derive(Debug)]
 pub(crate) struct Options {
     /// After which time a TCP connection is kept alive; zero for never.
     pub(crate) keepalive: Duration,
+    pub(crate) hashing: Hashing,
     #[cfg(feature = "rustls")]
     pub(crate) tls: tls::TlsOptions,
 }
@@ -102,6 +103,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             keepalive: Duration::from_secs(30),
+            hashing: Hashing::default(),
             #[cfg(feature = "rustls")]
             tls: tls::TlsOptions::default(),
         }
@@ -140,7 +142,8 @@ impl RedisStore {
         deployment.set_up_tls(options.tls)?;
         let is_cluster = matches!(deployment, Deployment::Cluster(_));
         prefix::check(&prefix, is_cluster)?;
-        let (names, denials) = (Arc::new(Names::new(prefix, is_cluster)), (!is_cluster).then(Denials::new));
+        let (names, denials) =
+            (Arc::new(Names::new(prefix, is_cluster, &options.hashing)), (!is_cluster).then(Denials::new));
         let (health, clock, denials) = (Health::new(deployment.name()), SharedClock::default(), denials.map(Arc::new));
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),

@@ -27,6 +27,8 @@ mod stores;
 mod targets;
 
 #[cfg(feature = "redis")]
+mod hashed_keys;
+#[cfg(feature = "redis")]
 mod redis_algorithms;
 #[cfg(feature = "redis")]
 mod redis_cluster;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     algorithm::{Found, NANOS, Terms},
-    key::Counter,
+    key::{Counter, Digests, Hashing, Style},
     policy::{Algorithm, Limit},
     store::{Decision, Hit, Key, decide},
 };
@@ -49,12 +49,19 @@ pub(super) struct Names {
     pub(super) tagged: bool,
     /// Of the key that is another once a counter was reset, or something given back to it; empty where nobody reads it.
     pub(super) mark: String,
+    /// In place of what clients say, if that is hashed.
+    digests: Option<Digests>,
 }
 
 impl Names {
-    pub(super) fn new(prefix: String, is_cluster: bool) -> Self {
+    pub(super) fn new(prefix: String, is_cluster: bool, hashing: &Hashing) -> Self {
         let mark = if is_cluster { String::new() } else { format!("{prefix}/mark") };
-        Self { prefix, tagged: is_cluster, mark }
+        let digests = Digests::new(hashing, &prefix);
+        Self { prefix, tagged: is_cluster, mark, digests }
+    }
+
+    fn style(&self) -> Style<'_> {
+        Style { prefix: &self.prefix, tagged: self.tagged, digests: self.digests.as_ref() }
     }
 
     /// In a cluster it is written at once: it chooses the slot.
@@ -65,7 +72,7 @@ impl Names {
             return Key::Plain(plain);
         }
         let mut name = String::with_capacity(96);
-        counter.write(&self.prefix, self.tagged, &mut name);
+        counter.write(self.style(), &mut name);
         Key::Written(name)
     }
 
@@ -80,7 +87,7 @@ impl Names {
             Key::Written(name) => name.into(),
             Key::Plain(plain) => {
                 let mut name = String::with_capacity(96);
-                plain.write(&self.prefix, &mut name);
+                plain.write(self.style(), &mut name);
                 name.into()
             }
         }
