@@ -38,6 +38,8 @@ mod url;
 
 pub use ratelimit_macros::ratelimit;
 
+#[cfg(feature = "redis")]
+pub use crate::store::redis::Credentials;
 pub use crate::{
     builder::RateLimiterBuilder,
     client_ip::{ForwardingHeader, TrustedProxies},

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "rustls")]
 use std::path::PathBuf;
-use std::time::Duration;
+use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use super::RateLimiterBuilder;
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     fallback::Fallback,
     key::Hashing,
     limiter::{RateLimiter, Store},
-    store::redis::RedisStore,
+    store::redis::{Credentials, Provider, RedisStore},
     url::StoreUrl,
 };
 
@@ -64,6 +64,7 @@ impl RateLimiterBuilder {
     }
 }
 
+/// Settings of Redis (cargo feature `redis`). A limiter that counts in memory takes no notice of them.
 impl RateLimiterBuilder {
     /// After which time without traffic a TCP connection to Redis sends something by itself (keepalive), so that load balancers and
     /// NAT do not forget it; 30 seconds unless set. At least a second, at most 32,767, in whole seconds; zero switches it off.
@@ -128,6 +129,44 @@ impl RateLimiterBuilder {
     /// ```
     pub fn hash_secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
         self.redis.hashing = Hashing { is_on: true, secret: secret.into() };
+        self
+    }
+
+    /// An async function that gives the user and the password of the servers, for credentials that change: tokens of AWS IAM or
+    /// Microsoft Entra ID, passwords that are rotated. The URL holds none then; sentinels keep theirs from the URL.
+    ///
+    /// It is asked when a connection logs in. One call at a time is under way in a process, and logins within two seconds of its
+    /// answer share it, unless a server refuses it. A call may take ten seconds, but meanwhile the store counts as failed: a function
+    /// that takes long keeps its token until shortly before that expires. A connection that is open stays in use, whatever
+    /// becomes of its credentials, until the server ends it.
+    ///
+    /// An error means that there is no connection, and is tried again; its text is written to the log, so it must hold no secret.
+    ///
+    /// ```no_run
+    /// use ratelimit_runtime::{Credentials, RateLimiter};
+    ///
+    /// async fn token() -> std::io::Result<String> {
+    /// #   Ok(String::new())
+    ///     // Ask the cloud's library for one.
+    /// }
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let limiter = RateLimiter::builder()
+    ///     .credentials(|| async { Ok::<_, std::io::Error>(Credentials::new("app", token().await?)) })
+    ///     .connect("redis://redis.internal/")?;
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// `examples/credentials.rs` is a server to run.
+    pub fn credentials<F, A, E>(mut self, function: F) -> Self
+    where
+        F: Fn() -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Credentials, E>> + Send + 'static,
+        E: Display,
+    {
+        self.redis.credentials = Some(Arc::new(Provider::new(function)));
         self
     }
 

@@ -17,6 +17,7 @@ mod health;
 mod known;
 mod lane;
 mod link;
+mod login;
 mod patience;
 mod prefix;
 mod probe;
@@ -52,6 +53,8 @@ use tokio::{
     sync::{oneshot, watch},
 };
 
+pub use self::credentials::Credentials;
+pub(crate) use self::credentials::Provider;
 use self::{
     batch::{Answer, Ask, Refund, Work},
     denials::Denials,
@@ -95,6 +98,7 @@ pub(crate) struct Options {
     /// After which time a TCP connection is kept alive; zero for never.
     pub(crate) keepalive: Duration,
     pub(crate) hashing: Hashing,
+    pub(crate) credentials: Option<Arc<Provider>>,
     #[cfg(feature = "rustls")]
     pub(crate) tls: tls::TlsOptions,
 }
@@ -104,6 +108,7 @@ impl Default for Options {
         Self {
             keepalive: Duration::from_secs(30),
             hashing: Hashing::default(),
+            credentials: None,
             #[cfg(feature = "rustls")]
             tls: tls::TlsOptions::default(),
         }
@@ -137,7 +142,7 @@ thread_local! {
 impl RedisStore {
     pub(crate) fn new(url: StoreUrl<'_>, prefix: String, deadline: Duration, options: Options) -> Result<Self, Error> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        let deployment = url::open(url, &Arc::new(Transport::new(options.keepalive)))?;
+        let deployment = url::open(url, Transport::new(options.keepalive), options.credentials)?;
         #[cfg(feature = "rustls")]
         deployment.set_up_tls(options.tls)?;
         let is_cluster = matches!(deployment, Deployment::Cluster(_));

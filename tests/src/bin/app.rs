@@ -5,6 +5,7 @@
 //! - `APP_DEADLINE_MS`: the deadline of a check.
 //! - `APP_WORKERS`: the number of worker threads; 2 without it.
 //! - `APP_BLOCKING_THREADS`: the number of threads that a worker has for calls that block.
+//! - `APP_USER` and `APP_PASSWORD_FILE`: the store's user, and the file that holds the password when it is asked for.
 //!
 //! It prints where it listens, and each log line as `LEVEL text`.
 
@@ -17,6 +18,8 @@ use std::time::Duration;
 use actix_web::web::{self, Path, ServiceConfig};
 use actix_web::{App, HttpServer, Responder, get, rt};
 use log::{LevelFilter, Log, Metadata, Record};
+#[cfg(feature = "redis")]
+use ratelimit_runtime::Credentials;
 use ratelimit_runtime::{OnStoreError, RateLimitHeaders, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 
@@ -178,6 +181,12 @@ fn limiter() -> Option<RateLimiter> {
     let mut builder = RateLimiter::builder().on_store_error(on_store_error());
     if let Some(deadline) = number("APP_DEADLINE_MS") {
         builder = builder.deadline(Duration::from_millis(deadline as u64));
+    }
+    #[cfg(feature = "redis")]
+    if let Some(file) = env::var_os("APP_PASSWORD_FILE") {
+        let name = env::var("APP_USER").expect("APP_USER, besides APP_PASSWORD_FILE");
+        let credentials = move || std::fs::read_to_string(&file).map(|password| Credentials::new(&name, password));
+        builder = builder.credentials(move || std::future::ready(credentials()));
     }
     Some(builder.connect(&url).expect("APP_STORE is a store's URL"))
 }

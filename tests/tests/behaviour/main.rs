@@ -39,6 +39,8 @@ mod redis_cluster_moves;
 #[cfg(feature = "redis")]
 mod redis_connections;
 #[cfg(feature = "redis")]
+mod redis_credentials;
+#[cfg(feature = "redis")]
 mod redis_prefix;
 #[cfg(all(feature = "redis", target_os = "linux"))]
 mod redis_resolver;

@@ -82,6 +82,28 @@ fn redis_goes_on_without_redis_where_it_may() {
     assert_eq!(start("redis", Some(&redis.url())).get("/quote").status, 200);
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn credentials_logs_in_with_the_token_of_the_moment() {
+    let _alone = alone();
+    let redis = RedisServer::on_port();
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("token");
+    let issue = |token: &str| {
+        redis.ask::<()>(&["ACL", "SETUSER", "app", "on", "resetpass", &format!(">{token}"), "~*", "+@all"]);
+        std::fs::write(&file, token).expect("a file that can be written");
+        redis.ask::<()>(&["CLIENT", "KILL", "USER", "app"]);
+    };
+    issue("first");
+    let mut command = Command::new(example("credentials"));
+    command.env("PORT", "0").env("RATELIMIT_URL", redis.url()).env("REDIS_TOKEN_FILE", &file);
+    let example = Process::start(&mut command);
+    for token in ["first", "second", "third"] {
+        issue(token);
+        wait::until("the example counts in Redis", || example.get("/quote").status == 200);
+    }
+}
+
 #[test]
 fn custom_scope_counts_keys_users_and_tenants() {
     let _alone = alone();

@@ -1,29 +1,69 @@
-//! User and password, and what else a login says.
+//! User and password: from the URL, or from the application, which may change them.
 
-use std::fmt;
+use std::{
+    fmt::{self, Display},
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerError, Value};
+use parking_lot::Mutex;
+use redis::RedisResult;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
-use super::stream::Stream;
+/// How long the application may take to give credentials.
+const LONGEST_CALL: Duration = Duration::from_secs(10);
 
-/// A user and a password.
+/// How long credentials, and a failure to get them, serve all logins of a process: its workers connect at about the same time. It is
+/// longer than the pause between two attempts to connect, so that an attempt finds what came too late for the one before.
+const SHARED_FOR: Duration = Duration::from_secs(2);
+const FAILURE_SHARED_FOR: Duration = Duration::from_millis(500);
+
+/// How much of an error is told, in characters.
+const LONGEST_REASON: usize = 300;
+
+/// A user and a password of Redis, for [`RateLimiterBuilder::credentials`](crate::RateLimiterBuilder::credentials).
+///
+/// `Debug` output does not show them.
+///
+/// ```
+/// use ratelimit_runtime::Credentials;
+///
+/// let credentials = Credentials::new("app", "opensesame");
+/// assert!(!format!("{credentials:?}").contains("opensesame"));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Credentials {
+pub struct Credentials {
     /// Without one, Redis takes the user `default`.
     user: Option<String>,
     password: String,
 }
 
 impl Credentials {
-    pub(super) fn new(user: Option<String>, password: String) -> Self {
-        Self { user, password }
+    /// Those of a user of Redis 6.0 or later, or of Valkey. The password may be a token.
+    #[must_use]
+    pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { user: Some(user.into()), password: password.into() }
     }
 
-    /// The command that logs in with them.
-    fn auth(&self, user: Option<&str>) -> Cmd {
-        let mut command = redis::cmd("AUTH");
-        command.arg(user).arg(&self.password);
-        command
+    /// A password alone, as `requirepass` sets it: that of the user `default`.
+    #[must_use]
+    pub fn password(password: impl Into<String>) -> Self {
+        Self { user: None, password: password.into() }
+    }
+
+    pub(super) fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// What nobody else may see.
+    pub(super) fn secret(&self) -> &str {
+        &self.password
     }
 }
 
@@ -34,54 +74,103 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What a server is told first.
+/// Where the credentials of a login come from.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Login {
-    pub(super) credentials: Option<Credentials>,
-    pub(super) database: u32,
+pub(super) enum Source {
+    /// The server wants none.
+    #[default]
+    None,
+    Url(Credentials),
+    Application(Arc<Provider>),
 }
 
-impl Login {
-    /// Logs in on a new stream.
-    pub(super) async fn log_in(&self, stream: &mut Stream) -> RedisResult<()> {
-        let mut commands: Vec<Cmd> = Vec::new();
-        commands.extend(self.credentials.as_ref().map(|credentials| credentials.auth(credentials.user.as_deref())));
-        if self.database != 0 {
-            let mut command = redis::cmd("SELECT");
-            command.arg(self.database);
-            commands.push(command);
-        }
-        let mut answers = stream.ask_all(&commands).await?.into_iter();
-        match (&self.credentials, answers.next()) {
-            (Some(credentials), Some(Value::ServerError(error))) => {
-                if !(credentials.user.is_some() && has_no_users(&error)) {
-                    return Err(refusal(&error));
-                }
-                // Once more, and then what follows.
-                let again: Vec<_> = [credentials.auth(None)].into_iter().chain(commands.into_iter().skip(1)).collect();
-                answers = stream.ask_all(&again).await?.into_iter();
-                if let Some(Value::ServerError(error)) = answers.next() {
-                    return Err(refusal(&error));
-                }
-            }
-            // Without credentials, the first answer is that to what follows.
-            (None, Some(answer)) => answer.extract_error().map(drop)?,
-            _ => {}
-        }
-        answers.try_for_each(|answer| answer.extract_error().map(drop))
+/// The application's function, and what it has said last.
+pub(crate) struct Provider {
+    ask: Box<dyn Fn() -> Asking + Send + Sync>,
+    state: Mutex<State>,
+}
+
+type Asking = Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send>>;
+
+#[derive(Default)]
+struct State {
+    last: Option<Answer>,
+    /// The call that began last; it has ended when there is an answer, or nobody to give one.
+    call: Option<watch::Receiver<Option<Answer>>>,
+}
+
+#[derive(Clone)]
+struct Answer {
+    credentials: Result<Credentials, String>,
+    came: Instant,
+}
+
+impl Answer {
+    fn serves(&self) -> bool {
+        self.came.elapsed() < if self.credentials.is_ok() { SHARED_FOR } else { FAILURE_SHARED_FOR }
     }
 }
 
-/// Whether a server is older than Redis 6.0, where passwords have no users.
-fn has_no_users(error: &ServerError) -> bool {
-    error.details().is_some_and(|details| details.contains("wrong number of arguments"))
+impl Provider {
+    pub(crate) fn new<F, A, E>(ask: F) -> Self
+    where
+        F: Fn() -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Credentials, E>> + Send + 'static,
+        E: Display,
+    {
+        let ask = move || -> Asking {
+            let asking = ask();
+            Box::pin(async { asking.await.map_err(|error| error.to_string().chars().take(LONGEST_REASON).collect()) })
+        };
+        Self { ask: Box::new(ask), state: Mutex::default() }
+    }
+
+    /// The application's answer to a call that began lately. Calls are made one at a time, and go on if nobody waits any more.
+    pub(super) async fn get(self: &Arc<Self>) -> RedisResult<Credentials> {
+        let answer = match self.begin() {
+            Ok(answer) => Ok(answer),
+            Err(mut call) => {
+                let answer = call.wait_for(Option::is_some).await.ok();
+                answer.and_then(|answer| answer.clone()).ok_or_else(|| "the call was interrupted".to_owned())
+            }
+        };
+        let credentials = answer.and_then(|answer| answer.credentials);
+        Ok(credentials.map_err(|error| io::Error::other(format!("there are no credentials: {error}")))?)
+    }
+
+    /// Forgets credentials that a server has refused.
+    pub(super) fn forget(&self, refused: &Credentials) {
+        let is_refused = |answer: &mut Answer| answer.credentials.as_ref() == Ok(refused);
+        self.state.lock().last.take_if(is_refused);
+    }
+
+    /// The last answer, if it still serves, or else a call.
+    fn begin(self: &Arc<Self>) -> Result<Answer, watch::Receiver<Option<Answer>>> {
+        let mut state = self.state.lock();
+        if let Some(answer) = state.last.clone().filter(Answer::serves) {
+            return Ok(answer);
+        }
+        let is_under_way =
+            |call: &watch::Receiver<Option<Answer>>| call.has_changed().is_ok() && call.borrow().is_none();
+        if let Some(call) = state.call.clone().filter(is_under_way) {
+            return Err(call);
+        }
+        let (sender, call) = watch::channel(None);
+        state.call = Some(call.clone());
+        let provider = Arc::clone(self);
+        tokio::spawn(async move {
+            let late = || Err(format!("no answer within {LONGEST_CALL:?}"));
+            let credentials = timeout(LONGEST_CALL, async { (provider.ask)().await }).await.unwrap_or_else(|_| late());
+            let answer = Answer { credentials, came: Instant::now() };
+            provider.state.lock().last = Some(answer.clone());
+            sender.send_replace(Some(answer));
+        });
+        Err(call)
+    }
 }
 
-/// A server may repeat in its error what it was sent: so only the error's code is told.
-fn refusal(error: &ServerError) -> RedisError {
-    let code = error.code();
-    let is_code = code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    let code = if is_code { code } else { "an error" };
-    let what = "the server refuses the user or the password";
-    RedisError::from((ErrorKind::AuthenticationFailed, what, format!("it says {code}")))
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider").finish_non_exhaustive()
+    }
 }

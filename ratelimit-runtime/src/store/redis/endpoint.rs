@@ -12,7 +12,7 @@ use std::{
 use redis::RedisResult;
 
 use super::{
-    credentials::Login,
+    login::Login,
     stream::{Stream, Transport},
 };
 
@@ -67,6 +67,7 @@ pub(super) struct Progress(AtomicU8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Step {
+    Credentials,
     Lookup,
     Connect,
     #[cfg(feature = "rustls")]
@@ -76,6 +77,7 @@ pub(super) enum Step {
 
 impl Progress {
     const STEPS: &[Step] = &[
+        Step::Credentials,
         Step::Lookup,
         Step::Connect,
         #[cfg(feature = "rustls")]
@@ -97,6 +99,7 @@ impl Progress {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Credentials => "to the call of the function for credentials",
             Self::Lookup => "to the lookup of the host name",
             Self::Connect => "to the attempt to connect",
             #[cfg(feature = "rustls")]
@@ -128,9 +131,11 @@ impl Endpoint {
 
     /// The same, telling what is under way.
     pub(super) async fn open_with(&self, progress: &Progress) -> RedisResult<Stream> {
+        progress.begin(Step::Credentials);
+        let credentials = self.login.credentials().await?;
         let mut stream = self.transport.connect(&self.address, progress).await?;
         progress.begin(Step::Login);
-        self.login.log_in(&mut stream).await?;
+        self.login.log_in(&mut stream, credentials).await?;
         Ok(stream)
     }
 }

@@ -11,8 +11,9 @@ use std::{
 use super::tls::{Tls, TlsOptions};
 use super::{
     cluster::Cluster,
-    credentials::{Credentials, Login},
+    credentials::{Credentials, Provider, Source},
     endpoint::{Address, Endpoint},
+    login::Login,
     sentinel::Sentinel,
     stream::Transport,
 };
@@ -60,18 +61,50 @@ impl Deployment {
     }
 }
 
+/// What the servers of a URL have in common.
+struct Common {
+    transport: Arc<Transport>,
+    /// Gives the credentials, in place of the URL.
+    provider: Option<Arc<Provider>>,
+}
+
+impl Common {
+    fn server(&self, address: Address, credentials: Option<Credentials>, database: u32) -> Result<Endpoint, Error> {
+        let source = match (credentials, &self.provider) {
+            (Some(_), Some(_)) => {
+                let reason =
+                    "there is one here, and a function for `credentials` on the builder; leave one of them out";
+                return Err(error("login", reason));
+            }
+            (None, Some(provider)) => Source::Application(Arc::clone(provider)),
+            (credentials, None) => credentials.map_or(Source::None, Source::Url),
+        };
+        let login = Login { source, database };
+        Ok(Endpoint { address, login, transport: Arc::clone(&self.transport) })
+    }
+
+    fn sentinel(&self, address: Address, credentials: Option<Credentials>) -> Endpoint {
+        let login = Login { source: credentials.map_or(Source::None, Source::Url), database: 0 };
+        Endpoint { address, login, transport: Arc::clone(&self.transport) }
+    }
+}
+
 /// Reads a URL.
-pub(super) fn open(url: StoreUrl<'_>, transport: &Arc<Transport>) -> Result<Deployment, Error> {
+pub(super) fn open(
+    url: StoreUrl<'_>,
+    transport: Transport,
+    provider: Option<Arc<Provider>>,
+) -> Result<Deployment, Error> {
     let Scheme::Redis { tls, servers } = url.scheme else {
         return Err(error("scheme", "is not one of Redis"));
     };
     check_tls(tls)?;
-    let parts = Parts::of(url.rest)?;
+    let (parts, common) = (Parts::of(url.rest)?, Common { transport: Arc::new(transport), provider });
     match servers {
-        Servers::Host => server(&parts, tls, transport),
-        Servers::Socket => socket(&parts, transport),
-        Servers::Cluster => cluster(&parts, tls, transport),
-        Servers::Sentinel => sentinel(&parts, tls, transport),
+        Servers::Host => server(&parts, tls, &common),
+        Servers::Socket => socket(&parts, &common),
+        Servers::Cluster => cluster(&parts, tls, &common),
+        Servers::Sentinel => sentinel(&parts, tls, &common),
     }
 }
 
@@ -160,7 +193,7 @@ impl<'a> Parts<'a> {
 }
 
 /// `redis://user:password@host:port/database`
-fn server(parts: &Parts<'_>, tls: bool, transport: &Arc<Transport>) -> Result<Deployment, Error> {
+fn server(parts: &Parts<'_>, tls: bool, common: &Common) -> Result<Deployment, Error> {
     const FORM: &str = "redis://user:password@host:port/database";
     parts.check_login()?;
     if parts.hosts.is_empty() {
@@ -173,12 +206,12 @@ fn server(parts: &Parts<'_>, tls: bool, transport: &Arc<Transport>) -> Result<De
         return Err(error("query", format!("there are no options; write {FORM}")));
     }
     let address = address(parts.hosts, tls, 6379)?;
-    let login = Login { credentials: parts.credentials()?, database: database(parts.path.trim_matches('/'))? };
-    Ok(Deployment::Server(Box::new(Endpoint { address, login, transport: Arc::clone(transport) })))
+    let server = common.server(address, parts.credentials()?, database(parts.path.trim_matches('/'))?)?;
+    Ok(Deployment::Server(Box::new(server)))
 }
 
 /// `redis+unix:///path?db=database&user=user&pass=password`
-fn socket(parts: &Parts<'_>, transport: &Arc<Transport>) -> Result<Deployment, Error> {
+fn socket(parts: &Parts<'_>, common: &Common) -> Result<Deployment, Error> {
     if !cfg!(unix) {
         return Err(error("scheme", "there are no Unix sockets on this system; write redis://host:port"));
     }
@@ -197,13 +230,12 @@ fn socket(parts: &Parts<'_>, transport: &Arc<Transport>) -> Result<Deployment, E
             _ => password = Some(value),
         }
     }
-    let login = Login { credentials: credentials(user, password)?, database: number };
     let address = Address::Unix(format!("/{path}").into());
-    Ok(Deployment::Server(Box::new(Endpoint { address, login, transport: Arc::clone(transport) })))
+    Ok(Deployment::Server(Box::new(common.server(address, credentials(user, password)?, number)?)))
 }
 
 /// `redis+cluster://user:password@host:port,host:port`
-fn cluster(parts: &Parts<'_>, tls: bool, transport: &Arc<Transport>) -> Result<Deployment, Error> {
+fn cluster(parts: &Parts<'_>, tls: bool, common: &Common) -> Result<Deployment, Error> {
     const FORM: &str = "redis+cluster://host:port,host:port";
     parts.check_login()?;
     if !matches!(parts.path.trim_matches('/'), "" | "0") {
@@ -212,14 +244,13 @@ fn cluster(parts: &Parts<'_>, tls: bool, transport: &Arc<Transport>) -> Result<D
     if parts.query.is_some_and(|query| !query.is_empty()) {
         return Err(error("query", format!("a cluster has no options; write {FORM}")));
     }
-    let login = Login { credentials: parts.credentials()?, database: 0 };
-    let seeds = parts.servers(tls, 6379, FORM)?.into_iter();
-    let endpoint = |address| Endpoint { address, login: login.clone(), transport: Arc::clone(transport) };
-    Ok(Deployment::Cluster(Arc::new(Cluster::new(seeds.map(endpoint).collect()))))
+    let (seeds, credentials) = (parts.servers(tls, 6379, FORM)?.into_iter(), parts.credentials()?);
+    let seeds = seeds.map(|address| common.server(address, credentials.clone(), 0)).collect::<Result<_, _>>()?;
+    Ok(Deployment::Cluster(Arc::new(Cluster::new(seeds))))
 }
 
 /// `redis+sentinel://user:password@host:port,host:port/service/database?sentinel_user=…`: the login is that of the servers.
-fn sentinel(parts: &Parts<'_>, tls: bool, transport: &Arc<Transport>) -> Result<Deployment, Error> {
+fn sentinel(parts: &Parts<'_>, tls: bool, common: &Common) -> Result<Deployment, Error> {
     const FORM: &str = "redis+sentinel://host:port,host:port/service";
     parts.check_login()?;
     let (mut user, mut password, mut sentinel_tls) = (None, None, tls);
@@ -239,23 +270,19 @@ fn sentinel(parts: &Parts<'_>, tls: bool, transport: &Arc<Transport>) -> Result<
     if service.is_empty() {
         return Err(error("service name", format!("is missing; write {FORM}")));
     }
-    let login = Login { credentials: parts.credentials()?, database: database(number.unwrap_or_default())? };
     // Where it is, the sentinels say.
     let address = Address::Tcp { host: String::new(), port: 0, tls };
-    let server = Endpoint { address, login, transport: Arc::clone(transport) };
-    let login = Login { credentials: credentials(user, password)?, database: 0 };
-    let sentinel = |address| Endpoint { address, login: login.clone(), transport: Arc::clone(transport) };
-    let sentinels = addresses.into_iter().map(sentinel).collect();
+    let server = common.server(address, parts.credentials()?, database(number.unwrap_or_default())?)?;
+    let login = credentials(user, password)?;
+    let sentinels = addresses.into_iter().map(|address| common.sentinel(address, login.clone())).collect();
     Ok(Deployment::Sentinel(Arc::new(Sentinel::new(sentinels, service, server))))
 }
 
 /// A template that has no values for user and password gives two that are empty.
 fn credentials(user: Option<String>, password: Option<String>) -> Result<Option<Credentials>, Error> {
     match (user.filter(|user| !user.is_empty()), password) {
-        (None, password) => {
-            Ok(password.filter(|password| !password.is_empty()).map(|password| Credentials::new(None, password)))
-        }
-        (user, Some(password)) => Ok(Some(Credentials::new(user, password))),
+        (None, password) => Ok(password.filter(|password| !password.is_empty()).map(Credentials::password)),
+        (Some(user), Some(password)) => Ok(Some(Credentials::new(user, password))),
         (Some(_), None) => Err(error("login", "has a user and no password; write :password@ for a password alone")),
     }
 }

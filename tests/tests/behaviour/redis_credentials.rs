@@ -1,0 +1,224 @@
+//! Credentials of Redis that the application gives, and changes.
+
+use std::fs;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Responder};
+use ratelimit_runtime::{Credentials, Error, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_tests::FOREVER;
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::Server;
+use ratelimit_tests::process::Process;
+use ratelimit_tests::redis_cluster::RedisCluster;
+use ratelimit_tests::redis_sentinel::RedisSentinel;
+use ratelimit_tests::redis_server::{RedisServer, Transport};
+use ratelimit_tests::wait::{self, PATIENCE};
+use tempfile::TempDir;
+
+const WORKERS: usize = 4;
+
+#[ratelimit(limit = 1000, per = FOREVER, scope = "global")]
+async fn thousand() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config.route("/", web::get().to(thousand));
+}
+
+/// The password that the application has now, and how it was asked for it.
+#[derive(Clone, Debug, Default)]
+struct Vault(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    password: Mutex<String>,
+    calls: AtomicUsize,
+    under_way: AtomicUsize,
+    most_under_way: AtomicUsize,
+}
+
+impl Vault {
+    fn with(password: &str) -> Self {
+        let vault = Self::default();
+        vault.keep(password);
+        vault
+    }
+
+    fn keep(&self, password: &str) {
+        password.clone_into(&mut self.0.password.lock().expect("nobody panics"));
+    }
+
+    fn calls(&self) -> usize {
+        self.0.calls.load(SeqCst)
+    }
+
+    async fn credentials(self, takes: Duration) -> Result<Credentials, String> {
+        let Inner { password, calls, under_way, most_under_way } = &*self.0;
+        calls.fetch_add(1, SeqCst);
+        most_under_way.fetch_max(under_way.fetch_add(1, SeqCst) + 1, SeqCst);
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        under_way.fetch_sub(1, SeqCst);
+        Ok(Credentials::new("app", password.lock().expect("nobody panics").clone()))
+    }
+
+    /// A limiter that asks for the password.
+    fn builder(&self, takes: Duration) -> RateLimiterBuilder {
+        let vault = self.clone();
+        let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny);
+        limiter.credentials(move || vault.clone().credentials(takes))
+    }
+}
+
+/// Lets the user `app` in with this password alone.
+fn rotate(redis: &RedisServer, password: &str) {
+    redis.ask::<()>(&["ACL", "SETUSER", "app", "on", "resetpass", &format!(">{password}"), "~*", "+@all"]);
+    redis.ask::<()>(&["ACL", "SETUSER", "default", "off"]);
+    redis.ask::<()>(&["CLIENT", "KILL", "USER", "app"]);
+}
+
+fn serve(builder: RateLimiterBuilder, url: &str) -> Served {
+    Served::limited_by(&builder.connect(url).expect("a URL"), WORKERS, routes)
+}
+
+#[test]
+fn every_login_uses_the_password_of_the_moment() {
+    let redis = RedisServer::on_port();
+    let vault = Vault::with("");
+    let server = serve(vault.builder(Duration::ZERO).deadline(PATIENCE), &redis.url());
+    for round in 0..5 {
+        let password = format!("secret-{round}");
+        vault.keep(&password);
+        rotate(&redis, &password);
+        // Each worker has a connection of its own.
+        assert_eq!(server.statuses("/", 2 * WORKERS), [200; 2 * WORKERS], "round {round}");
+    }
+}
+
+#[test]
+fn workers_that_log_in_at_the_same_time_share_a_call() {
+    let redis = RedisServer::on_port();
+    rotate(&redis, "secret");
+    let vault = Vault::with("secret");
+    let server = serve(vault.builder(Duration::from_millis(100)).deadline(PATIENCE), &redis.url());
+    std::thread::scope(|scope| {
+        for _ in 0..2 * WORKERS {
+            scope.spawn(|| assert_eq!(server.get("/").status, 200));
+        }
+    });
+    wait::until("each worker is connected", || server.get("/").status == 200 && redis.clients() == WORKERS);
+    assert_eq!(vault.0.most_under_way.load(SeqCst), 1);
+    assert!(vault.calls() <= 2, "{} calls for {WORKERS} workers", vault.calls());
+}
+
+#[test]
+fn a_call_that_takes_longer_than_an_attempt_to_connect_is_not_in_vain() {
+    let redis = RedisServer::on_port();
+    rotate(&redis, "secret");
+    let vault = Vault::with("secret");
+    let server = serve(vault.builder(Duration::from_millis(1500)), &redis.url());
+    assert_eq!(server.get("/").status, 503);
+    wait::until("the store is used", || server.get("/").status == 200);
+    assert!(vault.calls() <= 2, "{} calls", vault.calls());
+}
+
+#[test]
+fn the_nodes_of_a_cluster_are_logged_in_to() {
+    let user = "user app on >secret ~* +@all";
+    let cluster = RedisCluster::with(Transport::Tcp, &["user default off", user]);
+    let vault = Vault::with("secret");
+    let server = serve(vault.builder(Duration::ZERO).deadline(PATIENCE), &cluster.url());
+    assert_eq!(server.statuses("/", WORKERS), [200; WORKERS]);
+}
+
+#[test]
+fn sentinels_keep_the_login_of_the_url() {
+    let user = "user app on >secret ~* +@all";
+    let sentinel = RedisSentinel::with(Transport::Tcp, &["user default off", user], &["requirepass hush"]);
+    let vault = Vault::with("secret");
+    let url = sentinel.url_as("", "?sentinel_password=hush");
+    let server = serve(vault.builder(Duration::ZERO).deadline(PATIENCE), &url);
+    assert_eq!(server.statuses("/", WORKERS), [200; WORKERS]);
+}
+
+#[test]
+fn a_password_alone_is_that_of_the_default_user() {
+    let redis = RedisServer::on_port();
+    redis.ask::<()>(&["CONFIG", "SET", "requirepass", "secret"]);
+    let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny);
+    let limiter = limiter.credentials(async || Ok::<_, String>(Credentials::password("secret")));
+    assert_eq!(serve(limiter, &redis.url()).get("/").status, 200);
+}
+
+#[test]
+fn a_function_that_panics_is_a_failure_of_the_store_and_no_more() {
+    let redis = RedisServer::on_port();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let function = move || {
+        let call = counted.fetch_add(1, SeqCst);
+        async move {
+            assert!(call > 0, "this is thrown on purpose");
+            Ok::<_, String>(Credentials::new("default", ""))
+        }
+    };
+    let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).credentials(function);
+    let server = serve(limiter, &redis.url());
+    assert_eq!(server.get("/").status, 503);
+    wait::until("the store is used", || server.get("/").status == 200);
+}
+
+#[test]
+fn a_login_in_the_url_besides_is_an_error_at_the_start() {
+    for url in [
+        "redis://user:secret@127.0.0.1/",
+        "redis+unix:///run/redis.sock?pass=secret",
+        "redis+cluster://:secret@127.0.0.1",
+        "redis+sentinel://:secret@127.0.0.1/main",
+    ] {
+        let error = Vault::default().builder(Duration::ZERO).connect(url).expect_err(url);
+        assert!(matches!(&error, Error::Url { part: "login", .. }), "{url}: {error}");
+        assert!(!error.to_string().contains("secret"), "{url}: {error}");
+    }
+}
+
+#[test]
+fn neither_credentials_nor_a_builder_or_a_limiter_with_them_shows_them() {
+    let vault = Vault::with("secret");
+    let builder = vault.builder(Duration::ZERO);
+    let shown = format!("{builder:?} {:?}", Credentials::new("user", "secret"));
+    let limiter = builder.connect("redis://127.0.0.1/").expect("a URL");
+    let shown = format!("{shown} {limiter:?}");
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[test]
+fn a_failure_to_get_credentials_is_told_and_tried_again() {
+    let redis = RedisServer::on_port();
+    rotate(&redis, "secret");
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("password");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    command.env("APP_STORE", redis.url()).env("APP_ON_STORE_ERROR", "deny");
+    let mut app = Process::start(command.env("APP_USER", "app").env("APP_PASSWORD_FILE", &file));
+    assert_eq!(app.get("/work").status, 503);
+    wait::until("the failure is told", || app.lines_with(&["ERROR", "credentials", "No such file"]) == 1);
+    fs::write(&file, "secret").expect("a file that can be written");
+    wait::until("the store is used", || app.get("/work").status == 200);
+    wait::until("both workers use it", || app.lines_with(&["WARN", "is back"]) == 1);
+    // The next login is refused.
+    fs::write(&file, "opensesame").expect("a file that can be written");
+    rotate(&redis, "sesame");
+    wait::until("the store is not used", || app.get("/work").status == 503);
+    fs::write(&file, "sesame").expect("a file that can be written");
+    wait::until("the store is used", || app.get("/work").status == 200);
+    app.kill();
+    assert!(app.lines_with(&["ERROR", "refuses the user or the password"]) >= 1, "{:#?}", app.output());
+    assert!(app.lines_with(&["secret"]) + app.lines_with(&["sesame"]) == 0, "{:#?}", app.output());
+}
