@@ -180,6 +180,18 @@ impl RedisCluster {
         step
     }
 
+    /// Has a slot moved as one step by the servers themselves, if they can: Valkey since 9.0.
+    pub fn move_at_once(&self, slot: u16, to: usize) -> bool {
+        let (from, slot_text) = (self.primary_of(slot).expect("a primary of the slot"), slot.to_string());
+        let command = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &slot_text, &slot_text, "NODE", &self.ids[to]];
+        if let Err(error) = self.nodes[from].try_ask::<()>(&command) {
+            assert!(error.to_string().to_lowercase().contains("unknown"), "{error}");
+            return false;
+        }
+        wait::until("the slot is moved", || self.primary_of(slot) == Some(to));
+        true
+    }
+
     /// All keys of all primaries, sorted.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.primaries().flat_map(RedisServer::keys).collect();

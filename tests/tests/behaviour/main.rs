@@ -41,6 +41,8 @@ mod redis_connections;
 #[cfg(feature = "redis")]
 mod redis_credentials;
 #[cfg(feature = "redis")]
+mod redis_memory;
+#[cfg(feature = "redis")]
 mod redis_prefix;
 #[cfg(all(feature = "redis", target_os = "linux"))]
 mod redis_resolver;

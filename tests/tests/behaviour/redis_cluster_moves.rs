@@ -1,7 +1,7 @@
 //! A slot of a cluster on its way from one primary to another, for as long as it takes: some counters are at one, some at the
 //! other.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -162,4 +162,27 @@ fn a_counter_whose_slot_stays_half_moved_can_be_looked_at_and_reset() {
         assert_eq!(left(), 6);
     }
     step.finish();
+}
+
+#[test]
+fn a_slot_that_servers_move_as_one_step_costs_nobody_an_answer() {
+    let cluster = RedisCluster::steady();
+    let limiter = limiter(&cluster);
+    let server = Served::limited_by(&limiter, 2, routes);
+    let ask = |path: &str| server.get_with(path, &[("X-Id", "one")]).status;
+    let slot = cluster.slot("{header:x-id:one}");
+    let from = cluster.primary_of(slot).expect("a primary");
+    assert_eq!(ask("/known/together"), 200);
+    let is_over = AtomicBool::new(false);
+    let is_moved = thread::scope(|scope| {
+        let asking = (0..20_000).take_while(|_| !is_over.load(Relaxed));
+        let others = scope.spawn(|| asking.filter(|_| ask("/new/together") == 503).count());
+        let is_moved = cluster.move_at_once(slot, cluster.another_primary(from));
+        is_over.store(true, Relaxed);
+        assert_eq!(others.join().expect("no panic"), 0, "moved at once: {is_moved}");
+        is_moved
+    });
+    let statuses: Vec<u16> = (0..LIMIT).map(|_| ask("/known/together")).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 429]);
+    assert_ne!(is_moved, cluster.primary_of(slot) == Some(from));
 }

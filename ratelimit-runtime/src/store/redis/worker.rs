@@ -171,28 +171,34 @@ impl Worker {
             Routes::One(wire) => wire,
             Routes::Cluster(nodes) => {
                 nodes.refresh(&self.settings);
+                let Nodes { cluster, map, stale, wires, named, .. } = nodes;
                 let node = match &route.node {
-                    Some(node) => node.clone(),
-                    None => match nodes.primary(slot)? {
+                    Some(node) => node,
+                    None => match map.primary(slot) {
                         Some(node) => node,
+                        None if map.is_known() => {
+                            stale.notify_one();
+                            return Err(StoreFailed);
+                        }
+                        None if map.is_down() => return Err(StoreFailed),
                         None => return Ok(None),
                     },
                 };
-                if nodes.wires.get(&node).is_none_or(|wire| wire.0.is_closed()) {
-                    if nodes.wires.len() >= MOST_NODES {
-                        nodes.stale.notify_one();
+                if wires.get(node).is_none_or(|wire| wire.0.is_closed()) {
+                    if wires.len() >= MOST_NODES {
+                        stale.notify_one();
                         return Err(StoreFailed);
                     }
-                    let endpoint = nodes.cluster.endpoint(&node);
-                    let place = Place::Node { endpoint, node: node.clone(), map: nodes.cluster.map() };
-                    let stale = Arc::clone(&nodes.stale);
+                    let place =
+                        Place::Node { endpoint: cluster.endpoint(node), node: node.clone(), map: cluster.map() };
+                    let stale = Arc::clone(stale);
                     let wire = Wire::start(place, stale, &self.settings, &self.known, &self.limiter, &self.runtime);
-                    nodes.wires.insert(node.clone(), wire);
+                    wires.insert(node.clone(), wire);
                 }
                 if route.node.is_some() {
-                    nodes.named.insert(node.clone());
+                    named.insert(node.clone());
                 }
-                &nodes.wires[&node]
+                &wires[node]
             }
         };
         wire.send(work, slot, route.passage).map(Some)
@@ -252,19 +258,6 @@ impl Nodes {
         let mapper = runtime.spawn(mapper.run(limiter.clone()));
         let map = Arc::clone(&changes.borrow());
         Self { cluster: Arc::clone(cluster), map, changes, stale, mapper, wires: HashMap::new(), named: HashSet::new() }
-    }
-
-    /// The node that has a slot; `None` if it is not known yet.
-    fn primary(&self, slot: u16) -> Result<Option<Node>, StoreFailed> {
-        match self.map.primary(slot) {
-            Some(node) => Ok(Some(node.clone())),
-            None if self.map.is_known() => {
-                self.stale.notify_one();
-                Err(StoreFailed)
-            }
-            None if self.map.is_down() => Err(StoreFailed),
-            None => Ok(None),
-        }
     }
 
     /// Takes in what became of the map, and ends the connections to nodes that have no slots any more.

@@ -1,4 +1,8 @@
 //! A worker's task that keeps the map of the cluster, with those of the other workers.
+//!
+//! Any node tells a map, also one that is cut off from the others and does not know of a failover since. So several are asked, and what two
+//! of them agree on is believed. Where no two do, as when one node answers alone, its map is taken all the same: it is corrected by
+//! `MOVED`, and, since a primary without the majority of the others soon refuses to serve, by the failure that follows.
 
 use std::{
     sync::Arc,

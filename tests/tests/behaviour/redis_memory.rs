@@ -1,0 +1,81 @@
+//! What a flood of clients leaves in Redis, and what becomes of counters where that is full.
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, Responder};
+use ratelimit_runtime::{OnStoreError, RateLimiter, ratelimit};
+use ratelimit_tests::FOREVER;
+use ratelimit_tests::app::Served;
+use ratelimit_tests::http::Server;
+use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::wait::PATIENCE;
+
+const REFILL: u32 = 90 * 86_400;
+
+#[ratelimit(limit = 5, per = FOREVER, scope = "header:x-id")]
+#[ratelimit(limit = 5, per = 1_073_741_823, scope = "header:x-id", algorithm = "sliding-window")]
+#[ratelimit(limit = 5, per = REFILL, scope = "header:x-id", algorithm = "gcra")]
+async fn five() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 3, per = FOREVER, scope = "header:x-id")]
+#[ratelimit(limit = 3, per = 1_073_741_823, scope = "header:x-id", algorithm = "sliding-window")]
+#[ratelimit(limit = 3, per = REFILL, scope = "header:x-id", algorithm = "gcra")]
+#[ratelimit(limit = 10, per = FOREVER, scope = "ip")]
+async fn each_and_all() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn routes(config: &mut ServiceConfig) {
+    config.route("/five", web::get().to(five)).route("/each-and-all", web::get().to(each_and_all));
+}
+
+fn serve(url: &str) -> Served {
+    let builder = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny);
+    Served::limited_by(&builder.connect(url).expect("a URL"), 1, routes)
+}
+
+fn ask(server: &Served, path: &str, id: &str) -> u16 {
+    server.get_with(path, &[("X-Id", id)]).status
+}
+
+/// The README's advice: a Redis of its own, with a limit of memory and `volatile-lfu`.
+#[test]
+fn a_full_redis_that_evicts_forgets_those_that_came_once_and_fails_no_check() {
+    const FLOOD: &str = "for number = 1, 1000 do \
+            redis.call('SET', 'flood/' .. ARGV[1] .. '/' .. number, '1', 'EX', 100000) \
+        end";
+    let redis = RedisServer::on_socket();
+    let used: u64 = redis.info(&["INFO", "memory"], "used_memory").expect("memory").parse().expect("a number");
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory-policy", "volatile-lfu"]);
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", &(used + 4_000_000).to_string()]);
+    for _ in 0..10 {
+        // Each knows nothing, and asks.
+        let server = serve(&redis.url());
+        for _ in 0..4 {
+            ask(&server, "/five", "regular");
+        }
+    }
+    assert_eq!(ask(&serve(&redis.url()), "/five", "regular"), 429);
+    for number in 0..60_u32 {
+        redis.ask::<()>(&["EVAL", FLOOD, "0", &number.to_string()]);
+    }
+    let evicted = redis.info(&["INFO", "stats"], "evicted_keys").expect("a number");
+    assert!(evicted.parse::<u64>().expect("a number") > 10_000, "{evicted} keys were evicted");
+    let server = serve(&redis.url());
+    assert_eq!(ask(&server, "/five", "regular"), 429);
+    for number in 0..100 {
+        assert_eq!(ask(&server, "/five", &format!("new {number}")), 200);
+    }
+    assert_eq!(redis.keys_without_expiry(), [""; 0]);
+}
+
+#[test]
+fn a_client_that_rotates_a_header_leaves_no_more_keys_than_its_address_may_make() {
+    let redis = RedisServer::on_socket();
+    let server = serve(&redis.url());
+    let statuses = (0..30).map(|number| ask(&server, "/each-and-all", &number.to_string()));
+    assert_eq!(statuses.filter(|status| *status == 200).count(), 10);
+    // Three of each that was admitted, and that of the address.
+    assert_eq!(redis.keys().len(), 3 * 10 + 1);
+}
