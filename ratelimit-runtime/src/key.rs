@@ -123,8 +123,8 @@ pub(crate) enum Who<'a> {
     User(&'a Text),
     NoUser(Address),
     /// The header's name, and its value as in a [`Text`].
-    Header(&'static str, Cow<'a, str>),
-    NoHeader(&'static str, Address),
+    Header(&'a str, Cow<'a, str>),
+    NoHeader(&'a str, Address),
     /// The type name of the function, and what it said.
     Function(&'static str, &'a Text),
 }

@@ -52,8 +52,9 @@ enum Part {
     User(Text),
     NoUser(IpAddr),
     Global,
-    Header(&'static str, Text),
-    NoHeader(&'static str, IpAddr),
+    /// The header's name in lower case.
+    Header(String, Text),
+    NoHeader(String, IpAddr),
     Function(&'static str, Value),
 }
 
@@ -162,14 +163,13 @@ impl LimitTarget {
         self.part(Part::Global)
     }
 
-    /// `scope = "header:…"`, with the header's name in lower case, and its value.
+    /// `scope = "header:…"`, with the header's name and its value.
     #[must_use]
-    pub fn header(self, name: &'static str, value: &str) -> Self {
-        self.part(Part::Header(name, Text::new(value.trim_ascii().as_bytes())))
+    pub fn header(self, name: &str, value: &str) -> Self {
+        self.part(Part::Header(name.to_ascii_lowercase(), Text::new(value.trim_ascii().as_bytes())))
     }
 
-    /// `scope = "header:…"`, with the header's name in lower case, of the client of this address without the header or with an
-    /// empty one.
+    /// `scope = "header:…"`, of the client of this address without the header or with an empty one.
     ///
     /// ```
     /// use ratelimit_runtime::LimitTarget;
@@ -179,8 +179,8 @@ impl LimitTarget {
     /// # let _ = without_a_key;
     /// ```
     #[must_use]
-    pub fn without_header(self, name: &'static str, address: IpAddr) -> Self {
-        self.part(Part::NoHeader(name, address))
+    pub fn without_header(self, name: &str, address: IpAddr) -> Self {
+        self.part(Part::NoHeader(name.to_ascii_lowercase(), address))
     }
 
     /// `scope = function`, and what the function gives.
@@ -235,7 +235,7 @@ impl LimitTarget {
             Part::Ip(_) => ("ip", ""),
             Part::User(_) | Part::NoUser(_) => ("user", ""),
             Part::Global => ("global", ""),
-            Part::Header(name, _) | Part::NoHeader(name, _) => ("header", *name),
+            Part::Header(name, _) | Part::NoHeader(name, _) => ("header", name.as_str()),
             Part::Function(..) => ("fn", ""),
         });
         let family = policy::family(self.limit.per, kind, literal, parts);
@@ -245,7 +245,7 @@ impl LimitTarget {
             &Part::NoUser(address) => Who::NoUser(clients.ip.counted(address)),
             Part::Global => Who::Global,
             Part::Header(name, text) => Who::Header(name, text.as_str().into()),
-            &Part::NoHeader(name, address) => Who::NoHeader(name, clients.ip.counted(address)),
+            Part::NoHeader(name, address) => Who::NoHeader(name, clients.ip.counted(*address)),
             Part::Function(function, value) => Who::Function(function, &value.text),
         };
         let scope = scope.iter().map(who).collect();

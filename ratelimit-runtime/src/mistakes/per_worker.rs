@@ -92,3 +92,31 @@ fn message(limiter: &RateLimiter, place: &Location<'_>) -> String {
          before `HttpServer::new`, and give its closure a clone, `move || App::new().app_data(limiter.clone())`"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limiter::RateLimiter;
+
+    fn made(place: &'static Location<'static>, thread: ThreadId, system: usize, port: u16) -> Made {
+        let maker = Maker { place, thread, runtime: Runtime::System(system) };
+        Made { maker, address: ([127, 0, 0, 1], port).into(), limiter: RateLimiter::in_memory().downgrade() }
+    }
+
+    #[test]
+    fn limiters_of_one_place_and_system_are_of_one_server_where_thread_or_address_is_the_same() {
+        let (here, there) = (Location::caller(), Maker::current().place);
+        let threads = [(); 2].map(|()| thread::spawn(|| ()).thread().id());
+        let first = made(here, threads[0], 1, 80);
+        for (what, other, expected) in [
+            ("another worker", made(here, threads[1], 1, 80), true),
+            ("another address of one worker", made(here, threads[0], 1, 81), true),
+            ("another server", made(here, threads[1], 1, 81), false),
+            ("two that one worker makes", made(here, threads[0], 1, 80), false),
+            ("another system, as of another test", made(here, threads[1], 2, 80), false),
+            ("another place", made(there, threads[1], 1, 80), false),
+        ] {
+            assert_eq!(first.is_of_one_server(&other), expected, "{what}");
+        }
+    }
+}

@@ -77,7 +77,8 @@ impl MemoryStore {
         };
         let found: SmallVec<[Found; 2]> = hits.iter().filter_map(|hit| Some(look(hit)?.1.found)).collect();
         let decision = decide(hits.iter(), &found, now);
-        for (hit, outcome) in hits.iter().zip(&decision.outcomes) {
+        let changes = |outcome: &Outcome| outcome.taken > 0 || outcome.remaining == 0;
+        for (hit, outcome) in hits.iter().zip(&decision.outcomes).filter(|(_, outcome)| changes(outcome)) {
             // Looked at again: a counter that was new may just have been given the slot that this one would take.
             if let Some((set, look)) = look(hit) {
                 keep(set, look, hit, outcome, now);
@@ -252,10 +253,10 @@ fn look_gcra(set: &Set<'_>, hash: u64, now: Duration) -> Look {
 }
 
 impl Look {
-    /// A counter that has no slot, and may take over any but `needed`.
+    /// A counter that has no slot, and takes one over; `own` is that of its last window.
     #[cold]
-    fn new(set: &Set<'_>, tag: u32, now: u64, found: Found, needed: Option<Slot>) -> Self {
-        let slot = eviction::slot(set, tag, needed, |kept_until| seconds_left(kept_until, now));
+    fn new(set: &Set<'_>, tag: u32, now: u64, found: Found, own: Option<Slot>) -> Self {
+        let slot = eviction::slot(set, tag, own, |kept_until| seconds_left(kept_until, now));
         Self { slot, tag, begins: true, found }
     }
 }

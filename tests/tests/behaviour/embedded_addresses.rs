@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::IpAddr;
 
 use actix_web::test::{TestRequest, init_service};
-use actix_web::{App, HttpResponse, Responder, get};
+use actix_web::{App, HttpRequest, HttpResponse, Responder, get};
 use ratelimit_runtime::{LimitTarget, RateLimiter, RateLimiterBuilder, TrustedProxies, ratelimit};
 use ratelimit_tests::FOREVER;
 
@@ -148,6 +148,27 @@ async fn a_prefix_of_a_network_of_ones_own_is_set() {
     let both =
         || RateLimiter::builder().nat64_prefix("2001:db8:1::/96").and_then(|it| it.nat64_prefix("2001:db8:2::/96"));
     assert!(is_one(both().expect("prefixes"), "2001:db8:1::192.0.2.33", "2001:db8:2::192.0.2.33").await);
+}
+
+#[get("/claimed")]
+#[ratelimit(limit = 1, per = FOREVER, scope = claimed_address)]
+async fn claimed() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn claimed_address(request: &HttpRequest) -> Option<IpAddr> {
+    request.headers().get("x-real-ip")?.to_str().ok()?.parse().ok()
+}
+
+#[actix_web::test]
+async fn an_address_that_a_function_gives_is_one_client_in_both_forms_of_ipv4() {
+    let app = init_service(App::new().app_data(RateLimiter::in_memory()).service(claimed)).await;
+    let mut statuses = Vec::new();
+    for address in ["192.0.2.33", "::ffff:192.0.2.33", "2001:db8::1", "2001:db8::2"] {
+        let request = TestRequest::get().uri("/claimed").insert_header(("X-Real-IP", address));
+        statuses.push(request.send_request(&app).await.status().as_u16());
+    }
+    assert_eq!(statuses, [200, 429, 200, 200], "each address of IPv6 is a value of its own");
 }
 
 #[test]

@@ -50,6 +50,7 @@ handlers! {
     four_of_five(limit = 5, per = "2h", cost = 4);
 
     // Equals, of which some end sooner.
+    one_for_long(limit = 1, per = "10h");
     one_of_two(limit = 2, per = HOUR);
     one_of_two_for_long(limit = 2, per = "10h");
 
@@ -160,6 +161,29 @@ async fn a_counter_of_two_limits_is_as_full_as_the_fuller_rule_says() {
         flood(&app, "/four_of_five", FLOOD).await;
         assert!(!passes(&app, "/shared_narrow", first).await, "{first} made it");
     }
+}
+
+#[actix_web::test]
+async fn a_counter_that_refuses_is_full_though_another_rule_has_counted() {
+    let (app, _clock) = application(100).await;
+    assert_eq!(passed(&app, "/shared_wide", "client", 7).await, 7);
+    assert!(!passes(&app, "/shared_narrow", "client").await);
+    flood(&app, "/four_of_five", FLOOD).await;
+    assert!(!passes(&app, "/shared_narrow", "client").await);
+}
+
+#[actix_web::test]
+async fn the_next_window_of_a_client_at_its_limit_does_not_take_the_place_of_the_last() {
+    let (app, clock) = application(1).await;
+    let edge = crate::window_end(START, HOUR.into());
+    clock.set(edge - 1);
+    assert_eq!(passed(&app, "/sliding", "client", 6).await, 5);
+    for other in 0..9 {
+        assert_eq!(passed(&app, "/one_for_long", &format!("other-{other}"), 2).await, 1);
+    }
+    // Three of the five still count.
+    clock.set(edge + u64::from(HOUR) / 2 - 360);
+    assert_eq!(passed(&app, "/sliding", "client", 5).await, 2);
 }
 
 #[actix_web::test]

@@ -178,7 +178,7 @@ fn stand_ins(address: IpAddr) -> Vec<(&'static str, Option<&'static str>, LimitT
             target().without_header("x-tenant", address),
             vec![target().ip(address), target().without_user(address), target().without_header("x-other", address)],
         ),
-        ("/header", Some(""), target().without_header("x-tenant", address), vec![target().header("x-tenant", "")]),
+        ("/header", Some(""), target().without_header("X-Tenant", address), vec![target().header("x-tenant", "")]),
         (
             "/user",
             None,

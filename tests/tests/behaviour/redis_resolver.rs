@@ -93,13 +93,15 @@ fn a_host_is_looked_up_again_for_each_attempt() {
 }
 
 #[test]
-fn a_lookup_that_fails_is_named_in_the_log() {
-    let resolver = Resolver::new();
-    resolver.fail(true);
-    let mut app = app(&resolver, "redis://redis.test/");
-    assert_eq!(app.get("/work").status, 503);
-    app.kill();
-    assert_eq!(app.lines_with(&["ERROR", "store redis.test:6379 fails", "lookup"]), 1, "{:#?}", app.output());
+fn a_lookup_that_hangs_or_fails_is_named_in_the_log() {
+    for trouble in [Resolver::hang, Resolver::fail] {
+        let resolver = Resolver::new();
+        trouble(&resolver, true);
+        let mut app = app(&resolver, "redis://redis.test/");
+        assert_eq!(app.get("/work").status, 503);
+        app.kill();
+        assert_eq!(app.lines_with(&["ERROR", "store redis.test:6379 fails", "lookup"]), 1, "{:#?}", app.output());
+    }
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn targets() -> Vec<(&'static str, LimitTarget, Vec<LimitTarget>)> {
         ("/global", target().global(), vec![LimitTarget::new("another", 9, FOREVER).global(), target().user("global")]),
         // Nobody in particular is everybody.
         ("/global", target(), vec![target().global().stagger()]),
-        ("/header", target().header("x-api-key", "1/2"), vec![target().header("x-api-key", "1%2F2")]),
+        ("/header", target().header("X-Api-Key", "1/2"), vec![target().header("x-api-key", "1%2F2")]),
         ("/tenant?acme", target().function(tenant, "acme"), vec![target().function(shop, "acme")]),
         ("/shop?acme=1", target().function(shop, "acme"), vec![target().function(tenant, "acme=1")]),
         (

@@ -67,16 +67,16 @@ fn fullness(tag: u32, number: u32, gauge: u64) -> u64 {
 }
 
 /// The slot for a new counter with this tag: the first that is free, else that of the least full counter; among those the
-/// one that ends soonest, and then one at random. `needed` is a slot that the new counter goes on from.
+/// one that ends soonest, and then one at random. `own` is a slot that the new counter goes on from, and goes last among equals.
 #[cold]
-pub(super) fn slot(set: &Set<'_>, tag: u32, needed: Option<Slot>, seconds_left: impl Fn(u32) -> i64) -> Slot {
+pub(super) fn slot(set: &Set<'_>, tag: u32, own: Option<Slot>, seconds_left: impl Fn(u32) -> i64) -> Slot {
     set.least(|slot, number| {
         let Value { kept_until, number: counted } = set.read(slot);
         let left = seconds_left(kept_until);
-        let live = (left > 0).then(|| {
+        (left > 0).then(|| {
+            let fullness = fullness(set.tag(slot), counted, set.gauge(slot));
             // The tag is a part of a keyed hash: nobody outside knows the order of its rotations.
-            (fullness(set.tag(slot), counted, set.gauge(slot)), left, tag.rotate_left(3 * number))
-        });
-        (Some(slot) == needed, live)
+            (fullness, Some(slot) == own, left, tag.rotate_left(3 * number))
+        })
     })
 }

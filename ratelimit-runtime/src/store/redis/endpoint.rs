@@ -67,22 +67,26 @@ pub(super) struct Progress(AtomicU8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Step {
+    Place,
     Credentials,
     Lookup,
     Connect,
     #[cfg(feature = "rustls")]
     Handshake,
     Login,
+    Question,
 }
 
 impl Progress {
     const STEPS: &[Step] = &[
+        Step::Place,
         Step::Credentials,
         Step::Lookup,
         Step::Connect,
         #[cfg(feature = "rustls")]
         Step::Handshake,
         Step::Login,
+        Step::Question,
     ];
 
     /// Says that this has begun.
@@ -92,19 +96,21 @@ impl Progress {
 
     /// What began last.
     pub(super) fn step(&self) -> Step {
-        Self::STEPS.get(usize::from(self.0.load(Relaxed))).copied().unwrap_or(Step::Login)
+        Self::STEPS.get(usize::from(self.0.load(Relaxed))).copied().unwrap_or(Step::Question)
     }
 }
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Place => "to the question where the server is",
             Self::Credentials => "to the call of the function for credentials",
             Self::Lookup => "to the lookup of the host name",
             Self::Connect => "to the attempt to connect",
             #[cfg(feature = "rustls")]
             Self::Handshake => "to the TLS handshake; does the server speak TLS on this port?",
             Self::Login => "to the login",
+            Self::Question => "to the first question",
         })
     }
 }

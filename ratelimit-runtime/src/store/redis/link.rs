@@ -39,6 +39,7 @@ use super::{
     Settings,
     batch::Batch,
     cluster::Redirect,
+    endpoint::Progress,
     flights::{Event, Landed},
     known::Known,
     lane::{Gathered, Lane, Left},
@@ -135,14 +136,14 @@ impl Link {
         let deadline = self.settings.deadline;
         let due = batches.iter().filter_map(|batch| batch.due).min();
         let left = due.map_or(deadline, |due| due.saturating_duration_since(Instant::now()));
-        let mut patience = Patience::new(left);
-        let failure = match patience.wait(self.open()).await {
+        let (mut patience, progress) = (Patience::new(left), Arc::default());
+        let failure = match patience.wait(self.open(&progress)).await {
             Some(Ok(session)) => {
                 let due = Instant::now() + patience.left();
                 return Some(State::serving(session, batches, due));
             }
             Some(Err(failure)) => failure,
-            None => Failure::Late(deadline),
+            None => Failure::LateIn(progress.step(), deadline),
         };
         drop(batches);
         Some(self.fail(&failure))
@@ -165,9 +166,9 @@ impl Link {
         })
     }
 
-    fn open(&self) -> Opening {
-        let (settings, place) = (Arc::clone(&self.settings), Arc::clone(&self.place));
-        Box::pin(async move { Session::open(&settings, &place).await })
+    fn open(&self, progress: &Arc<Progress>) -> Opening {
+        let (settings, place, progress) = (Arc::clone(&self.settings), Arc::clone(&self.place), Arc::clone(progress));
+        Box::pin(async move { Session::open(&settings, &place, &progress).await })
     }
 
     /// Gives up what is under way, and lets the requests know, those that wait and those to come.
@@ -224,7 +225,7 @@ impl Link {
                 biased;
                 event = lane.next() => {
                     match event {
-                        Ok(Event::Silence) => another = Some(self.open()),
+                        Ok(Event::Silence) => another = Some(self.open(&Arc::default())),
                         Ok(Event::Landed(landed)) => match self.land(landed) {
                             Ok(()) => another = None,
                             Err(failure) => return Some(self.end(failure)),

@@ -56,12 +56,12 @@ pub(super) enum Failure {
 
 impl Session {
     /// Connects, and learns the server's time.
-    pub(super) async fn open(settings: &Settings, place: &Place) -> Result<Self, Failure> {
-        let (mut stream, address) = connect(settings, place).await?;
+    pub(super) async fn open(settings: &Settings, place: &Place, progress: &Progress) -> Result<Self, Failure> {
+        let (mut stream, address) = connect(settings, place, progress).await?;
         // An answer has the time that one has for a check: a server that is slow, and within that time, is used.
         let sent = Instant::now();
         let time = Patience::new(settings.deadline).wait(stream.ask(redis::cmd("TIME"))).await;
-        let (seconds, micros) = time.ok_or(Failure::Late(settings.deadline))??;
+        let (seconds, micros) = time.ok_or(Failure::LateIn(progress.step(), settings.deadline))??;
         let clock = ServerClock::new(script::server_time(seconds, micros), sent.into_std());
         Ok(Self::new(settings, stream, address, clock))
     }
@@ -69,7 +69,7 @@ impl Session {
     /// Connects to a server that had failed: it must also show that it counts again, and in time. One that is full, or a replica,
     /// or too slow, would fail the next request.
     pub(super) async fn open_again(settings: &Settings, place: &Place) -> Result<Self, Failure> {
-        let (stream, address) = connect(settings, place).await?;
+        let (stream, address) = connect(settings, place, &Progress::default()).await?;
         // The probe tells the time, too: each question less is a turn less of a worker that may be busy.
         let now = Instant::now().into_std();
         let clock = settings.clock.get().unwrap_or_else(|| ServerClock::new(system_time(), now));
@@ -117,14 +117,17 @@ impl Session {
 }
 
 /// Connects and logs in.
-async fn connect(settings: &Settings, place: &Place) -> Result<(Stream, Address), Failure> {
+async fn connect(settings: &Settings, place: &Place, progress: &Progress) -> Result<(Stream, Address), Failure> {
     let attempt = ATTEMPT.max(settings.deadline);
-    let mut patience = Patience::new(attempt);
-    let endpoint = patience.wait(place.endpoint()).await.ok_or(Failure::Late(attempt))??;
-    let progress = Progress::default();
-    let stream = patience.wait(endpoint.open_with(&progress)).await;
-    let stream = stream.ok_or_else(|| Failure::LateIn(progress.step(), attempt))??;
-    Ok((stream, endpoint.address))
+    let connect = async {
+        progress.begin(Step::Place);
+        let endpoint = place.endpoint().await?;
+        let stream = endpoint.open_with(progress).await?;
+        progress.begin(Step::Question);
+        Ok((stream, endpoint.address))
+    };
+    let connected = Patience::new(attempt).wait(connect).await;
+    connected.unwrap_or_else(|| Err(Failure::LateIn(progress.step(), attempt)))
 }
 
 /// What the server's time is likely to be, before it has told it.
