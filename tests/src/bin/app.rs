@@ -5,6 +5,7 @@
 //! - `APP_DEADLINE_MS`: the deadline of a check.
 //! - `APP_WORKERS`: the number of worker threads; 2 without it.
 //! - `APP_BLOCKING_THREADS`: the number of threads that a worker has for calls that block.
+//! - `APP_CA_FILE`: the file of the authorities that the store's certificate is signed by.
 //! - `APP_USER` and `APP_PASSWORD_FILE`: the store's user, and the file that holds the password when it is asked for.
 //!
 //! It prints where it listens, and each log line as `LEVEL text`.
@@ -187,6 +188,10 @@ fn limiter() -> Option<RateLimiter> {
         let name = env::var("APP_USER").expect("APP_USER, besides APP_PASSWORD_FILE");
         let credentials = move || std::fs::read_to_string(&file).map(|password| Credentials::new(&name, password));
         builder = builder.credentials(move || std::future::ready(credentials()));
+    }
+    #[cfg(feature = "rustls")]
+    if let Some(file) = env::var_os("APP_CA_FILE") {
+        builder = builder.tls_ca_file(file);
     }
     Some(builder.connect(&url).expect("APP_STORE is a store's URL"))
 }

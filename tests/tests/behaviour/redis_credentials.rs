@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
@@ -172,6 +172,46 @@ fn a_function_that_panics_is_a_failure_of_the_store_and_no_more() {
     let server = serve(limiter, &redis.url());
     assert_eq!(server.get("/").status, 503);
     wait::until("the store is used", || server.get("/").status == 200);
+}
+
+#[test]
+fn a_function_that_never_answers_is_asked_again() {
+    let redis = RedisServer::on_port();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let function = move || {
+        let call = counted.fetch_add(1, SeqCst);
+        async move {
+            if call == 0 {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, String>(Credentials::new("default", ""))
+        }
+    };
+    let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).credentials(function);
+    let server = serve(limiter, &redis.url());
+    assert_eq!(server.get("/").status, 503);
+    wait::until("the store is used", || server.get("/").status == 200);
+    assert_eq!(calls.load(SeqCst), 2);
+}
+
+#[test]
+fn a_function_that_fails_is_not_asked_by_each_worker_at_each_attempt() {
+    let redis = RedisServer::on_port();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let function = move || {
+        counted.fetch_add(1, SeqCst);
+        async { Err("there is no token".to_owned()) }
+    };
+    let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).credentials(function);
+    let server = serve(limiter, &redis.url());
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(2) {
+        assert_eq!(server.get("/").status, 503);
+    }
+    let calls = calls.load(SeqCst);
+    assert!((2..=6).contains(&calls), "{WORKERS} workers asked {calls} times in {:?}", start.elapsed());
 }
 
 #[test]

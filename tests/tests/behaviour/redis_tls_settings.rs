@@ -223,6 +223,28 @@ fn a_broken_certificate_of_the_operating_system_is_passed_over_with_one_warning(
 }
 
 #[test]
+fn a_file_that_breaks_is_told_once() {
+    let redis = RedisServer::with_tls();
+    let folder = TempDir::new().expect("a temporary folder");
+    let ca = copy(&folder, "ca.pem", CERTIFICATE);
+    let mut app = app(&redis.url(), &[("APP_CA_FILE", &ca)]);
+    for (contents, warnings) in [("", 1), (" ", 1), ("good", 1), ("", 2)] {
+        assert_eq!(app.get("/work").status, 200);
+        match contents {
+            "good" => drop(copy(&folder, "ca.pem", CERTIFICATE)),
+            contents => replace(&ca, contents.as_bytes()),
+        }
+        for _ in 0..3 {
+            drop_connections(&redis);
+            assert_eq!(app.get("/work").status, 200);
+        }
+        assert_eq!(app.lines_with(&["WARN", "TLS: tls_ca_file", "ca.pem"]), warnings, "{:#?}", app.output());
+    }
+    app.kill();
+    assert_eq!(app.lines_with(&["ERROR"]), 0, "{:#?}", app.output());
+}
+
+#[test]
 fn the_certificates_of_the_operating_system_are_read_once_in_a_process() {
     let redis = RedisServer::with_tls();
     let folder = TempDir::new().expect("a temporary folder");

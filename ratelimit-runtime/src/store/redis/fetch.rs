@@ -130,3 +130,43 @@ impl Drop for Call {
 fn interrupted() -> RedisError {
     io::Error::other("a lookup was interrupted").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use tokio::runtime;
+
+    use super::*;
+
+    #[test]
+    fn a_process_has_a_bounded_number_of_calls_that_hang() {
+        let runtime = runtime::Builder::new_current_thread().enable_time().build();
+        let Ok(runtime) = runtime else { return };
+        let get = |fetched: &Arc<Fetched<u8>>, hangs: &Arc<Mutex<mpsc::Receiver<()>>>| {
+            let (fetched, hangs) = (Arc::clone(fetched), Arc::clone(hangs));
+            let wait = async move {
+                let fetch = move || {
+                    let _ = hangs.lock().recv();
+                    Ok(7)
+                };
+                timeout(Duration::from_secs(20), fetched.get(fetch)).await
+            };
+            runtime.spawn(wait)
+        };
+        let (go_on, hangs) = mpsc::channel();
+        let hangs = Arc::new(Mutex::new(hangs));
+        let all: Vec<_> = (0..=MOST_CALLS).map(|_| Arc::<Fetched<u8>>::default()).collect();
+        let mut calls: Vec<_> = all.iter().map(|fetched| get(fetched, &hangs)).collect();
+        let refused = runtime.block_on(async { calls.pop()?.await.ok()?.ok() });
+        assert!(refused.is_some_and(|result| result.is_err()), "one call more");
+        drop(go_on);
+        for call in calls {
+            assert!(matches!(runtime.block_on(call), Ok(Ok(Ok(7)))));
+        }
+        assert!(
+            matches!(runtime.block_on(get(&all[MOST_CALLS], &hangs)), Ok(Ok(Ok(7)))),
+            "after the others have ended"
+        );
+    }
+}
