@@ -51,9 +51,8 @@ fn translated(address: Ipv6Addr, prefix: u8) -> Ipv4Addr {
 /// have zeros behind the address. The longest is taken where several are possible only for addresses such as `10.0.0.0`.
 fn local_prefix(address: Ipv6Addr) -> u8 {
     let octets = address.octets();
-    let has_zeros = |prefix: &u8| {
-        let end = usize::from(prefix / 8) + 5;
-        octets[RESERVED] == 0 && octets[end..].iter().all(|octet| *octet == 0)
-    };
+    // The address, and the reserved byte within it or before it.
+    let end = |prefix: u8| usize::from(prefix / 8) + 5;
+    let has_zeros = |prefix: &u8| octets[end(*prefix)..].iter().all(|octet| *octet == 0);
     [48, 56, 64].into_iter().find(has_zeros).unwrap_or(96)
 }

@@ -35,6 +35,7 @@ handlers! {
     sliding(limit = 5, per = HOUR, algorithm = "sliding-window");
     gcra(limit = 5, per = HOUR, algorithm = "gcra");
     dear(limit = 250, per = HOUR, cost = 100);
+    rest(limit = 100, per = HOUR, cost = 40);
 
     // Floods: each client has one request, which leaves it room for more.
     large_limit(limit = 4_000_000_000, per = "2h");
@@ -50,6 +51,7 @@ handlers! {
     four_of_five(limit = 5, per = "2h", cost = 4);
 
     // Equals, of which some end sooner.
+    nine_of_ten(limit = 10, per = HOUR);
     one_for_long(limit = 1, per = "10h");
     one_of_two(limit = 2, per = HOUR);
     one_of_two_for_long(limit = 2, per = "10h");
@@ -196,11 +198,43 @@ async fn what_has_nothing_left_stays_where_the_flood_has_a_rest() {
 
 #[actix_web::test]
 async fn of_two_counters_the_fuller_one_stays() {
-    let (app, _clock) = application(100).await;
-    assert_eq!(passed(&app, "/fixed", "client", 4).await, 4);
-    // Of a larger number, and of a smaller share.
-    flood(&app, "/large_cost", FLOOD).await;
-    assert_eq!(passed(&app, "/fixed", "client", 5).await, 1);
+    // Of larger numbers, and of smaller shares.
+    for path in ["/large_cost", "/large_sliding", "/large_gcra", "/half", "/half_gcra"] {
+        let (app, _clock) = application(100).await;
+        for client in ["/fixed", "/sliding", "/gcra"] {
+            assert_eq!(passed(&app, client, "client", 4).await, 4);
+        }
+        flood(&app, path, FLOOD).await;
+        for client in ["/fixed", "/sliding", "/gcra"] {
+            assert_eq!(passed(&app, client, "client", 5).await, 1, "{client} and {path}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_client_that_is_refused_with_a_rest_stays_where_fuller_ones_are_not_refused() {
+    let (app, _clock) = application(1).await;
+    assert_eq!(passed(&app, "/rest", "client", 3).await, 2);
+    for other in 0..60 {
+        assert_eq!(passed(&app, "/nine_of_ten", &format!("other-{other}"), 9).await, 9);
+    }
+    assert!(!passes(&app, "/rest", "client").await);
+}
+
+#[actix_web::test]
+async fn a_counter_that_was_full_in_its_last_window_is_as_full_as_it_is_now() {
+    let (app, clock) = application(1).await;
+    let clients: Vec<String> = (0..10).map(|client| format!("client-{client}")).collect();
+    for client in &clients {
+        assert_eq!(passed(&app, "/fixed", client, 6).await, 5);
+    }
+    clock.set(crate::window_end(START, HOUR.into()));
+    for client in &clients {
+        assert!(passes(&app, "/fixed", client).await);
+    }
+    assert_eq!(passed(&app, "/fixed", "newcomer", 4).await, 4);
+    flood(&app, "/large_limit", 100).await;
+    assert_eq!(passed(&app, "/fixed", "newcomer", 5).await, 1);
 }
 
 #[actix_web::test]
