@@ -7,6 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// What becomes of a request that does not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its connection is cut.
+    Cut,
+    /// It is lost, and nobody is told.
+    Lost,
+}
+
 /// A proxy on a free port of 127.0.0.1; its connections end when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
@@ -26,6 +35,8 @@ struct State {
     reply_bytes_left: AtomicU64,
     /// The connections that were accepted before this many are forgotten: they stay open, and nothing passes.
     forgotten: AtomicUsize,
+    /// Requests that contain this do not pass.
+    refused: Mutex<Option<(&'static str, Refusal)>>,
     over: AtomicBool,
     /// Each with the application's socket and that of Redis.
     open: Mutex<Vec<[TcpStream; 2]>>,
@@ -46,6 +57,7 @@ impl Proxy {
             request_bytes_left: AtomicU64::new(UNLIMITED),
             reply_bytes_left: AtomicU64::new(UNLIMITED),
             forgotten: AtomicUsize::new(0),
+            refused: Mutex::default(),
             over: AtomicBool::new(false),
             open: Mutex::default(),
         });
@@ -100,6 +112,11 @@ impl Proxy {
         self.state.request_bytes_left.load(SeqCst) == 0 || self.state.reply_bytes_left.load(SeqCst) == 0
     }
 
+    /// Lets no request pass that contains this text.
+    pub fn refuse(&self, text: &'static str, refusal: Refusal) {
+        *self.state.refused.lock().expect("no holder panics") = Some((text, refusal));
+    }
+
     /// Forgets every open connection, as a load balancer does with one that was idle: neither side is told. New ones are accepted.
     pub fn forget_connections(&self) {
         self.state.forgotten.store(self.accepted(), SeqCst);
@@ -115,6 +132,7 @@ impl Proxy {
         self.state.reply_delay.store(0, SeqCst);
         self.state.request_bytes_left.store(UNLIMITED, SeqCst);
         self.state.reply_bytes_left.store(UNLIMITED, SeqCst);
+        *self.state.refused.lock().expect("no holder panics") = None;
     }
 }
 
@@ -179,6 +197,11 @@ impl State {
                 if number < state.forgotten.load(SeqCst) {
                     continue;
                 }
+                match state.refusal_of(&buffer[..length]) {
+                    Some(Refusal::Cut) => break,
+                    Some(Refusal::Lost) => continue,
+                    None => {}
+                }
                 let allowed = take(left, length);
                 if to.write_all(&buffer[..allowed]).is_err() || allowed < length {
                     break;
@@ -187,6 +210,11 @@ impl State {
             let _ = from.shutdown(Shutdown::Both);
             let _ = to.shutdown(Shutdown::Both);
         })
+    }
+
+    fn refusal_of(&self, piece: &[u8]) -> Option<Refusal> {
+        let (text, refusal) = (*self.refused.lock().expect("no holder panics"))?;
+        piece.windows(text.len()).any(|window| window == text.as_bytes()).then_some(refusal)
     }
 
     fn drop_connections(&self) {

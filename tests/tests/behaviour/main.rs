@@ -31,6 +31,8 @@ mod hashed_keys;
 #[cfg(feature = "redis")]
 mod redis_algorithms;
 #[cfg(feature = "redis")]
+mod redis_answers;
+#[cfg(feature = "redis")]
 mod redis_cluster;
 #[cfg(feature = "redis")]
 mod redis_cluster_map;

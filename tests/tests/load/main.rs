@@ -16,6 +16,8 @@ mod crash;
 #[cfg(feature = "redis")]
 mod denials;
 #[cfg(feature = "redis")]
+mod flapping;
+#[cfg(feature = "redis")]
 mod idle;
 #[cfg(feature = "redis")]
 mod leases;

@@ -66,8 +66,6 @@ pub(super) struct Flights {
     /// After which time without a batch the connection counts as idle.
     idle: Duration,
     doubt: Doubt,
-    /// Whether a batch was answered.
-    has_answered: bool,
 }
 
 struct Flight {
@@ -122,12 +120,7 @@ impl Flights {
             heard: Instant::now(),
             idle: IDLE,
             doubt: Doubt::None,
-            has_answered: false,
         }
-    }
-
-    pub(super) fn has_answered(&self) -> bool {
-        self.has_answered
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -240,7 +233,6 @@ impl Flights {
             }
             values => values.and_then(|values| call.reply(&batch.works(), values)),
         };
-        self.has_answered |= reply.is_ok();
         Some(Landed { batch, reply, read })
     }
 

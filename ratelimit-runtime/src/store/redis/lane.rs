@@ -172,11 +172,6 @@ impl Lane {
         left
     }
 
-    /// Whether the connection has answered a batch.
-    pub(super) fn has_answered(&self) -> bool {
-        self.state.lock().session.as_ref().is_some_and(|session| session.flights.has_answered())
-    }
-
     /// Waits for what is next on the connection; after a failure nothing is.
     pub(super) async fn next(&self) -> Result<Event, Failure> {
         poll_fn(|context| {

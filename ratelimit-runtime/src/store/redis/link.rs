@@ -202,7 +202,7 @@ impl Link {
             denials.forget_all();
         }
         let mut leave = pin!(place.leave(session.address().clone()));
-        let mut is_leaving = false;
+        let (mut is_leaving, mut has_answered) = (false, false);
         lane.open(session, batches, due);
         let mut probation = pin!(sleep(self.recovery.probation()));
         // In place of one that is silent.
@@ -227,10 +227,10 @@ impl Link {
                     match event {
                         Ok(Event::Silence) => another = Some(self.open(&Arc::default())),
                         Ok(Event::Landed(landed)) => match self.land(landed) {
-                            Ok(()) => another = None,
-                            Err(failure) => return Some(self.end(failure)),
+                            Ok(()) => (another, has_answered) = (None, true),
+                            Err(failure) => return Some(self.end(failure, has_answered)),
                         }
-                        Err(failure) => return Some(self.end(failure)),
+                        Err(failure) => return Some(self.end(failure, has_answered)),
                     }
                     lane.gathered().age < LONGEST_TURNS
                 }
@@ -273,10 +273,10 @@ impl Link {
     }
 
     /// What follows when a connection ends.
-    fn end(&mut self, failure: Failure) -> State {
+    fn end(&mut self, failure: Failure, has_answered: bool) -> State {
         // The connection may be the only thing that is wrong: what was sent on it gets another, within its time. One that
         // ends while nothing is under way was idle for too long, or ended by an administrator.
-        if failure.is_disconnect() && self.recovery.may_replace(self.lane.has_answered()) {
+        if failure.is_disconnect() && self.recovery.may_replace(has_answered) {
             let Left { batches, is_lost } = self.lane.abandon();
             match batches.is_empty() {
                 _ if is_lost => {}

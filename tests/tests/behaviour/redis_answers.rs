@@ -1,0 +1,77 @@
+//! Answers that no Redis gives: whatever a server says, it takes little memory and few words in the log.
+
+use std::process::Command;
+
+use ratelimit_tests::fake_redis::{FakeRedis, Says};
+use ratelimit_tests::http::Server;
+use ratelimit_tests::process::Process;
+use ratelimit_tests::wait;
+
+/// How much memory an application may take at the most that it did not take at first, in KiB.
+const GROWTH: u64 = 32 * 1024;
+
+/// The answer to TIME.
+const TIME: &str = "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n";
+
+/// A line of the log has no more characters.
+const LONGEST_LINE: usize = 1000;
+
+/// Asserts that an application, whose store at `url` is this server, is none the worse for what it says.
+fn assert_harmless(server: &FakeRedis, url: &str) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    command.env("APP_STORE", url).env("APP_ON_STORE_ERROR", "deny").env("APP_WORKERS", "1");
+    let mut app = Process::start(&mut command);
+    // Not limited.
+    app.get("/free");
+    let before = app.usage("VmHWM");
+    wait::until("the application has tried to connect several times", || {
+        assert_eq!(app.get("/quote").status, 503);
+        server.accepted() >= 6
+    });
+    let after = app.usage("VmHWM");
+    assert!(after <= before.map(|before| before + GROWTH), "from {before:?} to {after:?} KiB");
+    app.kill();
+    let output = app.output();
+    assert!(output.iter().all(|line| line.chars().count() <= LONGEST_LINE), "{output:#?}");
+    assert_eq!(app.lines_with(&["ERROR"]), 1, "{output:#?}");
+}
+
+/// Answers in which something is longer than it may be.
+const WITHOUT_END: [&str; 7] =
+    ["$1000000000\r\n", "*1000000000\r\n$1000000000\r\n", "+", "-ERR ", ":", "=1000000000\r\ntxt:", "x"];
+
+#[test]
+fn an_answer_to_the_login_that_does_not_end_is_given_up() {
+    for answer in WITHOUT_END {
+        let server = FakeRedis::start(|_| Says::WithoutEnd(answer.to_owned()));
+        assert_harmless(&server, &format!("redis://:secret@{}/3", server.address()));
+    }
+}
+
+#[test]
+fn an_answer_to_time_that_does_not_end_is_given_up() {
+    for answer in WITHOUT_END {
+        let server = FakeRedis::start(|_| Says::WithoutEnd(answer.to_owned()));
+        assert_harmless(&server, &format!("redis://{}/", server.address()));
+    }
+}
+
+#[test]
+fn an_answer_to_a_check_that_does_not_end_is_given_up() {
+    for answer in WITHOUT_END {
+        let server = FakeRedis::start(|sent| match sent.contains("TIME") {
+            true => Says::Text(TIME.to_owned()),
+            false => Says::WithoutEnd(answer.to_owned()),
+        });
+        assert_harmless(&server, &format!("redis://{}/", server.address()));
+    }
+}
+
+#[test]
+fn an_answer_of_a_cluster_or_a_sentinel_that_does_not_end_is_given_up() {
+    for answer in WITHOUT_END {
+        let server = FakeRedis::start(|_| Says::WithoutEnd(answer.to_owned()));
+        assert_harmless(&server, &format!("redis+cluster://{}", server.address()));
+        assert_harmless(&server, &format!("redis+sentinel://{}/service", server.address()));
+    }
+}
