@@ -83,7 +83,7 @@ impl Clock {
 
 /// The system's time, with the right second.
 #[inline(always)]
-fn system() -> Duration {
+pub(crate) fn system() -> Duration {
     #[cfg(target_os = "linux")]
     if let Some(coarse) = coarse() {
         return within_second(coarse, exact);

@@ -26,10 +26,15 @@ struct Stage {
 
 impl Stage {
     fn set() -> Self {
+        let stage = Self::before_the_first_check();
+        wait::until("the application counts in the store", || stage.app.get("/work").status == 200);
+        stage
+    }
+
+    fn before_the_first_check() -> Self {
         let redis = RedisServer::on_port();
         let proxy = Proxy::to(redis.address());
         let app = app(&[("APP_STORE", &proxy.url()), ("APP_ON_STORE_ERROR", "deny"), ("APP_WORKERS", "1")]);
-        wait::until("the application counts in the store", || app.get("/work").status == 200);
         Self { app, proxy, redis }
     }
 
@@ -100,6 +105,16 @@ fn a_handler_that_blocks_its_worker_is_no_outage() {
     drop(blocking);
     assert_eq!(statuses, [200; 40]);
     stage.assert_undisturbed(connections);
+}
+
+#[test]
+fn a_worker_that_is_busy_from_the_start_connects_for_its_first_check() {
+    let _alone = alone();
+    let mut stage = Stage::before_the_first_check();
+    let blocking = Clients::ask(&stage.app, 2, "/busy/100", Duration::ZERO);
+    assert_eq!(statuses(&stage.app, 3, 3), [200; 9]);
+    drop(blocking);
+    stage.assert_undisturbed(1);
 }
 
 #[test]

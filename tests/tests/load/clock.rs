@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
+use ratelimit_tests::proxy::Proxy;
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait;
 use tempfile::TempDir;
@@ -118,4 +119,24 @@ fn an_application_whose_clock_is_wrong_stays_in_the_window_when_its_store_fails(
         clock.set(offset);
         assert_eq!(app.get("/hourly").x_headers(), (10, remaining, reset), "the clock is {offset} off");
     }
+}
+
+#[test]
+fn a_connection_that_was_forgotten_while_the_machine_was_suspended_is_replaced_quietly() {
+    let _alone = alone();
+    let redis = RedisServer::on_port();
+    let proxy = Proxy::to(redis.address());
+    let clock = SkewedClock::new();
+    let settings = [("APP_STORE", &*proxy.url()), ("APP_ON_STORE_ERROR", "deny"), ("APP_WORKERS", "1")];
+    let mut app = clock.app(&[&settings[..], &[("APP_DEADLINE_MS", "1000")]].concat());
+    wait::until("the application counts in the store", || app.get("/work").status == 200);
+    for offset in ["+1h", "+2h"] {
+        assert_eq!(app.get("/work").status, 200);
+        // Of the time in which a machine is suspended, the monotonic clock tells nothing.
+        proxy.forget_connections();
+        clock.set(offset);
+        assert_eq!(app.get("/work").status, 200);
+    }
+    app.kill();
+    assert_eq!(app.lines_with(&["ERROR"]) + app.lines_with(&["WARN"]), 0, "{:#?}", app.output());
 }

@@ -31,6 +31,7 @@ use super::{
     session::Failure,
     stream::Stream,
 };
+use crate::clock::system;
 
 /// Room for the reply to a batch, as a rule.
 const ROOM: usize = 4096;
@@ -61,8 +62,9 @@ pub(super) struct Flights {
     timer: Pin<Box<Sleep>>,
     /// Until when nothing is late, after the timer has rung.
     grace: Option<Instant>,
-    /// When something was received last.
-    heard: Instant,
+    /// When something was received last, by the monotonic clock and by the system's: a machine that was suspended sees by the
+    /// second alone that time has passed.
+    heard: (Instant, Duration),
     /// After which time without a batch the connection counts as idle.
     idle: Duration,
     doubt: Doubt,
@@ -117,7 +119,7 @@ impl Flights {
             received: 0,
             timer: Box::pin(sleep_until(Instant::now())),
             grace: None,
-            heard: Instant::now(),
+            heard: (Instant::now(), system()),
             idle: IDLE,
             doubt: Doubt::None,
         }
@@ -142,7 +144,7 @@ impl Flights {
     fn begin(&mut self, mut batch: Batch, call: Call, sent: Instant) {
         batch.sent = sent;
         let mut due = *batch.due.get_or_insert(sent + self.deadline);
-        if self.under_way.is_empty() && sent.saturating_duration_since(self.heard) >= self.idle {
+        if self.under_way.is_empty() && self.was_idle(sent) {
             let until = sent + (self.deadline / 2).min(LONGEST_SILENCE);
             self.doubt = Doubt::Until(until);
             due = due.min(until);
@@ -151,6 +153,11 @@ impl Flights {
             self.timer.as_mut().reset(due);
         }
         self.send(batch, call);
+    }
+
+    fn was_idle(&self, now: Instant) -> bool {
+        let (heard, by_system) = self.heard;
+        now.saturating_duration_since(heard).max(system().saturating_sub(by_system)) >= self.idle
     }
 
     fn send(&mut self, batch: Batch, call: Call) {
@@ -212,7 +219,7 @@ impl Flights {
     fn land(&mut self, values: RedisResult<Vec<i64>>) -> Option<Landed> {
         let mut flight = self.under_way.pop_front()?;
         let read = Instant::now();
-        self.heard = read;
+        self.heard = (read, system());
         self.grace = None;
         if replace(&mut self.doubt, Doubt::None) == Doubt::Raised {
             self.idle = self.idle.saturating_mul(2);

@@ -8,7 +8,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use redis::{ErrorKind, RedisError, RedisResult};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     endpoint::{Address, Endpoint},
@@ -90,7 +90,7 @@ impl Sentinel {
             }
         };
         // Those that have not answered by then may be down.
-        Patience::new(GRACE).wait(others).await;
+        let _ = timeout(GRACE, others).await;
         // Other workers may have heard of a later failover just now. But a deployment that was set up anew counts its
         // failovers from the start.
         let primary = self.learn(latest, WATCH);

@@ -119,15 +119,13 @@ impl Session {
 /// Connects and logs in.
 async fn connect(settings: &Settings, place: &Place, progress: &Progress) -> Result<(Stream, Address), Failure> {
     let attempt = ATTEMPT.max(settings.deadline);
-    let connect = async {
-        progress.begin(Step::Place);
-        let endpoint = place.endpoint().await?;
-        let stream = endpoint.open_with(progress).await?;
-        progress.begin(Step::Question);
-        Ok((stream, endpoint.address))
-    };
-    let connected = Patience::new(attempt).wait(connect).await;
-    connected.unwrap_or_else(|| Err(Failure::LateIn(progress.step(), attempt)))
+    let late = || Failure::LateIn(progress.step(), attempt);
+    // Each by itself: a busy worker needs several turns for either.
+    progress.begin(Step::Place);
+    let endpoint = Patience::new(attempt).wait(place.endpoint()).await.ok_or_else(late)??;
+    let stream = Patience::new(attempt).wait(endpoint.open_with(progress)).await.ok_or_else(late)??;
+    progress.begin(Step::Question);
+    Ok((stream, endpoint.address))
 }
 
 /// What the server's time is likely to be, before it has told it.
