@@ -5,7 +5,7 @@ use ratelimit_examples::{address, announce};
 use ratelimit_runtime::{RateLimitHeaders, RateLimitState, RateLimiter, ratelimit};
 
 /// A plain function: what is wanted of the request, and what the check found.
-fn come_back_later(request: &HttpRequest, state: &RateLimitState) -> impl Responder + use<> {
+fn come_back_later(request: &HttpRequest, state: &RateLimitState) -> impl Responder {
     let text = format!("{} is busy: come back in {} seconds.\n", request.path(), state.retry_after());
     (text, StatusCode::TOO_MANY_REQUESTS)
 }

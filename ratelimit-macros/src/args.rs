@@ -1,6 +1,7 @@
 //! What stands in the parentheses of `#[ratelimit(…)]`, parsed with its spans.
 
 use proc_macro2::{Span, TokenStream};
+use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
@@ -49,6 +50,8 @@ pub(crate) struct Args {
     pub(crate) on_store_error: Option<OnStoreError>,
     pub(crate) lease: Option<Number>,
     pub(crate) runtime: Option<Path>,
+    /// Everything that is written right of a `=`, but for the runtime.
+    pub(crate) values: TokenStream,
 }
 
 pub(crate) struct Limit {
@@ -97,6 +100,7 @@ impl Args {
             on_store_error: None,
             lease: None,
             runtime: None,
+            values: TokenStream::new(),
         };
         let parser = Punctuated::<Argument, Token![,]>::parse_terminated;
         let Some(arguments) = errors.keep(parser.parse2(tokens)) else {
@@ -122,6 +126,9 @@ impl Args {
                 continue;
             }
             names.push(name);
+            if name != "crate" {
+                value.to_tokens(&mut args.values);
+            }
             match name.to_string().as_str() {
                 "limit" => limit = errors.keep(Number::limit(value)),
                 "per" => per = errors.keep(Number::per(value)),

@@ -1,7 +1,7 @@
 //! What the arguments say together: within one attribute, and in all those of a handler.
 
-use proc_macro2::Ident;
-use syn::{Error, Path, parse_quote};
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use syn::{Error, Path, Signature, parse_quote};
 
 use crate::Errors;
 use crate::args::{Args, Limit};
@@ -89,7 +89,7 @@ fn combinations(args: &Args, words: &[&Ident], errors: &mut Errors) {
 fn amounts(args: &Args, errors: &mut Errors) {
     let literal = |number: &Number| match *number {
         Number::Literal(number, span) => Some((number, span)),
-        Number::Const(_) => None,
+        Number::Constant(_) => None,
     };
     let limit = args.limits.iter().filter_map(|Limit { limit, .. }| literal(limit)).map(|(limit, _)| limit).min();
     let cost = match &args.cost {
@@ -135,7 +135,7 @@ pub(crate) fn handler(all: &[Args], errors: &mut Errors) -> Path {
             if rules.contains(&rule) {
                 let message = "this handler has the same rule twice: \
                                remove one of them, or give it a `key` or a `scope` of its own";
-                errors.add(Error::new(limit.limit.span(), message));
+                errors.add(Error::new(limit.limit.ends().0, message));
             }
             rules.push(rule);
         }
@@ -148,6 +148,43 @@ pub(crate) fn handler(all: &[Args], errors: &mut Errors) -> Path {
         errors.push(other, format!("another attribute of this handler says `crate = {}`: give it once", plain(first)));
     }
     first.clone()
+}
+
+/// Checks that no argument names what is known in the handler alone, where the policy does not stand.
+pub(crate) fn surroundings(all: &[Args], sig: &Signature, errors: &mut Errors) {
+    let parameters: Vec<&Ident> =
+        sig.generics.type_params().map(|it| &it.ident).chain(sig.generics.const_params().map(|it| &it.ident)).collect();
+    for name in all.iter().flat_map(|args| first_names(&args.values)) {
+        if name == "Self" {
+            errors.push(name, "write the name of the type in place of `Self`, which is not known here");
+        } else if parameters.contains(&&name) {
+            let message = format!(
+                "`{name}` is a parameter of the handler, whose instances all share one policy: \
+                 write something that does not depend on it"
+            );
+            errors.push(name, message);
+        }
+    }
+}
+
+/// The names that are looked up where they stand: those that begin a path.
+pub(crate) fn first_names(tokens: &TokenStream) -> impl Iterator<Item = Ident> {
+    let mut names = Vec::new();
+    collect_first_names(tokens.clone(), &mut names);
+    names.into_iter()
+}
+
+fn collect_first_names(tokens: TokenStream, names: &mut Vec<Ident>) {
+    let mut follows_separator = false;
+    for token in tokens {
+        let follows = std::mem::take(&mut follows_separator);
+        match token {
+            TokenTree::Group(group) => collect_first_names(group.stream(), names),
+            TokenTree::Ident(name) if !follows => names.push(name),
+            TokenTree::Punct(punct) => follows_separator = matches!(punct.as_char(), ':' | '.' | '\''),
+            TokenTree::Ident(_) | TokenTree::Literal(_) => {}
+        }
+    }
 }
 
 /// What a rule counts and how, as text to compare: two of a handler that agree in it would be one.

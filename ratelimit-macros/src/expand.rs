@@ -2,31 +2,68 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::{GenericParam, Path, ReturnType, Signature, Token, WherePredicate, parse_quote};
+use syn::{ExprPath, GenericParam, Path, ReturnType, Signature, Token, WherePredicate, parse_quote};
 
 use crate::args::{Args, Limit};
+use crate::check;
 use crate::handler::Handler;
-use crate::value::{Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope, plain};
+use crate::value::{Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope, name, plain};
 
 /// The function that Actix calls: the policy, the handler as it was written, and the call that joins them.
+///
+/// No item of the user's may change what this means. So every path is absolute or begins with the alias, macros and the names of
+/// primitive types included, and there is no closure: its parameter would be a pattern, and a unit struct of that name, which
+/// `#[get]` makes of a handler, would be matched against. The names that the output does give begin with `__ratelimit` in
+/// either case, and are the only ones that a user cannot have.
 pub(crate) fn expand(handler: &Handler, policy: &[Args], runtime: &Path) -> TokenStream {
-    let private = quote!(#runtime::__private);
     let Handler { outside, inside, vis, sig, body, .. } = handler;
     let outer = signature(handler, runtime);
-    let rules = policy.iter().flat_map(|args| args.limits.iter().map(|limit| rule(args, limit, &private)));
-    let call = call(handler, &private);
-    let mut block = Group::new(
-        Delimiter::Brace,
-        quote! {
-            static __RATELIMIT: #private::Policy = #private::Policy::new(&[#(#rules),*]);
-            #(#inside)*
-            #sig #body
-            #call
-        },
-    );
+    let path = format!("::{}", sig.ident.unraw());
+    let rules = policy.iter().flat_map(|args| args.limits.iter().map(|limit| rule(args, limit)));
+    let is_meant =
+        policy.iter().any(|args| check::first_names(&args.values).any(|name| name.unraw() == sig.ident.unraw()));
+    let policy = quote! {
+        use #runtime::__private as __ratelimit;
+        static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
+            __ratelimit::concat!(__ratelimit::module_path!(), #path),
+            &[#(#rules),*],
+        );
+    };
+    // Another attribute of ours that has another name is in there, if it is, and shall find this.
+    let mark = (!inside.is_empty()).then(|| quote!(#[__ratelimit::ratelimit(#MARK)]));
+    let call = call(handler);
+    let handled = quote!(#(#inside)* #mark #sig #body #call);
+    let content = if is_meant {
+        // In the same block, the handler would hide the function of its name that an argument means.
+        quote!(#policy { #handled })
+    } else {
+        quote!(#policy #handled)
+    };
+    let mut block = Group::new(Delimiter::Brace, content);
     block.set_span(body.span());
     quote!(#(#outside)* #vis #outer #block)
+}
+
+/// What stands in an attribute of ours that marks the handler as limited already.
+pub(crate) struct Mark;
+
+const MARK: Mark = Mark;
+
+impl Mark {
+    const NAME: &'static str = "__ratelimit_marked";
+
+    pub(crate) fn is(arguments: &TokenStream) -> bool {
+        let mut tokens = arguments.clone().into_iter();
+        matches!(tokens.next(), Some(TokenTree::Ident(ident)) if ident == Self::NAME) && tokens.next().is_none()
+    }
+}
+
+impl ToTokens for Mark {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        Ident::new(Self::NAME, Span::call_site()).to_tokens(tokens);
+    }
 }
 
 /// The handler's own signature, but for what goes in and comes out.
@@ -49,10 +86,12 @@ fn signature(handler: &Handler, runtime: &Path) -> Signature {
             parameter.bounds.push(parse_quote!('static));
         }
     }
-    // A type that is no extractor would be an error at the call too, but a bound is reported at the type, and once.
-    // With a lifetime of the handler, it would hold for that one alone, where an extractor needs `'static`.
-    if sig.generics.lifetimes().next().is_none() {
-        bounds.extend(handler.extractors().map(|ty| -> WherePredicate {
+    // A type that is no extractor would be an error at the call too, but a bound is reported at the type, and once. Lifetimes
+    // do not go with it: one of the handler's would be another than the `'static` that an extractor needs, and one that is
+    // not written cannot stand in a bound. Where there is no `async`, it can be left out so that nothing is seen of it.
+    if sig.generics.lifetimes().next().is_none() && handler.sig.asyncness.is_some() {
+        let extractors = handler.extractors().filter(|ty| !has_lifetime(ty.to_token_stream()));
+        bounds.extend(extractors.map(|ty| -> WherePredicate {
             let end = ty.to_token_stream().into_iter().last().map_or_else(Span::call_site, |token| token.span());
             let from_request = exported(quote!(FromRequest), runtime, end);
             parse_quote!(#ty: #from_request)
@@ -64,10 +103,24 @@ fn signature(handler: &Handler, runtime: &Path) -> Signature {
     sig
 }
 
+/// Whether a lifetime is written in a type that is not `'static`.
+fn has_lifetime(tokens: TokenStream) -> bool {
+    let mut is_quoted = false;
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => has_lifetime(group.stream()),
+        TokenTree::Ident(ident) => std::mem::take(&mut is_quoted) && ident != "static",
+        TokenTree::Punct(punct) => {
+            is_quoted = punct.as_char() == '\'';
+            false
+        }
+        TokenTree::Literal(_) => false,
+    })
+}
+
 /// A type of the runtime, at a place of the user's.
 fn exported(name: TokenStream, runtime: &Path, place: Span) -> TokenStream {
     // Of a path that is not absolute, a lint may think that it is longer than need be. It keeps quiet about macros.
-    let span = if runtime.leading_colon.is_some() { place } else { Span::call_site().located_at(place) };
+    let span = if runtime.leading_colon.is_some() { place } else { located(place) };
     respan(quote!(#runtime::__private::#name), span)
 }
 
@@ -81,7 +134,7 @@ fn place(sig: &Signature) -> Span {
 
 /// The call of the original, at the place of its return type, where the compiler then reports a type that is no
 /// `Responder`.
-fn call(handler: &Handler, private: &TokenStream) -> TokenStream {
+fn call(handler: &Handler) -> TokenStream {
     let sig = &handler.sig;
     let name = &sig.ident;
     let place = place(sig);
@@ -93,59 +146,36 @@ fn call(handler: &Handler, private: &TokenStream) -> TokenStream {
     let mut arguments = arguments.peekable();
     let turbofish = arguments.peek().is_some().then(|| quote!(::<#(#arguments),*>));
     let original = respan(quote!(#name #turbofish), name.span().located_at(place));
-    let call = quote!(#private::limited(&__RATELIMIT, __ratelimit_incoming, #original).await);
-    respan(call, Span::call_site().located_at(place))
+    let call = quote!(__ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, #original).await);
+    respan(call, located(place))
 }
 
 /// One rule of the policy: what differs from `Rule::new`, and the scope for the reader.
-fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> TokenStream {
-    // A parameter of a closure must not hide a function of the user that is called `request`.
-    let request = Ident::new("request", Span::mixed_site());
-    let state = Ident::new("state", Span::mixed_site());
+fn rule(args: &Args, Limit { limit, per }: &Limit) -> TokenStream {
     let algorithm = args.algorithm.as_ref().and_then(|algorithm| match algorithm {
         Algorithm::FixedWindow => None,
         Algorithm::SlidingWindow => Some(quote!(.sliding_window())),
-        Algorithm::Gcra => Some(checked("gcra", args.burst.as_ref().unwrap_or(limit), private)),
+        Algorithm::Gcra => Some(checked("gcra", args.burst.as_ref().unwrap_or(limit))),
     });
     let stagger = args.stagger.then(|| quote!(.stagger()));
-    let scopes = args.scopes.iter().map(|scope| match scope {
-        Scope::Ip => quote!(#private::Scope::Ip),
-        Scope::User => quote!(#private::Scope::User),
-        Scope::Global => quote!(#private::Scope::Global),
-        Scope::Header(name) => quote!(#private::Scope::Header(#name)),
-        Scope::Function(path) => {
-            let name = plain(path);
-            quote!(#private::Scope::Function(#name, |#request| #private::scope(#request, #path)))
-        }
-    });
+    let scopes = args.scopes.iter().map(scope);
     let key = args.key.as_ref().map(|key| match key {
         Key::Literal(key) => quote!(.key(#key)),
-        Key::Function(path) => {
-            let name = plain(path);
-            quote!(.key_function(#name, |#request| #private::scope(#request, #path)))
-        }
+        Key::Function(path) => named("key_function", path, "scope"),
     });
     let cost = args.cost.as_ref().map(|cost| match cost {
-        Cost::Number(number) => checked("cost", number, private),
-        Cost::Function(path) => {
-            let name = plain(path);
-            quote!(.cost_function(#name, |#request| #private::cost(#request, #path)))
-        }
+        Cost::Number(number) => checked("cost", number),
+        Cost::Function(path) => named("cost_function", path, "cost"),
     });
-    let count_if = args.count_if.as_ref().map(|path| quote!(.count_if(#path)));
-    let exempt = args.exempt.as_ref().map(|path| {
-        let name = plain(path);
-        quote!(.exempt(#name, |#request| #private::exempt(#request, #path)))
-    });
+    let count_if = args.count_if.as_ref().map(|path| quote!(.count_if(&__ratelimit::count_if(#path))));
+    let exempt = args.exempt.as_ref().map(|path| named("exempt", path, "exempt"));
     let methods = (!args.methods.is_empty()).then(|| {
         let methods = &args.methods;
         quote!(.methods(&[#(#methods),*]))
     });
     let over_limit = args.over_limit.as_ref().map(|over_limit| match over_limit {
         OverLimit::Allow => quote!(.shadow()),
-        OverLimit::Function(path) => {
-            quote!(.over_limit(|#request, #state| #private::respond(#request, #state, #path)))
-        }
+        OverLimit::Function(path) => quote!(.over_limit(&__ratelimit::respond(#path))),
     });
     let headers = (!args.send_x_headers).then(|| quote!(.without_x_headers()));
     let on_store_error = args.on_store_error.as_ref().map(|answer| {
@@ -154,57 +184,100 @@ fn rule(args: &Args, Limit { limit, per }: &Limit, private: &TokenStream) -> Tok
             OnStoreError::Allow => quote!(Allow),
             OnStoreError::Deny => quote!(Deny),
         };
-        quote!(.on_store_error(#private::OnStoreError::#answer))
+        quote!(.on_store_error(__ratelimit::OnStoreError::#answer))
     });
-    let lease = args.lease.as_ref().map(|lease| checked("lease", lease, private));
-    let fixed_cost = match &args.cost {
-        Some(Cost::Number(number)) => Some(number),
-        _ => None,
-    };
-    let asserted = args.burst.iter().chain(fixed_cost).chain(&args.lease);
-    let new = respan(quote!(#private::Rule::new), place_of(asserted));
-    let limit = new_limit(limit, per, private);
+    let lease = args.lease.as_ref().map(|lease| checked("lease", lease));
+    let new = new(args, limit, per);
     quote! {
-        #new(#limit) #algorithm #stagger .scope(&[#(#scopes),*]) #key #cost #count_if #exempt #methods
+        #new #algorithm #stagger .scope(&[#(#scopes),*]) #key #cost #count_if #exempt #methods
             #over_limit #headers #on_store_error #lease
     }
 }
 
+fn scope(scope: &Scope) -> TokenStream {
+    match scope {
+        Scope::Ip => quote!(__ratelimit::Scope::Ip),
+        Scope::User => quote!(__ratelimit::Scope::User),
+        Scope::Global => quote!(__ratelimit::Scope::Global),
+        Scope::Header(name) => quote!(__ratelimit::Scope::Header(#name)),
+        Scope::Function(path) => {
+            let (name, written) = (name(path), plain(path));
+            if name == written {
+                quote!(__ratelimit::Scope::function(#name, &__ratelimit::scope(#path)))
+            } else {
+                quote!(__ratelimit::Scope::function_at(#name, #written, &__ratelimit::scope(#path)))
+            }
+        }
+    }
+}
+
+/// A call with a function and its path, by which it is known among the functions of its handler.
+fn named(method: &str, path: &ExprPath, kind: &str) -> TokenStream {
+    let (method, kind) = (Ident::new(method, Span::call_site()), Ident::new(kind, Span::call_site()));
+    let written = plain(path);
+    quote!(.#method(#written, &__ratelimit::#kind(#path)))
+}
+
 /// A call that asserts the range of a number, at its place. The compiler reports one out of range from the first token
 /// of the whole expression to the last of this call, so the first is to be at that place too.
-fn checked(method: &str, value: &Number, private: &TokenStream) -> TokenStream {
-    let method = Ident::new(method, Span::call_site().located_at(value.span()));
-    let value = number(value, private);
-    quote_spanned!(method.span()=> .#method(#value))
+fn checked(method: &str, value: &Number) -> TokenStream {
+    let (first, last) = value.ends();
+    let method = Ident::new(method, located(first));
+    let value = arguments([number(value, "number")], last);
+    quote_spanned!(located(first)=> .#method #value)
 }
 
-/// Where the compiler is to report one of these that is out of range: at the first `const`, or else the first of all.
-fn place_of<'a>(numbers: impl IntoIterator<Item = &'a Number>) -> Span {
-    let first = numbers.into_iter().min_by_key(|number| !number.is_const());
-    first.map_or_else(Span::call_site, |number| Span::call_site().located_at(number.span()))
+/// The rule with its limit and window, whose ranges this asserts.
+fn new(args: &Args, limit: &Number, per: &Number) -> TokenStream {
+    let fixed_cost = match &args.cost {
+        Some(Cost::Number(number)) => Some(number),
+        _ => None,
+    };
+    let others = args.burst.iter().chain(fixed_cost).chain(&args.lease);
+    // Of all numbers the first constant is what may be out of range, or else what was written beside the limit.
+    let first = others.chain([limit, per]).min_by_key(|number| !number.is_constant());
+    let first = first.map_or_else(Span::call_site, |number| located(number.ends().0));
+    let last = [limit, per].into_iter().rfind(|number| number.is_constant());
+    let last = last.map_or_else(Span::call_site, |number| number.ends().1);
+    let new = respan(quote!(__ratelimit::Rule::new), first);
+    let arguments = arguments([number(limit, "number"), number(per, "seconds")], last);
+    quote!(#new #arguments)
 }
 
-/// The limit, which asserts its own range.
-fn new_limit(limit: &Number, per: &Number, private: &TokenStream) -> TokenStream {
-    let place = place_of([limit, per].into_iter().filter(|number| number.is_const()));
-    let (limit, per) = (number(limit, private), number(per, private));
-    let new = respan(quote!(#private::Limit::new), place);
-    quote_spanned!(place=> #new(#limit, #per))
+/// The arguments of a call that ends at a token of the user's.
+fn arguments<const N: usize>(values: [TokenStream; N], last: Span) -> Group {
+    let mut group = Group::new(Delimiter::Parenthesis, quote!(#(#values),*));
+    group.set_span(located(last));
+    group
 }
 
-/// A number as the runtime takes it: wide enough for any value of a `const`, which must be an integer.
-fn number(number: &Number, private: &TokenStream) -> TokenStream {
-    match number {
+/// A number as the runtime takes it: wide enough for a constant of any type, which the `kind` of number must allow. The policy is
+/// part of a static, where what is borrowed must be constant for certain, as a condition or a division is in a block alone.
+fn number(number: &Number, kind: &str) -> TokenStream {
+    let constant = match number {
         Number::Literal(number, span) => {
             let mut literal = Literal::u32_unsuffixed(*number);
             literal.set_span(*span);
-            literal.into_token_stream()
+            return literal.into_token_stream();
         }
-        Number::Const(path) => {
-            let integer = respan(quote!(#private::integer), Span::call_site().located_at(path.span()));
-            quote_spanned!(path.span()=> #integer(#path) as i128)
-        }
-    }
+        Number::Constant(constant) => constant,
+    };
+    let (first, last) = constant.ends();
+    let value = if constant.is_untyped {
+        constant.to_token_stream()
+    } else {
+        let kind = Ident::new(kind, located(first));
+        let value = arguments([constant.to_token_stream()], last);
+        quote_spanned!(located(first)=> __ratelimit::#kind #value.get() as __ratelimit::i128)
+    };
+    let mut block = Group::new(Delimiter::Brace, value);
+    block.set_span(located(last));
+    quote_spanned!(located(first)=> const #block)
+}
+
+/// A place of the user's, for a token of ours: lints keep quiet about it.
+fn located(place: Span) -> Span {
+    Span::call_site().located_at(place)
 }
 
 /// The same tokens, elsewhere for the compiler's messages.

@@ -3,7 +3,10 @@
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::{ToTokens, TokenStreamExt as _};
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Error, FnArg, Path, Result, ReturnType, Safety, Signature, Type, TypeParamBound, Visibility};
+use syn::{
+    Attribute, Error, FnArg, LitStr, Meta, Path, Result, ReturnType, Safety, Signature, Type, TypeParamBound,
+    Visibility,
+};
 
 use crate::Errors;
 
@@ -36,17 +39,36 @@ impl Place {
     /// Lint levels hold in all of an item, so outside they reach the inner function too; written twice, an `expect`
     /// would be unfulfilled once. A `deprecated` function would be reported where the outer one calls it. `cfg_attr`
     /// never gets here: the compiler replaces it before it calls an attribute.
-    fn of(path: &Path) -> Self {
-        let name = path.segments.last().map(|last| last.ident.to_string());
-        match name.as_deref().unwrap_or_default() {
+    fn of(attribute: &Attribute) -> Self {
+        let path = attribute.path();
+        let name = path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
+        match name.as_str() {
             "ratelimit" => Self::Limits,
-            // Actix's own, which may be written by path.
-            "get" | "post" | "put" | "delete" | "head" | "connect" | "options" | "trace" | "patch" => Self::Outside,
-            "route" | "routes" => Self::Outside,
-            "allow" | "warn" | "deny" | "forbid" | "expect" => Self::Outside,
-            "doc" | "cfg" | "deprecated" | "must_use" => Self::Outside,
+            _ if is_route(&name, attribute) => Self::Outside,
+            "allow" | "warn" | "deny" | "forbid" | "expect" | "doc" | "cfg" | "deprecated" | "must_use"
+                if path.is_ident(&name) =>
+            {
+                Self::Outside
+            }
             _ => Self::Inside,
         }
+    }
+}
+
+/// Whether an attribute is one of Actix's, which may be written by path. Others have attributes of the same names; only Actix's
+/// begin with the path of a URL, and only its `routes` has no arguments.
+fn is_route(name: &str, attribute: &Attribute) -> bool {
+    const ROUTES: [&str; 10] =
+        ["get", "post", "put", "delete", "head", "connect", "options", "trace", "patch", "route"];
+
+    let begins_with_text = |input: ParseStream<'_>| {
+        input.parse::<LitStr>()?;
+        input.parse::<TokenStream>()
+    };
+    match &attribute.meta {
+        Meta::Path(_) => name == "routes",
+        Meta::List(list) => ROUTES.contains(&name) && list.parse_args_with(begins_with_text).is_ok(),
+        Meta::NameValue(_) => false,
     }
 }
 
@@ -65,7 +87,7 @@ impl Parse for Handler {
         };
         let (mut outside, mut inside, mut limits) = (Vec::new(), Vec::new(), Vec::new());
         for attribute in attributes {
-            match Place::of(attribute.path()) {
+            match Place::of(&attribute) {
                 Place::Outside => outside.push(attribute),
                 Place::Inside => inside.push(attribute),
                 Place::Limits => limits.push(attribute),
@@ -112,6 +134,10 @@ impl Handler {
     /// Checks what the compiler would refuse in the output, in words that do not fit the input.
     pub(crate) fn check(&self, errors: &mut Errors) {
         let sig = &self.sig;
+        if let Some((ty, message)) = sig.inputs.iter().find_map(no_handlers_argument) {
+            errors.push(ty, message);
+            return;
+        }
         for attribute in self.inside.iter().filter(|attribute| is_utoipa(attribute.path())) {
             let message =
                 "write this above `#[ratelimit]`: it reads the arguments of the handler, which are hidden here";
@@ -146,11 +172,28 @@ impl Handler {
 
     /// The types of the arguments. One that a `cfg` may remove is left out, as a `where` clause cannot follow it.
     pub(crate) fn extractors(&self) -> impl Iterator<Item = &Type> {
-        self.sig.inputs.iter().filter_map(|argument| match argument {
-            FnArg::Typed(argument) if !argument.attrs.iter().any(|it| it.path().is_ident("cfg")) => Some(&*argument.ty),
+        let may_vanish = |it: &Attribute| it.path().is_ident("cfg") || it.path().is_ident("cfg_attr");
+        self.sig.inputs.iter().filter_map(move |argument| match argument {
+            FnArg::Typed(argument) if !argument.attrs.iter().any(may_vanish) => Some(&*argument.ty),
             _ => None,
         })
     }
+}
+
+/// The type of an argument that is no handler's, and what to say about it.
+fn no_handlers_argument(argument: &FnArg) -> Option<(&Type, &'static str)> {
+    let FnArg::Typed(argument) = argument else { return None };
+    let ty = match &*argument.ty {
+        Type::Reference(reference) => &*reference.elem,
+        ty => ty,
+    };
+    let Type::Path(path) = ty else { return None };
+    let message = match path.path.segments.last()?.ident.to_string().as_str() {
+        "ServiceConfig" => "this function registers handlers: write `#[ratelimit]` on each of them",
+        "ServiceRequest" => "this function is a middleware: write `#[ratelimit]` on the handlers behind it",
+        _ => return None,
+    };
+    Some((&argument.ty, message))
 }
 
 fn is_utoipa(path: &Path) -> bool {
@@ -207,13 +250,25 @@ mod tests {
             #[inline]
             #[deprecated]
             #[ratelimit_runtime::ratelimit("1000/h")]
+            #[trace(level = "info")]
+            #[fastrace::trace]
+            #[trace("/", name = "trace")]
+            #[route("/", method = "GET")]
+            #[other::routes(all)]
+            #[other::expect(x > 0)]
             async fn handler() {}
         };
         let names = |attributes: &[Attribute]| -> Vec<String> {
             attributes.iter().map(|it| it.path().to_token_stream().to_string().replace(' ', "")).collect()
         };
-        assert_eq!(names(&handler.outside), ["doc", "get", "actix_web::post", "routes", "cfg", "expect", "deprecated"]);
-        assert_eq!(names(&handler.inside), ["tracing::instrument", "inline"]);
+        assert_eq!(
+            names(&handler.outside),
+            ["doc", "get", "actix_web::post", "routes", "cfg", "expect", "deprecated", "trace", "route"]
+        );
+        assert_eq!(
+            names(&handler.inside),
+            ["tracing::instrument", "inline", "trace", "fastrace::trace", "other::routes", "other::expect"]
+        );
         assert_eq!(names(&handler.limits), ["ratelimit", "ratelimit_runtime::ratelimit"]);
     }
 }

@@ -3,6 +3,7 @@
 
 mod args;
 mod check;
+mod constant;
 mod expand;
 mod handler;
 mod rate;
@@ -16,6 +17,7 @@ use syn::spanned::Spanned as _;
 use syn::{Error, Result};
 
 use crate::args::Args;
+use crate::expand::Mark;
 use crate::handler::Handler;
 
 /// Limits how often a handler of Actix Web runs.
@@ -56,10 +58,11 @@ use crate::handler::Handler;
 /// | `lease` | how many tokens are taken from Redis at once | `1` |
 /// | `crate` | where the runtime is | `::ratelimit_runtime` |
 ///
-/// **`limit`**: from 1 to 4294967295 requests; an integer, or the path of an integer `const`.
+/// **`limit`**: from 1 to 4294967295 requests; an integer, or another [constant expression](#constant-expressions).
 ///
-/// **`per`**: from 1 second to 2147483647, which is 68 years. An integer is seconds, and so is a `const`, which is
-/// given by its path. Text is a duration, such as `"90s"`, `"5m"`, `"1h 30m"` or `"2 weeks"`.
+/// **`per`**: from 1 second to 2147483647, which is 68 years. An integer is seconds. Text is a duration, such as `"90s"`,
+/// `"5m"`, `"1h 30m"` or `"2 weeks"`. A [constant expression](#constant-expressions) is an integer of seconds, or a
+/// `Duration` of whole seconds.
 ///
 /// **A rate string** such as `"300/5m"` or `"10 per second"`, in place of `limit` and `per`. The grammar is that of
 /// Flask-Limiter, `count [per|/] [n] [second|minute|hour|day|week|month|year][s]`, with `s`, `m`, `h` and `d` as short
@@ -89,7 +92,7 @@ use crate::handler::Handler;
 ///
 /// **`key`**: `key = "search"` is a name. Rules with the same name, window and scopes share their counters, whichever
 /// handlers they stand on; each holds the count against its own limit. The path of a [function](#functions) gives a
-/// name for each request; where that is an empty text, each address has a name of its own.
+/// name for each request; where that is an empty text, each address has a name of its own. See [keys](#keys).
 ///
 /// **`cost`**, **`count_if`**, **`exempt`** and **`methods`**: see [what counts](#what-counts).
 ///
@@ -101,7 +104,8 @@ use crate::handler::Handler;
 /// **`on_store_error`**: `"local"` counts in the memory of the process until the store is back, `"allow"` lets every
 /// request pass, `"deny"` answers 503.
 ///
-/// **`lease`**: from 1 to the limit; an integer, or the path of an integer `const`. See [leases](#leases).
+/// **`lease`**: from 1 to the limit; an integer, or another [constant expression](#constant-expressions). See
+/// [leases](#leases).
 ///
 /// **`crate`**: a path, with or without quotes, for a runtime that is renamed or exported by another crate.
 ///
@@ -128,10 +132,49 @@ use crate::handler::Handler;
 ///     tenants.0.contains(&host).then_some(host)
 /// }
 ///
-/// fn sorry(_: &HttpRequest, state: &RateLimitState) -> impl Responder + use<> {
+/// fn sorry(_: &HttpRequest, state: &RateLimitState) -> impl Responder {
 ///     (format!("Try again in {} s.", state.retry_after()), StatusCode::TOO_MANY_REQUESTS)
 /// }
 /// ```
+///
+/// The result may borrow from the request. Each function is asked once for a request, however many rules name it.
+///
+/// # Keys
+///
+/// Without `key`, a rule counts under the path of its handler, `module::function`. So a counter is the same in all processes of
+/// a service, and under every compiler. All instances of a generic handler have one path, and share their counters.
+///
+/// Two handlers of a program may have the same path: associated functions of two types in one module, or functions in two
+/// blocks. They must not share a counter by accident. The one whose first request comes second is answered 500, and the log says
+/// where both are. A `key` for one of them is the remedy.
+///
+/// A function in `scope` is part of a counter's name, too, by the last segment of its path: `tenant` of `crate::auth::tenant`.
+/// Name it alike in all rules that share a `key`. Two different functions of one name under one `key` are answered as two
+/// handlers with one path are. One function under two names is a warning in the log.
+///
+/// # Constant expressions
+///
+/// ```
+/// use std::time::Duration;
+/// use actix_web::Responder;
+/// use ratelimit_runtime::ratelimit;
+///
+/// const BASE: u32 = 100;
+/// const WINDOW: Duration = Duration::from_secs(60);
+///
+/// #[ratelimit(limit = BASE * 3, per = WINDOW)]
+/// async fn search() -> impl Responder {
+///     "300 a minute"
+/// }
+///
+/// #[ratelimit(limit = if cfg!(debug_assertions) { 10_000 } else { 100 }, per = 60 * 60)]
+/// async fn export() -> impl Responder {
+///     "100 an hour, and more while it is developed"
+/// }
+/// ```
+///
+/// The compiler evaluates it, and an error is reported where it stands. It has any type of integers, also one of
+/// `std::num::NonZero`. It cannot depend on the parameters of a generic handler, as all instances share one policy.
 ///
 /// # Algorithms
 ///
@@ -169,8 +212,8 @@ use crate::handler::Handler;
 /// }
 /// ```
 ///
-/// **`burst`**: from 1 to 4294967295, and no more than come back within 90 days; an integer, or the path of an integer
-/// `const`. It may be below the limit or above.
+/// **`burst`**: from 1 to 4294967295, and no more than come back within 90 days; an integer, or another
+/// [constant expression](#constant-expressions). It may be below the limit or above.
 ///
 /// **`stagger`**: `true` or `false`. Windows end for all counters at the same moment, and whoever was refused comes
 /// back then. With `stagger`, each counter has a phase of its own. This is as useful for a sliding window: one that is
@@ -208,14 +251,15 @@ use crate::handler::Handler;
 /// }
 /// ```
 ///
-/// **`cost`**: an integer from 1 to the limit (with `"gcra"`: to `burst`), the path of an integer `const`, or the path
-/// of a [function](#functions) that returns an unsigned integer, or a `Result` of one, where `Err` answers the request.
-/// A path that ends in capitals, such as `COST` or `prices::SEARCH`, is a `const`, and any other a function. A request
+/// **`cost`**: an integer from 1 to the limit (with `"gcra"`: to `burst`), another [constant
+/// expression](#constant-expressions), or the path of a [function](#functions) that returns an unsigned integer, or a `Result`
+/// of one, where `Err` answers the request. A path that ends in capitals, such as `COST` or `prices::SEARCH`, is a `const`,
+/// and any other a function. A request
 /// whose cost does not fit in what remains is refused, and takes nothing. One that a function says costs 0 takes
 /// nothing either, and is never refused; one that costs more than the limit always is, though its `Retry-After` says
 /// when more is left: answer it with an `Err` that says how much may be asked for.
 ///
-/// **`count_if`**: the path of a `fn(&HttpResponse) -> bool`. A request is counted when it is admitted, and given back
+/// **`count_if`**: the path of a `fn(&HttpResponse) -> bool`, which cannot be `async`. A request is counted when it is admitted, and given back
 /// if the function says `false` of its response: to the window that it was taken from. So as many requests run at the
 /// same time as the limit allows, whatever will become of them.
 ///
@@ -263,7 +307,8 @@ use crate::handler::Handler;
 ///
 /// # Other attributes
 ///
-/// *Several `#[ratelimit]`* on one handler are one policy, and checked together. Each has its own scope, key and so on:
+/// *Several `#[ratelimit]`* on one handler are one policy, and checked together. Each has its own scope, key and so on.
+/// They are known by that name: where an attribute that is imported under another has one above it, that is an error.
 ///
 /// ```
 /// use actix_web::Responder;
@@ -277,7 +322,8 @@ use crate::handler::Handler;
 /// ```
 ///
 /// *Actix's routes*, such as `#[get("/")]` and `#[routes]`, stand above or below. `#[utoipa::path]` stands above,
-/// because it reads the arguments of the handler.
+/// because it reads the arguments of the handler. An attribute of another crate that has the name of a route, such as
+/// `#[trace]`, is none: a route begins with the path of a URL in quotes.
 ///
 /// *Below, most others* apply to the handler as it is written, so that `#[tracing::instrument(fields(id = body.id))]`
 /// finds its arguments. Documentation, lint levels, `deprecated` and `must_use` apply to the function as a whole, and
@@ -291,16 +337,48 @@ use crate::handler::Handler;
 /// async fn quote(
 ///     __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
 /// ) -> ::ratelimit_runtime::__private::HttpResponse {
-///     static __RATELIMIT: ::ratelimit_runtime::__private::Policy = /* the rules, as constants */;
+///     use ::ratelimit_runtime::__private as __ratelimit;
+///     static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
+///         "quickstart::quote",
+///         &[__ratelimit::Rule::new(300, 300).scope(&[__ratelimit::Scope::Ip])],
+///     );
 ///     async fn quote() -> impl Responder {
 ///         "Simplicity is prerequisite for reliability."
 ///     }
-///     ::ratelimit_runtime::__private::limited(&__RATELIMIT, __ratelimit_incoming, quote).await
+///     __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, quote).await
 /// }
 /// ```
 ///
+/// The names that begin with `__ratelimit`, also in capitals, belong to the attribute. No other name of yours changes what it
+/// means.
+///
 /// A `where` clause is added that each argument of the handler is an extractor, and each type parameter `'static`.
-/// Within an `impl` block, the handler and the arguments of the attribute cannot say `Self`, and name the type instead.
+/// Within an `impl` block, the handler and the arguments of the attribute cannot say `Self`, and name the type instead. In
+/// an `impl` of a trait, the attribute cannot stand, as the function has another argument than the trait says.
+///
+/// # Tests
+///
+/// A limited handler has one argument, which Actix alone can make. So a test asks the application, as a client does, or calls a
+/// function that the handler calls, too:
+///
+/// ```
+/// use actix_web::{App, Responder, http::StatusCode, test, web};
+/// use ratelimit_runtime::{RateLimiter, ratelimit};
+///
+/// #[ratelimit("1/day", scope = "global")]
+/// async fn quote() -> impl Responder {
+///     "Simplicity is prerequisite for reliability."
+/// }
+///
+/// # actix_web::rt::System::new().block_on(async {
+/// let limiter = RateLimiter::builder().in_memory();
+/// let app = test::init_service(App::new().app_data(limiter).route("/", web::get().to(quote))).await;
+/// for expected in [StatusCode::OK, StatusCode::TOO_MANY_REQUESTS] {
+///     let request = test::TestRequest::get().uri("/").to_request();
+///     assert_eq!(test::call_service(&app, request).await.status(), expected);
+/// }
+/// # });
+/// ```
 ///
 /// # Errors
 ///
@@ -308,13 +386,16 @@ use crate::handler::Handler;
 /// argument that is unknown, repeated, of the wrong kind, or without sense beside another; a number out of range; a
 /// unit, a scope or an algorithm that does not exist; the same rule twice on one handler; a handler that has `self`,
 /// borrows its arguments, leaves a type to `impl Trait`, has more than 16 arguments, is not `async`, or is `const`,
-/// `unsafe` or `extern`; a `const` that is no integer; an argument that is no extractor, and a result that is no `Responder`.
+/// `unsafe` or `extern`; a constant that is no integer; an argument that is no extractor, and a result that is no `Responder`.
 #[proc_macro_attribute]
 pub fn ratelimit(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     output(arguments.into(), item.into()).into()
 }
 
 fn output(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    if Mark::is(&arguments) {
+        return item;
+    }
     let mut errors = Errors::default();
     let mut policy = vec![Args::parse(arguments, Span::call_site(), &mut errors)];
     let Some(handler) = errors.keep(syn::parse2::<Handler>(item.clone())) else {
@@ -322,10 +403,15 @@ fn output(arguments: TokenStream, item: TokenStream) -> TokenStream {
     };
     for attribute in &handler.limits {
         if let Some(list) = errors.keep(attribute.meta.require_list()) {
+            if Mark::is(&list.tokens) {
+                errors.add(Error::new(Span::call_site(), OTHER_NAME));
+                continue;
+            }
             policy.push(Args::parse(list.tokens.clone(), attribute.path().span(), &mut errors));
         }
     }
     handler.check(&mut errors);
+    check::surroundings(&policy, &handler.sig, &mut errors);
     let runtime = check::handler(&policy, &mut errors);
     if errors.is_empty() {
         expand::expand(&handler, &policy, &runtime)
@@ -334,6 +420,9 @@ fn output(arguments: TokenStream, item: TokenStream) -> TokenStream {
         quote!(#errors #handler)
     }
 }
+
+const OTHER_NAME: &str = "another `#[ratelimit]` stands above, and one of the two has another name, so that they would be \
+                          two decisions: write `#[ratelimit_runtime::ratelimit(…)]` for both";
 
 /// Everything that is wrong, to be reported at once.
 #[derive(Default)]

@@ -5,17 +5,17 @@ use std::fmt::{self, Display};
 use proc_macro2::Span;
 use quote::ToTokens;
 use syn::ext::IdentExt as _;
-use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path, Result, UnOp};
 
 use crate::Errors;
 use crate::args::distance;
+use crate::constant::{self, Constant};
 use crate::rate::{self, BURST, COST, LEASE, LIMIT, Range, WINDOW};
 
 pub(crate) enum Number {
     Literal(u32, Span),
-    /// An integer `const`, whose range the output asserts.
-    Const(ExprPath),
+    /// Any other constant expression, whose range the output asserts.
+    Constant(Constant),
 }
 
 pub(crate) enum Algorithm {
@@ -61,7 +61,7 @@ impl Number {
                 format!("write the number without quotes: `limit = {}`", text.value())
             }
             Some(_) => "write a number; a rate stands alone, as in `#[ratelimit(\"300/5m\")]`".to_owned(),
-            None => "write a whole number, or the path of an integer `const`".to_owned(),
+            None => "write a whole number, or a constant expression of integers".to_owned(),
         };
         Self::parse(value, &LIMIT, &message)
     }
@@ -73,42 +73,48 @@ impl Number {
             return Ok(Self::Literal(seconds, text.span()));
         }
         let message = "write whole seconds, a duration such as \"5m\", \
-                       or the path of an integer `const` of seconds";
+                       or a constant expression of integers or of type `Duration`";
         Self::parse(value, &WINDOW, message)
     }
 
     pub(crate) fn burst(value: &Expr) -> Result<Self> {
         let message = "write how many requests may come at once, as in `burst = 20`, \
-                       or the path of an integer `const`";
+                       or a constant expression of integers";
         Self::parse(value, &BURST, message)
     }
 
     pub(crate) fn lease(value: &Expr) -> Result<Self> {
-        let message = "write a whole number of tokens, as in `lease = 100`, or the path of an integer `const`";
+        let message = "write a whole number of tokens, as in `lease = 100`, or a constant expression of integers";
         Self::parse(value, &LEASE, message)
     }
 
     fn parse(value: &Expr, range: &Range, otherwise: &str) -> Result<Self> {
+        let value = constant::unwrapped(value);
         let message = match value {
-            Expr::Path(path) => return Ok(Self::Const(path.clone())),
             Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => match integer(int, range) {
                 Ok(number) => return Ok(Self::Literal(number, int.span())),
                 Err(message) => message,
             },
-            Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => range.too_small(),
-            _ => otherwise.to_owned(),
+            Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) && matches!(*unary.expr, Expr::Lit(_)) => {
+                range.too_small()
+            }
+            _ => match Constant::parse(value) {
+                Some(constant) => return Ok(Self::Constant(constant)),
+                None => otherwise.to_owned(),
+            },
         };
         Err(Error::new_spanned(value, message))
     }
 
-    pub(crate) fn is_const(&self) -> bool {
-        matches!(self, Self::Const(_))
+    pub(crate) fn is_constant(&self) -> bool {
+        matches!(self, Self::Constant(_))
     }
 
-    pub(crate) fn span(&self) -> Span {
+    /// Its first token and its last.
+    pub(crate) fn ends(&self) -> (Span, Span) {
         match self {
-            Self::Literal(_, span) => *span,
-            Self::Const(path) => path.span(),
+            Self::Literal(_, span) => (*span, *span),
+            Self::Constant(constant) => constant.ends(),
         }
     }
 }
@@ -223,8 +229,9 @@ impl Key {
 
 impl Cost {
     pub(crate) fn parse(value: &Expr) -> Result<Self> {
-        let message = "write a whole number, the path of an integer `const` in capitals, or the path of a function";
-        match value {
+        let message = "write a whole number, a constant expression of integers, or the path of a function; a path in \
+                       capitals is a `const`";
+        match constant::unwrapped(value) {
             Expr::Path(path) if !in_capitals(path) => Ok(Self::Function(path.clone())),
             _ => Number::parse(value, &COST, message).map(Self::Number),
         }
@@ -233,10 +240,8 @@ impl Cost {
 
 /// Whether a path ends in capitals, which Rust's own lints demand of a `const` and forbid for a function.
 fn in_capitals(path: &ExprPath) -> bool {
-    path.path.segments.last().is_some_and(|last| {
-        let name = last.ident.unraw().to_string();
-        name.contains(char::is_uppercase) && !name.contains(char::is_lowercase)
-    })
+    let name = name(path);
+    name.contains(char::is_uppercase) && !name.contains(char::is_lowercase)
 }
 
 /// The methods of a request, each once: of RFC 9110 and RFC 5789 as they are written there, or others.
@@ -358,6 +363,11 @@ pub(crate) fn bare(mut expr: Expr) -> Expr {
     expr
 }
 
+/// The last segment of a function's path, without generics and `r#`: the function's name in keys and headers.
+pub(crate) fn name(path: &ExprPath) -> String {
+    path.path.segments.last().map(|last| last.ident.unraw().to_string()).unwrap_or_default()
+}
+
 /// A path as a person writes it, without the spaces of a token stream.
 pub(crate) fn plain(path: &impl ToTokens) -> String {
     path.to_token_stream().to_string().replace(' ', "")
@@ -367,7 +377,7 @@ impl Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Literal(number, _) => number.fmt(f),
-            Self::Const(path) => f.write_str(&plain(path)),
+            Self::Constant(constant) => f.write_str(&plain(constant)),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     function::ExtractsBody,
     key::Counter,
     limiter::{self, RateLimiter},
-    policy::{OverLimit, OverLimitFn, Policy, Prepared, Rule},
+    policy::{CountIfFn, OverLimit, OverLimitFn, Policy, Prepared, Rule},
     problem, reject,
     scope::Asker,
     slot,
@@ -56,11 +56,10 @@ where
     Args: FromRequest,
     H::Output: Responder,
 {
-    let name = std::any::type_name::<H>();
-    let verdict = match check(policy, name, &request) {
+    let verdict = match check(policy, &request) {
         Check::Done(verdict) => verdict,
         // Only what is waited for can be a function with extractors.
-        Check::Later(verdict) => verdict.await.inspect_err(|answer| report(answer, name)),
+        Check::Later(verdict) => verdict.await.inspect_err(|answer| report(answer, policy.path())),
     };
     let charged = match verdict {
         Ok(charged) => charged,
@@ -92,18 +91,19 @@ enum Check<'a> {
     Later(Pin<Box<dyn Future<Output = Verdict> + 'a>>),
 }
 
-fn check<'a>(policy: &'static Policy, handler: &'static str, request: &'a HttpRequest) -> Check<'a> {
+fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> Check<'a> {
     let limiter = match RateLimiter::of(request) {
         Ok(limiter) => limiter,
         // Logged when the URL was read.
         Err(_) => return Check::Done(Err(problem::misconfigured())),
     };
-    let rules = policy.prepared(handler);
+    // Logged when the rules were prepared.
+    let Some(rules) = policy.prepared() else { return Check::Done(Err(problem::misconfigured())) };
     limiter.lookout().see(limiter, request, rules);
     let asker = Asker::new(limiter.clients(), request);
     if rules.iter().any(|rule| rule.asks) {
         return Check::Later(Box::pin(async move {
-            match asker.ask(rules).await {
+            match asker.ask(policy.path(), rules).await {
                 Ok(asker) => begin(policy, rules, limiter, &asker, request).get().await,
                 Err(error) => Err(HttpResponse::from_error(error)),
             }
@@ -221,7 +221,7 @@ impl<'a> Asked<'a> {
 
 /// What the function of a rule says to a request over the limit. A 429 says when to try again.
 async fn respond(function: OverLimitFn, state: RateLimitState, request: &HttpRequest) -> HttpResponse {
-    let mut response = function(request, &state).get().await.unwrap_or_else(HttpResponse::from_error);
+    let mut response = function.respond(request, &state).get().await.unwrap_or_else(HttpResponse::from_error);
     if response.status() == StatusCode::TOO_MANY_REQUESTS && !response.headers().contains_key(header::RETRY_AFTER) {
         response.headers_mut().insert(header::RETRY_AFTER, state.retry_after().into());
     }
@@ -236,7 +236,7 @@ struct Charged {
 
 struct Charge {
     rule: &'static Prepared,
-    counts: fn(&HttpResponse) -> bool,
+    counts: CountIfFn,
     key: Key,
     hit: Hit,
     outcome: Outcome,
@@ -261,7 +261,7 @@ impl Charged {
     /// Gives back what the response says does not count. Nobody waits for that.
     fn settle(self, request: &HttpRequest, response: &HttpResponse) {
         for Charge { rule, counts, key, hit, outcome } in self.charges {
-            if counts(response) {
+            if counts.counts(response) {
                 continue;
             }
             slot::refund(request, rule);

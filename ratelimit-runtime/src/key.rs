@@ -61,7 +61,7 @@ pub(crate) struct Plain {
 }
 
 /// What is known of a counter before there is a request: its window, a key that is written in the program, and the kinds of
-/// its scope with the names of headers. Where counters are hashed, this much is done already.
+/// its scope with the names of headers and functions. Where counters are hashed, this much is done already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Family(WordHasher);
 
@@ -91,10 +91,7 @@ impl Family {
                 Who::NoHeader(_, ip) => hash_address(&mut hasher, 5, *ip),
                 Who::User(user) => hash_text(&mut hasher, 6, user.as_str()),
                 Who::Header(_, value) => hash_text(&mut hasher, 7, value),
-                Who::Function(function, value) => {
-                    hash_text(&mut hasher, 8, function);
-                    hash_text(&mut hasher, 8, value.as_str());
-                }
+                Who::Function(_, value) => hash_text(&mut hasher, 8, value.as_str()),
             }
         }
         hasher.finish()
@@ -125,8 +122,8 @@ pub(crate) enum Who<'a> {
     /// The header's name, and its value as in a [`Text`].
     Header(&'a str, Cow<'a, str>),
     NoHeader(&'a str, Address),
-    /// The type name of the function, and what it said.
-    Function(&'static str, &'a Text),
+    /// The name of the function, and what it said.
+    Function(&'a str, &'a Text),
 }
 
 /// A client's address, in words: an `IpAddr` is a row of bytes, which takes longer to copy than to hash.

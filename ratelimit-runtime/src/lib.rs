@@ -26,6 +26,7 @@ mod key;
 mod limiter;
 mod measure;
 mod mistakes;
+mod number;
 mod policy;
 mod problem;
 mod reject;
@@ -45,7 +46,9 @@ pub use crate::{
     client_ip::{ForwardingHeader, TrustedProxies},
     clock::Clock,
     error::Error,
-    function::{CostFunction, ExemptFunction, IntoCost, IntoExempt, IntoScope, OverLimitFunction, ScopeFunction},
+    function::{
+        CostFunction, CountFunction, ExemptFunction, IntoCost, IntoExempt, IntoScope, OverLimitFunction, ScopeFunction,
+    },
     headers::{RateLimitHeaders, RateLimitHeadersFuture, RateLimitHeadersService},
     key::Text,
     limiter::RateLimiter,
@@ -58,13 +61,21 @@ pub use crate::{
 /// which is why the two crates are always of the same version.
 #[doc(hidden)]
 pub mod __private {
+    // An item of the user's may have the name of any of these; what stands here is theirs.
+    pub use std::{concat, module_path, primitive::i128};
+
     pub use actix_web::{FromRequest, HttpResponse, Responder};
 
     pub use crate::{
-        function::{Answer, Extracting, Plain, cost, exempt, respond, scope},
+        function::{
+            Answer, Ask, CountIf, Extracting, Held, Plain, Respond, Returns, ReturnsOf, cost, count_if, exempt,
+            respond, scope,
+        },
         guard::{Incoming, limited},
         measure::Check,
-        policy::{Limit, OnStoreError, Policy, Rule, integer},
-        scope::Scope,
+        number::{Number, Seconds, Value, number, seconds},
+        policy::{Limit, OnStoreError, Policy, Rule},
+        ratelimit,
+        scope::{Scope, ScopeFn},
     };
 }

@@ -1,24 +1,21 @@
 //! What an attribute says, as plain static data. No I/O, no clock.
 
-mod handler_path;
+mod claims;
 mod rule_name;
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
+    panic::Location,
     sync::OnceLock,
 };
 
-use actix_web::{HttpRequest, HttpResponse, http::header::HeaderValue};
+use actix_web::http::header::HeaderValue;
 
-use self::{
-    handler_path::handler_path,
-    rule_name::{distinct, rule_name},
-};
+use self::rule_name::{distinct, rule_name};
 use crate::{
-    function::Answer,
+    function::{Ask, CountIf, Respond},
     key::{Family, Text, escaped},
     scope::Scope,
-    state::RateLimitState,
 };
 
 /// The longest window, in seconds (68 years): counters keep the end of their window in 32 bits, and half of
@@ -82,25 +79,6 @@ impl Limit {
     }
 }
 
-/// What a `const` in an attribute may be. A cast alone would make an integer of a `f32`, a `bool` or a `char`, too.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is no integer",
-    note = "a number in `#[ratelimit]` is an integer, or the path of a `const` that is one"
-)]
-pub trait Integer {}
-
-macro_rules! integers {
-    ($($type:ty)*) => { $(impl Integer for $type {})* };
-}
-
-integers! { u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize }
-
-/// Called by the attribute's output: the number, which is an integer.
-#[must_use]
-pub const fn integer<T: Integer + Copy>(number: T) -> T {
-    number
-}
-
 /// How requests are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Algorithm {
@@ -113,8 +91,8 @@ pub(crate) enum Algorithm {
     },
 }
 
-/// A function of the user's, whatever it looked like: what it says of a request.
-type Asked<T> = fn(&HttpRequest) -> Answer<T>;
+/// A function of the user's that is asked about a request.
+pub(crate) type Asked<T> = &'static dyn Ask<T>;
 
 /// How much of a limit a request takes.
 #[derive(Clone, Copy)]
@@ -142,7 +120,10 @@ pub(crate) enum OverLimit {
 }
 
 /// A function of users that answers a request over the limit.
-pub(crate) type OverLimitFn = fn(&HttpRequest, &RateLimitState) -> Answer<HttpResponse>;
+pub(crate) type OverLimitFn = &'static dyn Respond;
+
+/// A function of users that says of a response whether its request counts.
+pub(crate) type CountIfFn = &'static dyn CountIf;
 
 /// One limit of a handler, and whom it counts.
 pub struct Rule {
@@ -154,7 +135,7 @@ pub struct Rule {
     pub(crate) key: Key,
     pub(crate) cost: Cost,
     /// Whether a request counts, by its response: it is given back if not.
-    pub(crate) count_if: Option<fn(&HttpResponse) -> bool>,
+    pub(crate) count_if: Option<CountIfFn>,
     /// Whether a request is not counted at all: the function's path, and the function.
     pub(crate) exempt: Option<(&'static str, Asked<bool>)>,
     /// None of them: all.
@@ -169,9 +150,10 @@ pub struct Rule {
 #[allow(missing_docs, reason = "called by the attribute's output only; the attribute documents each argument")]
 impl Rule {
     #[must_use]
-    pub const fn new(limit: Limit) -> Self {
+    #[track_caller]
+    pub const fn new(limit: i128, per: i128) -> Self {
         Self {
-            limit,
+            limit: Limit::new(limit, per),
             algorithm: Algorithm::FixedWindow,
             stagger: false,
             scope: &[Scope::Ip],
@@ -255,7 +237,7 @@ impl Rule {
     }
 
     #[must_use]
-    pub const fn count_if(mut self, function: fn(&HttpResponse) -> bool) -> Self {
+    pub const fn count_if(mut self, function: CountIfFn) -> Self {
         self.count_if = Some(function);
         self
     }
@@ -273,7 +255,7 @@ impl Rule {
     }
 
     #[must_use]
-    pub const fn over_limit(mut self, function: fn(&HttpRequest, &RateLimitState) -> Answer<HttpResponse>) -> Self {
+    pub const fn over_limit(mut self, function: OverLimitFn) -> Self {
         self.over_limit = OverLimit::Function(function);
         self
     }
@@ -321,14 +303,7 @@ impl Rule {
     fn family(&self, key: &str) -> Family {
         // A key that a function gives is another for each request.
         let key = (!matches!(self.key, Key::Function(..))).then_some(key);
-        let parts = self.scope.iter().map(|part| match *part {
-            Scope::Ip => ("ip", ""),
-            Scope::User => ("user", ""),
-            Scope::Global => ("global", ""),
-            Scope::Header(name) => ("header", name),
-            Scope::Function(..) => ("fn", ""),
-        });
-        family(self.limit.per, self.kind(), key, parts)
+        family(self.limit.per, self.kind(), key, self.scope.iter().map(Scope::identity))
     }
 
     /// How much may pass at once.
@@ -356,17 +331,13 @@ impl Rule {
         kind(self.algorithm, self.stagger)
     }
 
-    /// Whether both name the same functions in key and scope.
-    fn asks_as(&self, other: &Self) -> bool {
-        let path = |part: &Scope| match part {
-            Scope::Function(path, _) => Some(*path),
-            _ => None,
-        };
-        let key = |rule: &Self| match rule.key {
+    /// Whether both have the same key function, or none.
+    fn has_key_function_of(&self, other: &Self) -> bool {
+        let path = |rule: &Self| match rule.key {
             Key::Function(path, _) => Some(path),
             Key::Handler | Key::Named(_) => None,
         };
-        key(self) == key(other) && self.scope.iter().map(path).eq(other.scope.iter().map(path))
+        path(self) == path(other)
     }
 
     fn asks(&self) -> bool {
@@ -408,8 +379,12 @@ pub(crate) fn kind(algorithm: Algorithm, stagger: bool) -> &'static str {
 
 /// All rules of one handler: checked together, all or nothing.
 pub struct Policy {
+    /// The handler's path, `module::function`.
+    path: &'static str,
+    /// Where its attribute stands.
+    place: &'static Location<'static>,
     rules: &'static [Rule],
-    prepared: OnceLock<Vec<Prepared>>,
+    prepared: OnceLock<Option<Vec<Prepared>>>,
 }
 
 /// A rule with what is worked out of it once, at the handler's first request.
@@ -432,13 +407,19 @@ pub(crate) struct Prepared {
 #[allow(missing_docs, reason = "called by the attribute's output only")]
 impl Policy {
     #[must_use]
-    pub const fn new(rules: &'static [Rule]) -> Self {
-        Self { rules, prepared: OnceLock::new() }
+    #[track_caller]
+    pub const fn new(path: &'static str, rules: &'static [Rule]) -> Self {
+        Self { path, place: Location::caller(), rules, prepared: OnceLock::new() }
     }
 
-    /// The rules, ready for requests to the handler of this type name.
-    pub(crate) fn prepared(&'static self, handler: &'static str) -> &'static [Prepared] {
-        self.prepared.get_or_init(|| self.prepare(handler))
+    /// The handler's path.
+    pub(crate) fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// The rules, ready for requests; `None` where they would share counters that they must not, which the log tells.
+    pub(crate) fn prepared(&'static self) -> Option<&'static [Prepared]> {
+        self.prepared.get_or_init(|| self.prepare()).as_deref()
     }
 
     /// How many requests a window of the first rule admits.
@@ -446,16 +427,18 @@ impl Policy {
         self.rules.first().map_or(0, Rule::capacity)
     }
 
-    fn prepare(&'static self, handler: &'static str) -> Vec<Prepared> {
+    fn prepare(&'static self) -> Option<Vec<Prepared>> {
         let mut prepared: Vec<Prepared> = Vec::with_capacity(self.rules.len());
         for rule in self.rules {
             let key = match rule.key {
-                Key::Handler => escaped(&handler_path(handler)),
+                // Whether `module_path!()` writes the `r#` of a raw name is up to the compiler.
+                Key::Handler => escaped(&self.path.replace("r#", "")),
                 Key::Named(name) | Key::Function(name, _) => escaped(name),
             };
             let name = distinct(rule.name(), prepared.iter().map(|other| other.name.as_str()));
             let family = rule.family(&key);
-            let alike = prepared.iter().filter(|other| other.family == family && other.rule.asks_as(rule)).count();
+            let is_alike = |other: &&Prepared| other.family == family && other.rule.has_key_function_of(rule);
+            let alike = prepared.iter().filter(is_alike).count();
             prepared.push(Prepared {
                 rule,
                 key,
@@ -466,7 +449,7 @@ impl Policy {
                 limit: HeaderValue::from_static(rule.capacity().to_string().leak()),
             });
         }
-        prepared
+        claims::claim(self.path, self.place, &prepared).then_some(prepared)
     }
 }
 

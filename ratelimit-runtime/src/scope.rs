@@ -9,7 +9,7 @@ use crate::{
     client_ip::ClientIp,
     function::{Answer, ScopeFunction},
     key::{self, Address, Counter, Name, Stem, Text, Who},
-    policy::{Cost, Key, Prepared, Rule},
+    policy::{Asked, Cost, Key, Prepared, Rule},
 };
 
 /// One part of a rule's scope, as the attribute writes it.
@@ -21,11 +21,43 @@ pub enum Scope {
     Global,
     /// The header's name in lower case.
     Header(&'static str),
-    /// The function's path, and the function.
-    Function(&'static str, fn(&HttpRequest) -> Answer<Option<Text>>),
+    Function(ScopeFn),
 }
 
+/// A function of users that names a counter.
+#[derive(Clone, Copy)]
+pub struct ScopeFn {
+    /// The last segment of its path, without generics: a counter is named by it, so that it is the same from whatever module
+    /// the function is named.
+    pub(crate) name: &'static str,
+    /// The path as it is written.
+    path: &'static str,
+    pub(crate) function: Asked<Option<Text>>,
+}
+
+#[allow(missing_docs, reason = "written by the attribute's output only")]
 impl Scope {
+    #[must_use]
+    pub const fn function(name: &'static str, function: Asked<Option<Text>>) -> Self {
+        Self::function_at(name, name, function)
+    }
+
+    #[must_use]
+    pub const fn function_at(name: &'static str, path: &'static str, function: Asked<Option<Text>>) -> Self {
+        Self::Function(ScopeFn { name, path, function })
+    }
+
+    /// What tells its counters from those of other scopes: its kind, and the name of its header or function.
+    pub(crate) fn identity(&self) -> (&'static str, &'static str) {
+        match *self {
+            Self::Ip => ("ip", ""),
+            Self::User => ("user", ""),
+            Self::Global => ("global", ""),
+            Self::Header(name) => ("header", name),
+            Self::Function(function) => ("fn", function.name),
+        }
+    }
+
     /// What clients know the scope by.
     pub(crate) fn name(&self) -> &'static str {
         match *self {
@@ -33,10 +65,7 @@ impl Scope {
             Self::User => "user",
             Self::Global => "global",
             Self::Header(name) => name,
-            Self::Function(path, _) => {
-                let path = path.split_once("::<").map_or(path, |(path, _)| path);
-                path.rsplit("::").next().unwrap_or(path).trim_start_matches("r#")
-            }
+            Self::Function(function) => function.name,
         }
     }
 }
@@ -66,14 +95,11 @@ impl Clients {
 pub(crate) struct Asker<'a> {
     clients: &'a Clients,
     request: &'a HttpRequest,
-    /// What each function said, by its path: it is asked once, however many rules name it.
-    answers: Vec<(&'static str, Given)>,
+    /// What each function said, by its path: it is asked once, however many rules name it. `None` exempts the request.
+    answers: Vec<(&'static str, Option<Text>)>,
     exempt: Vec<(&'static str, bool)>,
     costs: Vec<(&'static str, u64)>,
 }
-
-/// What a function said: its type name, and the value, if the request is to be counted.
-type Given = (&'static str, Option<Text>);
 
 /// What the function of a path has said, if it was asked.
 fn said<T: Copy>(answers: &[(&'static str, T)], path: &str) -> Option<T> {
@@ -91,14 +117,14 @@ impl<'a> Asker<'a> {
         Self { clients, request, answers: Vec::new(), exempt: Vec::new(), costs: Vec::new() }
     }
 
-    /// Asks the functions that `rules` name: of each rule up to the one that exempts the request from it.
-    pub(crate) async fn ask(mut self, rules: &'static [Prepared]) -> Result<Self, Error> {
+    /// Asks the functions that the rules of `handler` name: of each rule up to the one that exempts the request from it.
+    pub(crate) async fn ask(mut self, handler: &'static str, rules: &'static [Prepared]) -> Result<Self, Error> {
         'rules: for rule in rules {
             if let Some((path, function)) = rule.rule.exempt
                 && self.has_method(rule.rule)
                 && said(&self.exempt, path).is_none()
             {
-                self.exempt.push((path, function(self.request).get().await?));
+                self.exempt.push((path, function.ask(self.request).get().await?));
             }
             if !self.counts(rule.rule) {
                 continue;
@@ -106,9 +132,9 @@ impl<'a> Asker<'a> {
             for part in rule.rule.scope {
                 match *part {
                     Scope::Global | Scope::Ip | Scope::Header(_) => {}
-                    Scope::User => self.ask_user().await?,
-                    Scope::Function(path, function) => {
-                        self.ask_function(path, function).await?;
+                    Scope::User => self.ask_user(handler).await?,
+                    Scope::Function(ScopeFn { path, function, .. }) => {
+                        self.ask_function(path, |request| function.ask(request)).await?;
                         if self.given(path).is_none() {
                             continue 'rules;
                         }
@@ -116,7 +142,7 @@ impl<'a> Asker<'a> {
                 }
             }
             if let Key::Function(path, function) = rule.rule.key {
-                self.ask_function(path, function).await?;
+                self.ask_function(path, |request| function.ask(request)).await?;
                 if self.given(path).is_none() {
                     continue;
                 }
@@ -124,7 +150,7 @@ impl<'a> Asker<'a> {
             if let Cost::Function(path, function) = rule.rule.cost
                 && said(&self.costs, path).is_none()
             {
-                self.costs.push((path, function(self.request).get().await?));
+                self.costs.push((path, function.ask(self.request).get().await?));
             }
         }
         Ok(self)
@@ -157,31 +183,29 @@ impl<'a> Asker<'a> {
         function: impl Fn(&HttpRequest) -> Answer<Option<Text>>,
     ) -> Result<(), Error> {
         if !self.answers.iter().any(|(known, _)| *known == path) {
-            let answer = function(self.request);
-            let (function, text) = (answer.function, answer.get().await?);
-            let text = match text {
+            let given = match function(self.request).get().await? {
                 // No user is somebody whom the rule counts; anything else without a value must not go uncounted.
                 Some(text) if text.is_empty() => (path != USER).then(|| Text::stand_in(self.ip())),
-                text => text,
+                given => given,
             };
-            self.answers.push((path, (function, text)));
+            self.answers.push((path, given));
         }
         Ok(())
     }
 
-    async fn ask_user(&mut self) -> Result<(), Error> {
+    async fn ask_user(&mut self, handler: &'static str) -> Result<(), Error> {
         let clients = self.clients;
         let Some(function) = &clients.user else {
-            clients.reported.call_once(|| log::error!("{NoUserFunction}"));
-            return Err(NoUserFunction.into());
+            let error = NoUserFunction { handler };
+            clients.reported.call_once(|| log::error!("{error}"));
+            return Err(error.into());
         };
         self.ask_function(USER, function).await
     }
 
-    /// What the function written as `path` has said, with its type name; `None` where it exempts the request.
-    fn given(&self, path: &str) -> Option<(&'static str, &Text)> {
-        let (_, (function, text)) = self.answers.iter().find(|(known, _)| *known == path)?;
-        Some((*function, text.as_ref()?))
+    /// What the function written as `path` has said; `None` where it exempts the request.
+    fn given(&self, path: &str) -> Option<&Text> {
+        self.answers.iter().find(|(known, _)| *known == path)?.1.as_ref()
     }
 
     /// The counter of a rule whose functions were asked; `None` where it does not count the request.
@@ -192,7 +216,7 @@ impl<'a> Asker<'a> {
         }
         let key = match rule.rule.key {
             Key::Handler | Key::Named(_) => Name::Rule(&rule.key),
-            Key::Function(path, _) => Name::Given(self.given(path)?.1),
+            Key::Function(path, _) => Name::Given(self.given(path)?),
         };
         let mut scope = SmallVec::new();
         for part in rule.rule.scope {
@@ -212,17 +236,14 @@ impl<'a> Asker<'a> {
             Scope::Global => Who::Global,
             Scope::Ip => Who::Ip(self.ip()),
             Scope::User => match self.given(USER) {
-                Some((_, user)) => Who::User(user),
+                Some(user) => Who::User(user),
                 None => Who::NoUser(self.ip()),
             },
             Scope::Header(name) => match self.header(name) {
                 [] => Who::NoHeader(name, self.ip()),
                 value => Who::Header(name, key::text(value)),
             },
-            Scope::Function(path, _) => {
-                let (function, text) = self.given(path)?;
-                Who::Function(function, text)
-            }
+            Scope::Function(function) => Who::Function(function.name, self.given(function.path)?),
         })
     }
 
@@ -240,8 +261,13 @@ impl<'a> Asker<'a> {
 
 /// `scope = "user"` on a handler whose limiter was not told who the user is: answered 500.
 #[derive(Debug, thiserror::Error)]
-#[error("scope = \"user\" needs RateLimiter::builder().user(…), which says who the user of a request is")]
-struct NoUserFunction;
+#[error(
+    "`{handler}` has `scope = \"user\"`, and its limiter does not know who the user is: write \
+     `RateLimiter::builder().user(…)`; until then every handler with this scope is answered 500"
+)]
+struct NoUserFunction {
+    handler: &'static str,
+}
 
 impl actix_web::ResponseError for NoUserFunction {
     fn error_response(&self) -> actix_web::HttpResponse {

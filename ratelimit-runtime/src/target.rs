@@ -55,7 +55,8 @@ enum Part {
     /// The header's name in lower case.
     Header(String, Text),
     NoHeader(String, IpAddr),
-    Function(&'static str, Value),
+    /// The function's name.
+    Function(String, Value),
 }
 
 /// What a function gave.
@@ -183,16 +184,24 @@ impl LimitTarget {
         self.part(Part::NoHeader(name.to_ascii_lowercase(), address))
     }
 
-    /// `scope = function`, and what the function gives.
+    /// `scope = function`: the function's name as it stands in the attribute, and what the function gives.
+    ///
+    /// ```
+    /// use ratelimit_runtime::LimitTarget;
+    ///
+    /// // Of `#[ratelimit(limit = 5, per = 60, key = "search", scope = auth::tenant)]`.
+    /// let acme = LimitTarget::new("search", 5, 60).function("tenant", "acme");
+    /// # let _ = acme;
+    /// ```
     #[must_use]
-    pub fn function<F>(self, _: F, value: &str) -> Self {
-        self.part(Part::Function(std::any::type_name::<F>(), Value::of(value)))
+    pub fn function(self, name: &str, value: &str) -> Self {
+        self.part(Part::Function(last_segment(name), Value::of(value)))
     }
 
     /// `scope = function`, where the function gave an empty text to the client of this address.
     #[must_use]
-    pub fn without_value<F>(self, _: F, address: IpAddr) -> Self {
-        self.part(Part::Function(std::any::type_name::<F>(), Value::missing(address)))
+    pub fn without_value(self, name: &str, address: IpAddr) -> Self {
+        self.part(Part::Function(last_segment(name), Value::missing(address)))
     }
 
     fn part(mut self, part: Part) -> Self {
@@ -236,7 +245,7 @@ impl LimitTarget {
             Part::User(_) | Part::NoUser(_) => ("user", ""),
             Part::Global => ("global", ""),
             Part::Header(name, _) | Part::NoHeader(name, _) => ("header", name.as_str()),
-            Part::Function(..) => ("fn", ""),
+            Part::Function(name, _) => ("fn", name.as_str()),
         });
         let family = policy::family(self.limit.per, kind, literal, parts);
         let who = |part| match part {
@@ -251,6 +260,11 @@ impl LimitTarget {
         let scope = scope.iter().map(who).collect();
         Counter { family, stem: Stem { key, per: self.limit.per, kind, ordinal: self.ordinal }, scope }
     }
+}
+
+/// The name of a function in keys, of its path.
+fn last_segment(path: &str) -> String {
+    path.rsplit("::").next().unwrap_or(path).to_owned()
 }
 
 /// What a counter holds, as [`RateLimiter::peek`](crate::RateLimiter::peek) found it.

@@ -141,7 +141,101 @@ async fn first_of_body(body: String) -> Option<String> {
     body.get(..1).map(str::to_owned)
 }
 
+/// Pairs of handlers that would count in one counter by accident, or would not though they are to.
+#[allow(unused_qualifications, reason = "a function is named by several paths on purpose")]
+mod pairs {
+    use actix_web::HttpRequest;
+    use actix_web::web::{ServiceConfig, get};
+    use ratelimit_runtime::ratelimit;
+    use ratelimit_tests::FOREVER;
+
+    struct Users;
+    struct Books;
+
+    impl Users {
+        #[ratelimit(limit = 3, per = FOREVER)]
+        async fn list() -> &'static str {
+            "users"
+        }
+
+        #[ratelimit(limit = 3, per = FOREVER, key = "search-users")]
+        async fn search() -> &'static str {
+            "users"
+        }
+    }
+
+    impl Books {
+        #[ratelimit(limit = 3, per = FOREVER)]
+        async fn list() -> &'static str {
+            "books"
+        }
+
+        #[ratelimit(limit = 3, per = FOREVER)]
+        async fn search() -> &'static str {
+            "books"
+        }
+    }
+
+    mod a {
+        pub(super) fn tenant(_: &actix_web::HttpRequest) -> &'static str {
+            "a"
+        }
+    }
+
+    mod b {
+        pub(super) fn tenant(_: &actix_web::HttpRequest) -> &'static str {
+            "b"
+        }
+    }
+
+    use a::tenant;
+    use a::tenant as customer;
+
+    fn key(_: &HttpRequest) -> &'static str {
+        "key"
+    }
+
+    #[ratelimit(limit = 3, per = FOREVER, scope = tenant, key = "pairs")]
+    async fn by_name() -> &'static str {
+        "a"
+    }
+
+    #[ratelimit(limit = 3, per = FOREVER, scope = self::a::tenant, key = "pairs")]
+    async fn by_path() -> &'static str {
+        "a"
+    }
+
+    #[ratelimit(limit = 3, per = FOREVER, scope = b::tenant, key = "pairs")]
+    async fn of_another() -> &'static str {
+        "b"
+    }
+
+    #[ratelimit(limit = 3, per = FOREVER, scope = customer, key = "pairs")]
+    async fn renamed() -> &'static str {
+        "a"
+    }
+
+    #[ratelimit(limit = 3, per = FOREVER, scope = a::tenant, key = key)]
+    async fn by_given_key() -> &'static str {
+        "a"
+    }
+
+    #[ratelimit(limit = 3, per = FOREVER, scope = b::tenant, key = self::key)]
+    async fn of_another_by_given_key() -> &'static str {
+        "b"
+    }
+
+    pub(crate) fn routes(config: &mut ServiceConfig) {
+        config.route("/users", get().to(Users::list)).route("/users/search", get().to(Users::search));
+        config.route("/books", get().to(Books::list)).route("/books/search", get().to(Books::search));
+        config.route("/tenant", get().to(by_name)).route("/tenant/path", get().to(by_path));
+        config.route("/tenant/another", get().to(of_another)).route("/tenant/renamed", get().to(renamed));
+        config.route("/given", get().to(by_given_key)).route("/given/another", get().to(of_another_by_given_key));
+    }
+}
+
 fn routes(config: &mut ServiceConfig) {
+    pairs::routes(config);
     config.service(by_body);
     config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
     config

@@ -22,6 +22,7 @@ mod rules;
 mod scope;
 mod setup;
 mod shapes;
+mod shared_counters;
 mod state;
 mod stores;
 mod targets;

@@ -21,7 +21,7 @@ use crate::in_memory;
 macro_rules! handlers {
     ($($name:ident($($arguments:tt)*);)*) => {
         $(
-            #[ratelimit(limit = 2, per = FOREVER, key = "a key", $($arguments)*)]
+            #[ratelimit(limit = 2, per = FOREVER, key = "missing values", $($arguments)*)]
             async fn $name() -> impl Responder {
                 HttpResponse::Ok()
             }
@@ -169,7 +169,7 @@ async fn capitals_and_bytes_that_are_no_text_tell_values_apart() {
 
 /// For each request by its path and its tenant the counter that stands in, and others that do not.
 fn stand_ins(address: IpAddr) -> Vec<(&'static str, Option<&'static str>, LimitTarget, Vec<LimitTarget>)> {
-    let target = || LimitTarget::new("a key", 2, FOREVER);
+    let target = || LimitTarget::new("missing values", 2, FOREVER);
     let elsewhere = THERE.into();
     vec![
         (
@@ -188,14 +188,18 @@ fn stand_ins(address: IpAddr) -> Vec<(&'static str, Option<&'static str>, LimitT
         (
             "/function",
             Some(""),
-            target().without_value(tenant, address),
-            vec![target().without_value(own, address), target().function(tenant, "127.0.0.1"), target().ip(address)],
+            target().without_value("tenant", address),
+            vec![
+                target().without_value("own", address),
+                target().function("tenant", "127.0.0.1"),
+                target().ip(address),
+            ],
         ),
         (
             "/joined",
             Some(""),
-            target().without_header("x-tenant", address).without_value(tenant, address),
-            vec![target().without_value(tenant, address).without_header("x-tenant", address)],
+            target().without_header("x-tenant", address).without_value("tenant", address),
+            vec![target().without_value("tenant", address).without_header("x-tenant", address)],
         ),
         (
             "/key",

@@ -18,6 +18,11 @@ fn words(_: &HttpRequest, _: &RateLimitState) -> &'static str {
     "come back later"
 }
 
+// In this edition, the result may borrow from both arguments, as far as the compiler knows.
+fn opaque(_: &HttpRequest, _: &RateLimitState) -> impl Responder {
+    "whenever you like"
+}
+
 fn fails(_: &HttpRequest, _: &RateLimitState) -> Result<HttpResponse, Error> {
     Err(ErrorImATeapot("short and stout"))
 }
@@ -62,6 +67,7 @@ handlers! {
     "/plain" plain(sorry);
     "/elsewhere" elsewhere(answers::sorry);
     "/words" text(words);
+    "/opaque" opaque_text(opaque);
     "/fails" failing(fails);
     "/handler/{id}" like_a_handler(handler_like);
     "/bare" bare(without_arguments);
@@ -89,6 +95,7 @@ fn a_function_answers_in_place_of_the_429() {
         ("/plain", 503, "/plain admits 1, over: true"),
         ("/elsewhere", 503, "/elsewhere admits 1, over: true"),
         ("/words", 200, "come back later"),
+        ("/opaque", 200, "whenever you like"),
         ("/fails", 418, "short and stout"),
         ("/handler/5", 200, &*format!("5 waits {wait} s")),
         ("/bare", 410, ""),

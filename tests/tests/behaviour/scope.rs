@@ -38,6 +38,7 @@ handlers! {
     key_and_tenant(["header:x-api-key", tenant]);
     plain(tenant);
     plain_static(kind);
+    plain_borrowed(borrowed_tenant);
     plain_number(number);
     optional(optional_tenant);
     fallible(fallible_tenant);
@@ -52,6 +53,10 @@ fn header<'a>(request: &'a HttpRequest, name: &'static str) -> Option<&'a str> {
 
 fn tenant(request: &HttpRequest) -> String {
     header(request, "x-tenant").unwrap_or("nobody").to_owned()
+}
+
+fn borrowed_tenant(request: &HttpRequest) -> Option<&str> {
+    header(request, "x-tenant")
 }
 
 fn kind(request: &HttpRequest) -> &'static str {
@@ -205,9 +210,16 @@ fn joined_scopes_count_each_pair() {
 #[test]
 fn functions_of_every_shape_say_whom_to_count() {
     let server = serve();
-    for path in
-        ["/plain", "/plain_number", "/optional", "/fallible", "/with_an_extractor", "/with_extractors", "/in_a_module"]
-    {
+    for path in [
+        "/plain",
+        "/plain_borrowed",
+        "/plain_number",
+        "/optional",
+        "/fallible",
+        "/with_an_extractor",
+        "/with_extractors",
+        "/in_a_module",
+    ] {
         assert!(are_counted_apart(&server, path, &[("X-Tenant", "a")], &[("X-Tenant", "bb")]), "{path}");
     }
     assert!(are_counted_apart(&server, "/plain_static", &[("X-Tenant", "a")], &[]));

@@ -93,7 +93,8 @@ fn a_user_scope_without_a_user_function_is_logged_with_what_to_do() {
     let mut app = app(Some("memory://"));
     assert_eq!(app.get("/user").status, 500);
     app.kill();
-    assert!(app.lines_with(&["ERROR", "user"]) >= 1, "{:#?}", app.output());
+    let says = ["ERROR", "`app::user`", "scope = \"user\"", "RateLimiter::builder().user("];
+    assert_eq!(app.lines_with(&says), 1, "{:#?}", app.output());
 }
 
 #[cfg(feature = "redis")]

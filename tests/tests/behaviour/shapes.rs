@@ -86,6 +86,11 @@ struct Books<T>(T);
 impl Users {
     const GREETING: &'static str = "hello";
 
+    #[ratelimit(limit = 2, scope = tenant)]
+    async fn tenant(request: HttpRequest) -> String {
+        request.query_string().to_owned()
+    }
+
     #[ratelimit(limit = 2)]
     async fn list() -> impl Responder {
         Users::GREETING
@@ -93,10 +98,16 @@ impl Users {
 }
 
 impl<T: Default + Display + 'static> Books<T> {
-    #[ratelimit(limit = 2)]
+    // The path of `Users::list` is the same.
+    #[ratelimit(limit = 2, key = "books")]
     async fn list() -> String {
         String::from("hello")
     }
+}
+
+/// Has the name of a handler that is counted by it, and the form of one itself.
+async fn tenant(_: HttpRequest) -> &'static str {
+    "one for all"
 }
 
 trait Kind: 'static {
@@ -122,7 +133,16 @@ where
     format!("{} {}", K::NAME, !format!("{extracted:?}").is_empty())
 }
 
-fn shapes(config: &mut ServiceConfig) {
+mod r#type {
+    use ratelimit_runtime::ratelimit;
+
+    #[ratelimit(limit = 2)]
+    pub(super) async fn in_a_raw_module() -> &'static str {
+        "hello"
+    }
+}
+
+pub(crate) fn shapes(config: &mut ServiceConfig) {
     #[get("/in-a-body")]
     #[ratelimit(limit = 2)]
     async fn in_a_body() -> impl Responder {
@@ -132,8 +152,9 @@ fn shapes(config: &mut ServiceConfig) {
     config.service(below_get).service(above_get).service(below_routes).service(above_routes);
     config.service(other_attributes).service(in_a_body);
     config.route("/future", web::get().to(a_future)).route("/boxed", web::get().to(a_boxed_future));
-    config.route("/raw", web::get().to(r#match));
+    config.route("/raw", web::get().to(r#match)).route("/in-a-raw-module", web::get().to(r#type::in_a_raw_module));
     config.route("/users", web::get().to(Users::list)).route("/books", web::get().to(Books::<u8>::list));
+    config.route("/tenant", web::get().to(Users::tenant));
     config.route("/generic/book", web::get().to(generic::<Book, HttpRequest>));
 }
 
@@ -151,6 +172,7 @@ fn a_limited_handler_answers_as_if_nobody_had_touched_it_until_its_limit() {
         ("/future", "hello"),
         ("/boxed", "hello"),
         ("/raw", "hello"),
+        ("/in-a-raw-module", "hello"),
         ("/users", "hello"),
         ("/books", "hello"),
         ("/generic/book", "book true"),
@@ -175,11 +197,20 @@ fn the_routes_of_one_handler_share_its_counter() {
 }
 
 #[test]
-fn functions_of_one_name_in_two_types_of_one_module_do_not_share_a_counter() {
+fn functions_of_one_name_in_two_types_of_one_module_have_a_counter_each_by_their_keys() {
     let (limiter, _clock) = in_memory();
     let server = Served::limited(&limiter, shapes);
     assert_eq!(server.statuses("/users", 3), [200, 200, 429]);
     assert_eq!(server.statuses("/books", 3), [200, 200, 429]);
+}
+
+#[test]
+fn a_function_in_an_argument_is_the_users_and_not_the_handler_of_its_name() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, shapes);
+    assert_eq!(server.get("/tenant?a").status, 200);
+    assert_eq!(server.get("/tenant?b").status, 200);
+    assert_eq!(server.get("/tenant?c").status, 429);
 }
 
 #[test]

@@ -95,12 +95,12 @@ fn targets() -> Vec<(&'static str, LimitTarget, Vec<LimitTarget>)> {
         // Nobody in particular is everybody.
         ("/global", target(), vec![target().global().stagger()]),
         ("/header", target().header("X-Api-Key", "1/2"), vec![target().header("x-api-key", "1%2F2")]),
-        ("/tenant?acme", target().function(tenant, "acme"), vec![target().function(shop, "acme")]),
-        ("/shop?acme=1", target().function(shop, "acme"), vec![target().function(tenant, "acme=1")]),
+        ("/tenant?acme", target().function("tenant", "acme"), vec![target().function("shop", "acme")]),
+        ("/shop?acme=1", target().function("shop", "acme"), vec![target().function("tenant", "acme=1")]),
         (
             "/joined?acme",
-            target().ip(localhost).function(tenant, "acme").header("x-api-key", "1/2").user("al ice"),
-            vec![target().function(tenant, "acme").ip(localhost).header("x-api-key", "1/2").user("al ice")],
+            target().ip(localhost).function("tenant", "acme").header("x-api-key", "1/2").user("al ice"),
+            vec![target().function("tenant", "acme").ip(localhost).header("x-api-key", "1/2").user("al ice")],
         ),
         (
             "/key?acme",
@@ -116,8 +116,8 @@ fn targets() -> Vec<(&'static str, LimitTarget, Vec<LimitTarget>)> {
         ("/gcra", LimitTarget::new("a key", 9, 3600).gcra(9).global(), vec![]),
         (
             Box::leak(format!("/tenant?{long}").into_boxed_str()),
-            target().function(tenant, &long),
-            vec![target().function(tenant, &long[1..])],
+            target().function("tenant", &long),
+            vec![target().function("tenant", &long[1..])],
         ),
     ]
 }

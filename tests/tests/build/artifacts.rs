@@ -56,16 +56,14 @@ fn artifact(message: &Value) -> Option<Artifact> {
 
 /// The program of an example.
 pub(crate) fn example(name: &str) -> &'static Path {
-    find(name, "example")
+    find(name, "example").next().unwrap_or_else(|| panic!("this workspace has no example {name}"))
 }
 
-/// The library of a crate, for rustc.
-pub(crate) fn library(name: &str) -> &'static Path {
+/// The libraries of a crate, for rustc.
+pub(crate) fn libraries(name: &str) -> impl Iterator<Item = &'static Path> {
     find(name, "lib")
 }
 
-fn find(name: &str, kind: &str) -> &'static Path {
-    let artifact = artifacts().iter().find(|artifact| artifact.name == name && artifact.kind == kind);
-    let artifact = artifact.unwrap_or_else(|| panic!("this workspace has no {kind} {name}"));
-    &artifact.file
+fn find(name: &str, kind: &str) -> impl Iterator<Item = &'static Path> {
+    artifacts().iter().filter(move |it| it.name == name && it.kind == kind).map(|it| &*it.file)
 }

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use syn::visit::{self, Visit};
 use syn::{Item, ItemFn};
 
 use crate::alone;
-use crate::artifacts::{library, workspace};
+use crate::artifacts::{libraries, workspace};
 
 /// The README's handler, and what becomes of it.
 const SOURCE: &str = "expand/quickstart.rs";
@@ -21,30 +22,60 @@ const ARGUMENTS_EXPANDED: &str = "expand/arguments.expanded.rs";
 /// Set it, and the file is written in place of being compared.
 const OVERWRITE: &str = "EXPAND_OVERWRITE";
 
-fn read(path: impl AsRef<Path>) -> String {
+pub(crate) fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn here(path: &str) -> std::path::PathBuf {
+pub(crate) fn here(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// The source after all macros, as `cargo expand` gets it. Rustc keeps that for its nightly versions; the variable
 /// lets this one call through.
-fn expand(source: &Path) -> String {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let runtime = library("ratelimit_runtime");
-    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    rustc.arg(source).args(["--edition", "2024", "--crate-type", "lib", "-Zunpretty=expanded"]);
-    rustc.arg("-L").arg(format!("dependency={}", runtime.parent().expect("a folder").display()));
-    for name in ["ratelimit_runtime", "actix_web"] {
-        rustc.arg("--extern").arg(format!("{name}={}", library(name).display()));
-    }
-    rustc.env("RUSTC_BOOTSTRAP", "1").current_dir(folder.path()).stderr(Stdio::inherit());
-    let output = rustc.output().expect("rustc runs");
+pub(crate) fn expand(source: &Path) -> String {
+    let output = rustc(source).arg("-Zunpretty=expanded").env("RUSTC_BOOTSTRAP", "1").stderr(Stdio::inherit()).output();
+    let output = output.expect("rustc runs");
     assert!(output.status.success(), "rustc cannot expand {}", source.display());
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// What the compiler says of a source; nothing, if it compiles.
+pub(crate) fn errors_of(source: &Path) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = rustc(source).arg("--emit=metadata").arg("--out-dir").arg(folder.path()).output().expect("rustc runs");
+    if output.status.success() { String::new() } else { String::from_utf8_lossy(&output.stderr).into_owned() }
+}
+
+fn rustc(source: &Path) -> Command {
+    /// Cargo may build a library twice, for a macro's tests too: this one is the runtime's.
+    static ACTIX_WEB: OnceLock<&Path> = OnceLock::new();
+    rustc_with(
+        source,
+        ACTIX_WEB.get_or_init(|| {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let source = folder.path().join("same.rs");
+            let text = "pub fn same(it: ratelimit_runtime::__private::HttpResponse) -> actix_web::HttpResponse { it }";
+            fs::write(&source, text).expect("the file is written");
+            let is_same = |library: &&Path| {
+                let mut rustc = rustc_with(&source, library);
+                rustc.arg("--emit=metadata").arg("--out-dir").arg(folder.path());
+                rustc.output().expect("rustc runs").status.success()
+            };
+            libraries("actix_web").find(is_same).expect("a library of actix-web that the runtime uses")
+        }),
+    )
+}
+
+fn rustc_with(source: &Path, actix_web: &Path) -> Command {
+    let runtime = libraries("ratelimit_runtime").next().expect("the runtime");
+    let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    rustc.arg(source).args(["--edition", "2024", "--crate-type", "lib"]);
+    rustc.arg("-L").arg(format!("dependency={}", runtime.parent().expect("a folder").display()));
+    for (name, library) in [("ratelimit_runtime", runtime), ("actix_web", actix_web)] {
+        rustc.arg("--extern").arg(format!("{name}={}", library.display()));
+    }
+    rustc
 }
 
 /// The functions of a file that are limited: those that stand directly around a policy.
@@ -60,7 +91,7 @@ impl<'ast> Visit<'ast> for Limited {
     }
 }
 
-fn limited_functions(expanded: &str) -> String {
+pub(crate) fn limited_functions(expanded: &str) -> String {
     let mut file = syn::parse_file(expanded).expect("Rust");
     let mut limited = Limited(Vec::new());
     limited.visit_file(&file);

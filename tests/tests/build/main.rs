@@ -7,6 +7,7 @@ mod artifacts;
 mod compile_fail;
 mod examples;
 mod expansion;
+mod hygiene;
 mod rust_version;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -49,14 +49,4 @@ async fn fraction() -> &'static str {
     ""
 }
 
-#[ratelimit("300/5m", cost = 2 * 5)]
-async fn expression() -> &'static str {
-    ""
-}
-
-#[ratelimit("300/5m", cost = cost())]
-async fn call() -> &'static str {
-    ""
-}
-
 fn main() {}

@@ -31,6 +31,14 @@ fn by_response(_: HttpResponse) -> bool {
     true
 }
 
+async fn by_reference(request: &HttpRequest) -> String {
+    request.path().to_owned()
+}
+
+async fn by_numbers(numbers: Vec<u8>) -> String {
+    format!("{numbers:?}")
+}
+
 #[ratelimit("10/s", scope = no_arguments_no_name)]
 async fn scope() -> &'static str {
     ""
@@ -83,6 +91,16 @@ async fn count_if() -> &'static str {
 
 #[ratelimit("10/s", count_if = signed)]
 async fn count_if_of_request() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s", scope = by_reference)]
+async fn scope_by_reference() -> &'static str {
+    ""
+}
+
+#[ratelimit("10/s", scope = by_numbers)]
+async fn scope_by_numbers() -> &'static str {
     ""
 }
 

@@ -42,11 +42,6 @@ async fn case_8() -> &'static str {
     ""
 }
 
-#[ratelimit(limit = 60 * 5)]
-async fn case_9() -> &'static str {
-    ""
-}
-
 #[ratelimit(limit = 300kb)]
 async fn case_10() -> &'static str {
     ""
@@ -54,11 +49,6 @@ async fn case_10() -> &'static str {
 
 #[ratelimit(limit = true)]
 async fn case_11() -> &'static str {
-    ""
-}
-
-#[ratelimit(limit = limit())]
-async fn case_12() -> &'static str {
     ""
 }
 

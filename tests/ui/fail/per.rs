@@ -67,11 +67,6 @@ async fn case_13() -> &'static str {
     ""
 }
 
-#[ratelimit(limit = 300, per = Duration::from_secs(300))]
-async fn case_14() -> &'static str {
-    ""
-}
-
 #[ratelimit(limit = 300, per = 'm')]
 async fn case_15() -> &'static str {
     ""

@@ -5,6 +5,7 @@
 use actix_web::{App, get, web};
 use ratelimit_runtime::ratelimit;
 use serde::{Deserialize, Serialize};
+use tracing::instrument as trace;
 
 /// A body.
 #[derive(Debug, Deserialize, Serialize)]
@@ -22,6 +23,24 @@ async fn instrumented_below(body: web::Json<Body>) -> String {
 #[ratelimit("300/5m")]
 async fn instrumented_above(body: web::Json<Body>) -> String {
     body.id.to_string()
+}
+
+// Actix has attributes of these names, too, and all of its attributes take the path of a URL.
+#[ratelimit("300/5m")]
+#[trace(skip_all, fields(id = body.id))]
+async fn traced(body: web::Json<Body>) -> String {
+    body.id.to_string()
+}
+
+#[ratelimit("300/5m")]
+#[spans::route]
+#[actix_web::trace("/trace")]
+async fn routed_and_traced(body: web::Json<Body>) -> String {
+    body.id.to_string()
+}
+
+mod spans {
+    pub(crate) use tracing::instrument as route;
 }
 
 #[ratelimit("300/5m")]
@@ -86,5 +105,7 @@ fn main() {
         .route("/5", web::get().to(CamelCase))
         .route("/6", deprecated)
         .service(conditional_route)
+        .route("/7", web::get().to(traced))
+        .service(routed_and_traced)
         .service(described);
 }

@@ -93,6 +93,17 @@ async fn with_lifetime<'a>(_path: web::Data<Cow<'a, str>>) -> &'static str {
 }
 
 #[ratelimit("300/5m")]
+async fn with_elided_lifetime(path: web::Data<Cow<'_, str>>, _id: web::Path<u64>) -> String {
+    path.to_string()
+}
+
+#[ratelimit("300/5m")]
+#[allow(elided_lifetimes_in_paths, reason = "the shape that is tested")]
+fn with_hidden_lifetime(path: web::Data<Cow<str>>) -> impl Future<Output = String> + use<> {
+    ready(path.to_string())
+}
+
+#[ratelimit("300/5m")]
 fn not_async(id: web::Path<u64>) -> impl Future<Output = String> {
     let id = id.into_inner();
     async move { id.to_string() }
@@ -119,6 +130,7 @@ impl Api {
 async fn parameter_attributes(
     #[allow(unused_variables)] unused: HttpRequest,
     #[cfg(any())] missing: NoSuchType,
+    #[cfg_attr(all(), cfg(any()))] missing_by_condition: NoSuchType,
     #[cfg(not(any()))] present: web::Path<u64>,
 ) -> String {
     present.to_string()
@@ -207,5 +219,7 @@ fn main() {
         .route("/12", web::get().to(inner_attribute))
         .route("/13", web::get().to(by_macro))
         .route("/14", web::get().to(local))
-        .route("/15", web::get().to(with_lifetime));
+        .route("/15", web::get().to(with_lifetime))
+        .route("/16", web::get().to(with_elided_lifetime))
+        .route("/17", web::get().to(with_hidden_lifetime));
 }
