@@ -24,7 +24,7 @@ has faketime || missing+=(faketime)
 has cc || missing+=(build-essential)
 if [ "${#missing[@]}" -gt 0 ]; then
     # The package may start a server of its own. The tests do not use it: each starts one on a port or socket of its choice.
-    install 'the tests start a real redis-server (6.2 or later) and set clocks (libfaketime), and cargo needs a linker' "${missing[@]}"
+    install 'the tests start a real redis-server (7.0 or later) and set clocks (libfaketime), and cargo needs a linker' "${missing[@]}"
 fi
 
 cargo test --workspace --exclude ratelimit-benches --locked "$@"

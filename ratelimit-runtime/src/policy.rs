@@ -80,7 +80,7 @@ impl Limit {
 }
 
 /// How requests are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Algorithm {
     FixedWindow,
     /// The counts of this window and the last, that one by the part of it that is less than a window ago.

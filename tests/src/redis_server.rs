@@ -112,6 +112,24 @@ impl RedisServer {
         server
     }
 
+    /// Starts one on a free port of 127.0.0.1 with further lines of configuration.
+    pub fn with_configuration(further: &[&str]) -> Self {
+        let further: Vec<String> = further.iter().map(|line| (*line).to_owned()).collect();
+        Self::start(Transport::Tcp, Mode::Store, &further)
+    }
+
+    /// Starts one on a free port of 127.0.0.1 that is a cluster by itself, with all slots.
+    pub fn as_cluster_of_one() -> Self {
+        let server = Self::with_configuration(&["cluster-enabled yes"]);
+        let slots: Vec<String> = (0..16_384).map(|slot| slot.to_string()).collect();
+        let mut command = vec!["CLUSTER", "ADDSLOTS"];
+        command.extend(slots.iter().map(String::as_str));
+        server.ask::<()>(&command);
+        let state = || server.info(&["CLUSTER", "INFO"], "cluster_state");
+        wait::until("the cluster works", || state().as_deref() == Some("ok"));
+        server
+    }
+
     /// Starts one with further lines of configuration.
     pub(crate) fn start(transport: Transport, mode: Mode, configuration: &[String]) -> Self {
         // Between the look and the start somebody else may take the port; then the next one is tried.

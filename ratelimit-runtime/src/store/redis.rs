@@ -5,6 +5,7 @@
 //! up.
 
 mod batch;
+mod blame;
 #[cfg(feature = "rustls")]
 mod certificates;
 mod cluster;
@@ -18,10 +19,13 @@ mod known;
 mod lane;
 mod link;
 mod login;
+mod names;
 mod patience;
 mod prefix;
+mod printable;
 mod probe;
 mod recovery;
+mod refusals;
 mod resolver;
 mod resp;
 mod routing;
@@ -59,8 +63,8 @@ use self::{
     batch::{Answer, Ask, Refund, Work},
     denials::Denials,
     health::Health,
+    names::Names,
     routing::Reached,
-    script::Names,
     server_clock::SharedClock,
     stream::Transport,
     url::Deployment,
@@ -149,7 +153,8 @@ impl RedisStore {
         prefix::check(&prefix, is_cluster)?;
         let (names, denials) =
             (Arc::new(Names::new(prefix, is_cluster, &options.hashing)), (!is_cluster).then(Denials::new));
-        let (health, clock, denials) = (Health::new(deployment.name()), SharedClock::default(), denials.map(Arc::new));
+        let health = Health::new(deployment.name(), names.prefix.clone());
+        let (clock, denials) = (SharedClock::default(), denials.map(Arc::new));
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),
             settings: Arc::new(Settings { deployment, names, deadline, health, clock, denials }),

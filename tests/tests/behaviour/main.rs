@@ -47,6 +47,8 @@ mod redis_credentials;
 mod redis_memory;
 #[cfg(feature = "redis")]
 mod redis_prefix;
+#[cfg(feature = "redis")]
+mod redis_refusals;
 #[cfg(all(feature = "redis", target_os = "linux"))]
 mod redis_resolver;
 #[cfg(feature = "redis")]
@@ -84,15 +86,11 @@ fn window_end(time: u64, per: u64) -> u64 {
 
 /// What the user of a limiter must be allowed to do in Redis, besides reading and writing the keys of its prefix.
 #[cfg(feature = "redis")]
-const APP_PRIVILEGES: &str = "+eval +evalsha +time +get +set +del +incrby +decrby +expireat +hget +hincrby +hdel";
+const APP_PRIVILEGES: &str = "+eval +evalsha +time +get +set +del +incrby +expireat +hget +hincrby +hdel";
 
 /// In a cluster, besides.
 #[cfg(feature = "redis")]
 const CLUSTER_PRIVILEGES: &str = "+cluster|slots +asking";
-
-/// Behind Sentinel, besides.
-#[cfg(feature = "redis")]
-const PRIMARY_PRIVILEGES: &str = "+role";
 
 /// What the user whom the sentinels know must be allowed to do there.
 #[cfg(feature = "redis")]

@@ -13,7 +13,7 @@ use ratelimit_tests::redis_sentinel::RedisSentinel;
 use ratelimit_tests::redis_server::Transport;
 use ratelimit_tests::wait::{self, PATIENCE};
 
-use crate::{APP_PRIVILEGES, PRIMARY_PRIVILEGES, SENTINEL_PRIVILEGES};
+use crate::{APP_PRIVILEGES, SENTINEL_PRIVILEGES};
 
 #[ratelimit(limit = 3, per = FOREVER)]
 async fn three() -> impl Responder {
@@ -98,7 +98,7 @@ fn the_counters_go_on_at_the_replica_that_is_promoted() {
 
 #[test]
 fn users_need_no_more_than_these_privileges() {
-    let user = format!("user app on >secret ~rate-limit/* -@all {APP_PRIVILEGES} {PRIMARY_PRIVILEGES}");
+    let user = format!("user app on >secret ~rate-limit/* -@all {APP_PRIVILEGES}");
     let watcher = format!("user watcher on >hush -@all {SENTINEL_PRIVILEGES}");
     let off = "user default off";
     let sentinel = RedisSentinel::with(Transport::Tcp, &[off, &user], &[off, &watcher]);

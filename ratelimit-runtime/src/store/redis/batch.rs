@@ -1,13 +1,17 @@
 //! Checks that go to the server together, and what becomes of them when it has answered.
 
 use parking_lot::Mutex;
+use redis::RedisError;
 use smallvec::{SmallVec, smallvec};
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     Settings,
+    blame::Blame,
     cluster::Redirect,
+    health::Health,
     known::{Known, Learned},
+    refusals::Refusals,
     script::{Reply, Told},
 };
 use crate::{
@@ -132,9 +136,16 @@ impl Batch {
         Self { checks, sent: Instant::now(), due: None, retries: RETRIES }
     }
 
-    /// As many batches as it takes for each to be of one slot and not too large. What nobody waits for any more is left out.
-    pub(super) fn split(mut checks: Vec<Check>) -> SmallVec<[Self; 1]> {
+    /// As many batches as it takes for each to be of one slot and not too large, and for checks that are likely to be refused to go
+    /// alone. What nobody waits for any more is left out.
+    pub(super) fn split(mut checks: Vec<Check>, refusals: &Refusals) -> SmallVec<[Self; 1]> {
         checks.retain(Check::is_wanted);
+        if refusals.are_known() {
+            let is_together = |check: &&mut Check| check.passage == Passage::Usual;
+            for check in checks.iter_mut().filter(is_together).filter(|check| refusals.goes_alone(&check.work)) {
+                check.passage = Passage::Alone;
+            }
+        }
         if checks.is_empty() {
             return SmallVec::new();
         }
@@ -159,15 +170,34 @@ impl Batch {
         self.checks.first().map_or(Passage::Usual, |check| check.passage)
     }
 
-    /// Answers the checks that the server has decided; the others are to be sent again.
-    pub(super) fn answer(mut self, reply: &Reply, settings: &Settings, known: &Mutex<Known>) -> Option<Self> {
+    /// Answers the checks that the server has decided, or failed to decide; the others are to be sent again. Or fails with
+    /// what the server says of itself.
+    pub(super) fn answer(
+        mut self,
+        reply: &Reply,
+        settings: &Settings,
+        known: &Mutex<Known>,
+        refusals: &Refusals,
+    ) -> Result<Option<Self>, RedisError> {
         // The server looked at its clock after the batch was sent, so its windows end no earlier.
         let sent = self.sent.into_std();
         let works = self.works();
         let mut decided = vec![None; works.len()];
+        let mut condemned = None;
         let mut known = known.lock();
+        if refusals.are_known() && reply.counters() > 1 {
+            refusals.joined(&settings.health);
+        }
         reply.read(&works, |index, told| {
             let (asks, found, decision) = match (works[index], told) {
+                (work, Told::Failed(error)) => {
+                    match Blame::of(error) {
+                        Blame::Check => refusals.refused(work, false, error, &settings.health),
+                        Blame::Server | Blame::Connection => condemned = Some(error.clone()),
+                    }
+                    decided[index] = Some(None);
+                    return;
+                }
                 (Work::Count(asks), Told::Decided(found, decision)) => (asks, found, decision),
                 (work, told) => {
                     if let (Work::ReadMark, Told::Done(mark), Some(denials)) = (work, told, &settings.denials)
@@ -175,7 +205,7 @@ impl Batch {
                     {
                         denials.hear(mark, sent, reply.time);
                     }
-                    decided[index] = Some(Outcomes::new());
+                    decided[index] = Some(Some(Outcomes::new()));
                     return;
                 }
             };
@@ -198,19 +228,51 @@ impl Batch {
             } else {
                 None
             };
-            decided[index] = Some(leased.unwrap_or(decision.outcomes));
+            decided[index] = Some(Some(leased.unwrap_or(decision.outcomes)));
         });
         drop(known);
+        if refusals.are_known() {
+            let is_decided = |(_, outcomes): &(&&Work, &Option<Option<Outcomes>>)| matches!(outcomes, Some(Some(_)));
+            works
+                .iter()
+                .zip(&decided)
+                .filter(is_decided)
+                .for_each(|(work, _)| refusals.accepted(work, &settings.health));
+        }
         let mut undecided = Vec::new();
         for (check, outcomes) in self.checks.drain(..).zip(decided) {
             match outcomes {
                 // Nobody may be waiting any more.
-                Some(outcomes) => drop(check.reply.send(Answer::Decided(outcomes))),
+                Some(Some(outcomes)) => drop(check.reply.send(Answer::Decided(outcomes))),
+                Some(None) => {}
                 None => undecided.push(check),
             }
         }
         self.checks = undecided;
-        if self.checks.is_empty() { None } else { self.again() }
+        match condemned {
+            Some(error) => Err(error),
+            None if self.checks.is_empty() => Ok(None),
+            None => Ok(self.again()),
+        }
+    }
+
+    /// Takes in that the server has refused the batch as a whole. If that may be because of some of its checks, each is to be sent
+    /// again by itself; a check that came alone has failed.
+    pub(super) fn refused(self, error: &RedisError, refusals: &Refusals, health: &Health) -> Vec<Self> {
+        if let [check] = &self.checks[..] {
+            refusals.refused(&check.work, true, error, health);
+            return Vec::new();
+        }
+        let code = error.code();
+        if code == Some("CROSSSLOT") {
+            refusals.parted(error, health);
+        }
+        // These are looked for before the script begins; of others it may have given something back already.
+        let is_untouched = matches!(code, Some("CROSSSLOT" | "NOPERM" | "MOVED" | "ASK" | "TRYAGAIN"));
+        let is_wanted = |check: &Check| check.is_wanted() && (is_untouched || !matches!(check.work, Work::GiveBack(_)));
+        let Some(Self { checks, sent, due, retries }) = self.again() else { return Vec::new() };
+        let checks = checks.into_iter().filter(is_wanted);
+        checks.map(|check| Self { checks: vec![check], sent, due, retries }).collect()
     }
 
     pub(super) fn works(&self) -> Vec<&Work> {

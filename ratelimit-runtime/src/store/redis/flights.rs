@@ -26,8 +26,9 @@ use tokio::{
 
 use super::{
     batch::Batch,
-    resp::{self, LONGEST_REPLY},
-    script::{Call, Names, Reply},
+    names::Names,
+    resp::{self, LONGEST_REPLY, Values},
+    script::{Call, Reply},
     session::Failure,
     stream::Stream,
 };
@@ -75,6 +76,8 @@ struct Flight {
     call: Call,
     /// How many replies come before the one to it.
     before: usize,
+    /// The last of them that is an error.
+    error_before: Option<RedisError>,
     /// When its requests are answered without the server.
     due: Option<Instant>,
     /// When the connection is given up.
@@ -163,7 +166,7 @@ impl Flights {
     fn send(&mut self, batch: Batch, call: Call) {
         call.write(&batch.works(), &self.names, &mut self.out);
         let (before, due, overdue) = (call.replies_before(), batch.due, batch.sent + self.deadline);
-        self.under_way.push_back(Flight { batch, call, before, due, overdue });
+        self.under_way.push_back(Flight { batch, call, before, error_before: None, due, overdue });
     }
 
     /// Waits for the next batch that comes back; after a failure none will.
@@ -216,7 +219,7 @@ impl Flights {
     }
 
     /// Takes in a reply, which is to the first of the batches; `None`, if there is more to come for it.
-    fn land(&mut self, values: RedisResult<Vec<i64>>) -> Option<Landed> {
+    fn land(&mut self, values: RedisResult<Values>) -> Option<Landed> {
         let mut flight = self.under_way.pop_front()?;
         let read = Instant::now();
         self.heard = (read, system());
@@ -228,11 +231,17 @@ impl Flights {
         let is_answer = !matches!(&values, Err(error) if error.kind() == ErrorKind::UnexpectedReturnType);
         if flight.before > 0 && is_answer {
             flight.before -= 1;
+            flight.error_before = values.err();
             self.under_way.push_front(flight);
             return None;
         }
-        let Flight { mut batch, mut call, .. } = flight;
-        let reply = match values {
+        let Flight { mut batch, mut call, error_before, .. } = flight;
+        let reply = match (values, error_before) {
+            // It was not allowed to ask there, so it was sent back; and would be for ever.
+            (Err(_), Some(error)) => Err(error),
+            (values, _) => values,
+        };
+        let reply = match reply {
             Err(error) if call.is_to_be_sent_whole(&error) => {
                 batch.sent = read;
                 self.send(batch, call);

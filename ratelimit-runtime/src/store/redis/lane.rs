@@ -18,6 +18,7 @@ use super::{
     StoreFailed,
     batch::{Batch, Check},
     flights::Event,
+    refusals::Refusals,
     server_clock::ServerClock,
     session::{Failure, Session},
 };
@@ -30,6 +31,8 @@ pub(super) struct Lane {
     is_reported: AtomicBool,
     /// Whether the worker or the task is gone.
     is_closed: AtomicBool,
+    /// The checks that the server refuses, though it decides others.
+    pub(super) refusals: Refusals,
     state: Mutex<State>,
 }
 
@@ -81,7 +84,13 @@ impl Lane {
             task: None,
         };
         let no = || AtomicBool::new(false);
-        Self { is_down: no(), is_reported: no(), is_closed: no(), state: Mutex::new(state) }
+        Self {
+            is_down: no(),
+            is_reported: no(),
+            is_closed: no(),
+            refusals: Refusals::default(),
+            state: Mutex::new(state),
+        }
     }
 
     /// Takes a check, and sends it if the last one came alone, too. The task is told in any case.
@@ -95,7 +104,7 @@ impl Lane {
         }
         state.gathered.push(check);
         if state.was_lone && state.is_idle() && !state.is_leaving {
-            state.send();
+            state.send(&self.refusals);
             if let Some(session) = &mut state.session {
                 session.flights.write();
             }
@@ -144,7 +153,7 @@ impl Lane {
     /// Begins to send on a connection, first these batches, and what has gathered while there was none: it waits until `due`.
     pub(super) fn open(&self, mut session: Session, batches: Vec<Batch>, due: Instant) {
         let mut state = self.state.lock();
-        for mut batch in batches.into_iter().chain(Batch::split(take(&mut state.gathered))) {
+        for mut batch in batches.into_iter().chain(Batch::split(take(&mut state.gathered), &self.refusals)) {
             batch.due.get_or_insert(due);
             session.send(batch);
         }
@@ -168,7 +177,7 @@ impl Lane {
                 None => left.is_lost |= has_requests,
             }
         }
-        left.batches.extend(Batch::split(take(&mut state.gathered)));
+        left.batches.extend(Batch::split(take(&mut state.gathered), &self.refusals));
         left
     }
 
@@ -205,7 +214,7 @@ impl Lane {
 
     /// Sends what has gathered, when the next batch that comes back is waited for.
     pub(super) fn send(&self) {
-        self.state.lock().send();
+        self.state.lock().send(&self.refusals);
     }
 
     /// Sends a batch again.
@@ -234,13 +243,13 @@ impl State {
         Gathered { checks: self.gathered.len(), age: self.since.elapsed(), is_idle: self.is_idle() }
     }
 
-    fn send(&mut self) {
+    fn send(&mut self, refusals: &Refusals) {
         let Some(session) = self.session.as_mut().filter(|_| !self.gathered.is_empty()) else { return };
         self.was_lone = self.gathered.len() == 1;
         // As a rule, the next batch is about as large as the larger ones of late.
         self.room = self.gathered.len().max(self.room - self.room / 8);
         let room = Vec::with_capacity(self.room);
-        for batch in Batch::split(replace(&mut self.gathered, room)) {
+        for batch in Batch::split(replace(&mut self.gathered, room), refusals) {
             session.send(batch);
         }
     }

@@ -38,6 +38,7 @@ use tokio::{
 use super::{
     Settings,
     batch::Batch,
+    blame::Blame,
     cluster::Redirect,
     endpoint::Progress,
     flights::{Event, Landed},
@@ -294,19 +295,24 @@ impl Link {
                 if let Some(clock) = self.lane.hear(reply.time, batch.sent, read) {
                     self.settings.clock.set(clock);
                 }
-                if let Some(again) = batch.answer(&reply, &self.settings, &self.known) {
+                if let Some(again) = batch.answer(&reply, &self.settings, &self.known, &self.lane.refusals)? {
                     self.lane.send_again(again);
                 }
             }
-            Err(error) => {
-                // Of a server that is alone, it is a failure like any other.
-                let redirect = self.place.redirect(&error).ok_or(error)?;
-                // While a slot is moved, it is still where the map says.
-                if matches!(redirect, Redirect::Moved(_)) {
-                    self.stale.notify_one();
+            Err(error) => match self.place.redirect(&error) {
+                Some(redirect) => {
+                    // While a slot is moved, it is still where the map says.
+                    if matches!(redirect, Redirect::Moved(_)) {
+                        self.stale.notify_one();
+                    }
+                    batch.redirect(&redirect);
                 }
-                batch.redirect(&redirect);
-            }
+                None if Blame::of(&error) == Blame::Check => {
+                    let batches = batch.refused(&error, &self.lane.refusals, &self.settings.health);
+                    batches.into_iter().for_each(|batch| self.lane.send_again(batch));
+                }
+                None => return Err(error.into()),
+            },
         }
         Ok(())
     }
@@ -325,6 +331,7 @@ impl Drop for Link {
         self.lane.close();
         self.lane.clear();
         self.lane.set_down(true);
+        self.lane.refusals.abandon(&self.settings.health);
         if self.lane.set_reported(false) {
             self.settings.health.abandoned();
         }

@@ -1,10 +1,12 @@
 //! What a server that had failed is asked before checks are: as they are, by the same script, with the same commands.
 
+use redis::RedisError;
 use smallvec::smallvec;
 
 use super::{
     Settings,
     batch::{Ask, Batch, Check, Work},
+    blame::Blame,
     script::{Reply, Told},
     session::Place,
 };
@@ -35,11 +37,15 @@ pub(super) fn batch(settings: &Settings, place: &Place) -> Batch {
     Batch::new(works.into_iter().map(Check::of).collect())
 }
 
-/// Whether the server has counted it: if not, its time is another.
-pub(super) fn is_counted(batch: &Batch, reply: &Reply) -> bool {
-    let mut counted = 0;
-    reply.read(&batch.works(), |_, told| counted += usize::from(matches!(told, Told::Decided(..))));
-    counted == batch.checks.len()
+/// Whether the server has counted it: if not, its time is another. A server that refuses some of the checks, because of what they
+/// are, works; or fails with what it says of itself.
+pub(super) fn is_counted(batch: &Batch, reply: &Reply) -> Result<bool, RedisError> {
+    let (mut counted, mut condemned) = (0, Ok(()));
+    reply.read(&batch.works(), |_, told| match told {
+        Told::Failed(error) if Blame::of(error) != Blame::Check => condemned = Err(error.clone()),
+        Told::Decided(..) | Told::Done(_) | Told::Failed(_) => counted += 1,
+    });
+    condemned.map(|()| counted == batch.checks.len())
 }
 
 /// More than all workers of all processes ask for within a window.

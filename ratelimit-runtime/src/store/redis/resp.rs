@@ -1,10 +1,22 @@
-//! As much of Redis's protocol (RESP) as a batch needs: a command of texts and numbers out, and in reply a list of integers, or an
-//! error. What is asked at a login, and of clusters and sentinels, `stream.rs` reads; this is the part that every check goes through.
+//! As much of Redis's protocol (RESP) as a batch needs: a command of texts and numbers out, and in reply a list of integers and
+//! errors, or an error. What is asked at a login, and of clusters and sentinels, `stream.rs` reads; this is the part that every check goes through.
 
-use redis::{ErrorKind, RedisError, RedisResult, parse_redis_value};
+use redis::{ErrorKind, RedisError, RedisResult, Value, parse_redis_value};
 
 /// No reply to a batch is longer than this, in bytes.
 pub(super) const LONGEST_REPLY: usize = 1 << 20;
+
+/// As much of an error is kept, in bytes.
+const LONGEST_ERROR: usize = 500;
+
+/// What a reply to a batch lists.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    /// A zero where there is an error.
+    pub(super) numbers: Vec<i64>,
+    /// Errors, and where they stand in the list.
+    pub(super) errors: Vec<(usize, RedisError)>,
+}
 
 /// A command, as it grows.
 #[derive(Default)]
@@ -54,18 +66,22 @@ fn push_length(out: &mut Vec<u8>, kind: u8, length: usize) {
 }
 
 /// Reads the reply that `bytes` begin with: what it says, and how many of them it is. `None`, if it is not all there yet.
-pub(super) fn reply(bytes: &[u8]) -> Option<(RedisResult<Vec<i64>>, usize)> {
+pub(super) fn reply(bytes: &[u8]) -> Option<(RedisResult<Values>, usize)> {
     let mut lines = Lines { bytes, at: 0 };
     let line = lines.next()?;
     let values = match line {
         [b'*', length @ ..] => match number(length) {
             Some(length) => {
                 let length = usize::try_from(length).unwrap_or_default();
-                let mut values = Vec::with_capacity(length.min(bytes.len()));
-                for _ in 0..length {
+                let mut values = Values { numbers: Vec::with_capacity(length.min(bytes.len())), errors: Vec::new() };
+                for index in 0..length {
                     let line = lines.next()?;
                     match line.strip_prefix(b":").and_then(number) {
-                        Some(value) => values.push(value),
+                        Some(value) => values.numbers.push(value),
+                        None if line.starts_with(b"-") => {
+                            values.numbers.push(0);
+                            values.errors.push((index, error(line)));
+                        }
                         None => return Some((Err(unexpected(line)), lines.at)),
                     }
                 }
@@ -73,11 +89,8 @@ pub(super) fn reply(bytes: &[u8]) -> Option<(RedisResult<Vec<i64>>, usize)> {
             }
             None => Err(unexpected(line)),
         },
-        [b'+', ..] => Ok(Vec::new()),
-        [b'-', ..] => Err(match parse_redis_value(&bytes[..lines.at]).and_then(|value| value.extract_error()) {
-            Err(error) => error,
-            Ok(_) => unexpected(line),
-        }),
+        [b'+', ..] => Ok(Values::default()),
+        [b'-', ..] => Err(error(line)),
         _ => Err(unexpected(line)),
     };
     Some((values, lines.at))
@@ -118,8 +131,17 @@ fn number(text: &[u8]) -> Option<i64> {
     Some(if is_negative { -value } else { value })
 }
 
+/// The error that a line is.
+fn error(line: &[u8]) -> RedisError {
+    let line = String::from_utf8_lossy(&line[..line.len().min(LONGEST_ERROR)]);
+    match parse_redis_value(&[line.as_bytes(), b"\r\n"].concat()).and_then(Value::extract_error) {
+        Err(error) => error,
+        Ok(_) => unexpected(line.as_bytes()),
+    }
+}
+
 fn unexpected(line: &[u8]) -> RedisError {
-    let line: String = String::from_utf8_lossy(line).chars().take(80).collect();
+    let line: String = String::from_utf8_lossy(&line[..line.len().min(LONGEST_ERROR)]).chars().take(80).collect();
     RedisError::from((ErrorKind::UnexpectedReturnType, "the reply to a batch is no list of integers", line))
 }
 
@@ -145,17 +167,35 @@ mod tests {
         for part in 0..length {
             assert!(reply(&bytes[..part]).is_none(), "of {part} bytes");
         }
-        let (values, read) = reply(bytes).unwrap_or((Ok(Vec::new()), 0));
-        assert_eq!((values.unwrap_or_default(), read), (vec![0, -1, i64::MAX], length));
+        let (values, read) = reply(bytes).unwrap_or((Ok(Values::default()), 0));
+        assert_eq!((values.unwrap_or_default().numbers, read), (vec![0, -1, i64::MAX], length));
     }
 
     #[test]
     fn an_error_is_one_of_the_server() {
-        let (values, read) = reply(b"-MOVED 1 127.0.0.1:7001\r\n+OK\r\n").unwrap_or((Ok(Vec::new()), 0));
+        let (values, read) = reply(b"-MOVED 1 127.0.0.1:7001\r\n+OK\r\n").unwrap_or((Ok(Values::default()), 0));
         let error = values.err();
         assert_eq!(error.as_ref().map(RedisError::kind), Some(ServerErrorKind::Moved.into()));
         assert_eq!(error.as_ref().and_then(RedisError::redirect_node), Some(("127.0.0.1:7001", 1)));
         assert_eq!(read, 25);
+    }
+
+    #[test]
+    fn a_list_may_have_errors_in_it() {
+        let bytes = format!("*3\r\n:1\r\n-NOPERM no{}\r\n:2\r\n", "é".repeat(100_000));
+        let (values, read) = reply(bytes.as_bytes()).unwrap_or((Ok(Values::default()), 0));
+        let Values { numbers, errors } = values.unwrap_or_default();
+        assert_eq!((numbers, read), (vec![1, 0, 2], bytes.len()));
+        let errors: Vec<_> = errors.iter().map(|(index, error)| (*index, error.code())).collect();
+        assert_eq!(errors, [(1, Some("NOPERM"))]);
+        assert!(reply(&bytes.as_bytes()[..bytes.len() - 5]).is_none());
+    }
+
+    #[test]
+    fn an_error_is_kept_in_part() {
+        let line = format!("-ERR {}\r\n", "x".repeat(900_000));
+        let error = reply(line.as_bytes()).and_then(|(values, _)| values.err());
+        assert!(error.is_some_and(|error| error.to_string().len() < 600));
     }
 
     #[test]

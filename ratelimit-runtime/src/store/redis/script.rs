@@ -1,7 +1,6 @@
 //! The one script: a batch of requests in, what their counters held out.
 
 use std::{
-    borrow::Cow,
     cmp::{Ordering, Reverse},
     sync::LazyLock,
     time::Duration,
@@ -12,14 +11,13 @@ use smallvec::SmallVec;
 
 use super::{
     batch::{Ask, Passage, Refund, Work},
-    cluster::slot,
-    resp::Command,
+    names::Names,
+    resp::{Command, Values},
 };
 use crate::{
     algorithm::{Found, NANOS, Terms},
-    key::{Counter, Digests, Hashing, Style},
     policy::{Algorithm, Limit},
-    store::{Decision, Hit, Key, decide},
+    store::{Decision, Hit, decide},
 };
 
 const SOURCE: &str = include_str!("check.lua");
@@ -30,7 +28,7 @@ pub(super) struct Reply {
     /// The server's time since the epoch.
     pub(super) time: Duration,
     plan: Plan,
-    values: Vec<i64>,
+    values: Values,
 }
 
 /// What became of a request.
@@ -39,59 +37,8 @@ pub(super) enum Told<'a> {
     Decided(&'a [Found], Decision),
     /// It was done; of a mark, what that is.
     Done(i64),
-}
-
-/// How the counters of a server are named.
-#[derive(Debug)]
-pub(super) struct Names {
-    pub(super) prefix: String,
-    /// Whether the scope stands in braces: it chooses the slot in a cluster.
-    pub(super) tagged: bool,
-    /// Of the key that is another once a counter was reset, or something given back to it; empty where nobody reads it.
-    pub(super) mark: String,
-    /// In place of what clients say, if that is hashed.
-    digests: Option<Digests>,
-}
-
-impl Names {
-    pub(super) fn new(prefix: String, is_cluster: bool, hashing: &Hashing) -> Self {
-        let mark = if is_cluster { String::new() } else { format!("{prefix}/mark") };
-        let digests = Digests::new(hashing, &prefix);
-        Self { prefix, tagged: is_cluster, mark, digests }
-    }
-
-    fn style(&self) -> Style<'_> {
-        Style { prefix: &self.prefix, tagged: self.tagged, digests: self.digests.as_ref() }
-    }
-
-    /// In a cluster it is written at once: it chooses the slot.
-    pub(super) fn key(&self, counter: &Counter<'_>) -> Key {
-        if !self.tagged
-            && let Some(plain) = counter.plain()
-        {
-            return Key::Plain(plain);
-        }
-        let mut name = String::with_capacity(96);
-        counter.write(self.style(), &mut name);
-        Key::Written(name)
-    }
-
-    /// The slot of a counter in a cluster; the window's end is behind the braces.
-    pub(super) fn slot(&self, key: &Key) -> u16 {
-        slot(&self.name(key))
-    }
-
-    /// The counter's name, without a window.
-    pub(super) fn name<'a>(&self, key: &'a Key) -> Cow<'a, str> {
-        match key {
-            Key::Written(name) => name.into(),
-            Key::Plain(plain) => {
-                let mut name = String::with_capacity(96);
-                plain.write(self.style(), &mut name);
-                name.into()
-            }
-        }
-    }
+    /// The server has not decided it, and has taken nothing.
+    Failed(&'a RedisError),
 }
 
 /// A batch of requests as the script is asked to decide it.
@@ -137,8 +84,8 @@ impl Call {
     }
 
     /// Reads the script's reply.
-    pub(super) fn reply(self, works: &[&Work], values: Vec<i64>) -> RedisResult<Reply> {
-        match values[..] {
+    pub(super) fn reply(self, works: &[&Work], values: Values) -> RedisResult<Reply> {
+        match values.numbers[..] {
             [seconds, micros, ref found @ ..] if found.len() == self.plan.values(works) => {
                 let time = server_time(seconds.unsigned_abs(), micros.unsigned_abs());
                 Ok(Reply { time, plan: self.plan, values })
@@ -211,52 +158,39 @@ impl Plan {
     }
 
     fn command(&self, works: &[&Work], names: &Names, name: &str, script: &str) -> Command {
+        let groups: SmallVec<[&[Run]; 4]> = self.groups(works).collect();
         let keys: usize = self.runs.iter().map(|run| self.work(works, *run).keys()).sum();
+        let keys = keys + groups.iter().filter(|group| self.removes_mark(works, names, group)).count();
         // Room for all arguments, of which the keys are the long ones.
         let mut command = Command::with_capacity(script.len() + 96 * keys + 256);
         command.text(name).text(script).number(keys);
-        for run in &self.runs {
-            match self.work(works, *run) {
-                Work::ReadMark => {
-                    command.text(&names.mark);
-                }
-                Work::GiveBack(Refund { key, terms, window_end, .. }) => {
-                    counter(&mut command, &names.name(key), terms, *window_end);
-                }
-                Work::Reset(key, terms) => {
-                    counter(&mut command, &names.name(key), terms, terms.window_end(self.now));
-                }
-                Work::Count(asks) => {
-                    for Ask { key, hit: Hit { terms, .. }, .. } in asks {
-                        counter(&mut command, &names.name(key), terms, terms.window_end(self.now));
-                    }
-                }
+        for group in &groups {
+            for run in *group {
+                self.counters(&mut command, names, self.work(works, *run));
+            }
+            if self.removes_mark(works, names, group) {
+                command.text(&names.mark);
             }
         }
-        // Runs side by side that the script treats alike.
-        let alike = |one: &Run, next: &Run| {
-            let (work, other) = (self.work(works, *one), self.work(works, *next));
-            one.length == next.length && work.compare_kind(other) == Ordering::Equal
-        };
-        for group in self.runs.chunk_by(alike) {
-            let work = self.work(works, group[0]);
-            match work {
+        for group in &groups {
+            let mark = u8::from(self.removes_mark(works, names, group));
+            match self.work(works, group[0]) {
                 Work::ReadMark => {
                     command.text("mark").number(group.len());
                 }
                 Work::GiveBack(Refund { terms, tokens, window_end, .. }) => match terms.algorithm {
                     Algorithm::Gcra { .. } => {
-                        command.text("arrival").number(group.len()).number(tokens.saturating_mul(terms.emission()));
+                        command.text("arrival").number(group.len()).number(*tokens).number(terms.limit.per);
                     }
                     Algorithm::SlidingWindow => {
                         command.text("fade").number(group.len()).number(*tokens).number(*window_end);
                     }
                     Algorithm::FixedWindow => {
-                        command.text("back").number(group.len()).number(*tokens).text(&names.mark);
+                        command.text("back").number(group.len()).number(*tokens).number(mark);
                     }
                 },
                 Work::Reset(..) => {
-                    command.text("reset").number(group.len()).text(&names.mark);
+                    command.text("reset").number(group.len()).number(mark);
                 }
                 Work::Count(asks) => match &asks[..] {
                     [ask] if ask.is_counted_first() => {
@@ -274,6 +208,42 @@ impl Plan {
             }
         }
         command
+    }
+
+    /// Runs side by side that the script treats alike.
+    fn groups(&self, works: &[&Work]) -> impl Iterator<Item = &[Run]> {
+        self.runs.chunk_by(|one, next| {
+            let (work, other) = (self.work(works, *one), self.work(works, *next));
+            one.length == next.length && work.compare_kind(other) == Ordering::Equal
+        })
+    }
+
+    /// Whether the counters of a group may have more room afterwards, in a way that those learn who read the mark.
+    fn removes_mark(&self, works: &[&Work], names: &Names, group: &[Run]) -> bool {
+        let makes_room = match self.work(works, group[0]) {
+            Work::GiveBack(Refund { terms, .. }) => terms.algorithm == Algorithm::FixedWindow,
+            Work::Reset(..) => true,
+            Work::Count(..) | Work::ReadMark => false,
+        };
+        makes_room && !names.mark.is_empty()
+    }
+
+    /// The keys of a request.
+    fn counters(&self, command: &mut Command, names: &Names, work: &Work) {
+        match work {
+            Work::ReadMark => {
+                command.text(&names.mark);
+            }
+            Work::GiveBack(Refund { key, terms, window_end, .. }) => {
+                counter(command, &names.name(key), terms, *window_end);
+            }
+            Work::Reset(key, terms) => counter(command, &names.name(key), terms, terms.window_end(self.now)),
+            Work::Count(asks) => {
+                for Ask { key, hit: Hit { terms, .. }, .. } in asks {
+                    counter(command, &names.name(key), terms, terms.window_end(self.now));
+                }
+            }
+        }
     }
 
     fn rule(&self, command: &mut Command, ask: &Ask) {
@@ -298,12 +268,28 @@ fn counter(command: &mut Command, name: &str, terms: &Terms, window_end: u64) {
 }
 
 impl Reply {
+    /// How many counters it is about.
+    pub(super) fn counters(&self) -> usize {
+        self.plan.runs.len()
+    }
+
     /// Shares the reply out among the requests: tells of each that was counted, by its index in `works`, what became of it.
     /// The others are to ask again, since the server's window is another one.
     pub(super) fn read(&self, works: &[&Work], mut tell: impl FnMut(usize, Told<'_>)) {
-        let mut values = self.values.iter().copied().skip(2);
+        let mut values = self.values.numbers.iter().copied().skip(2);
+        let (mut errors, mut at) = (self.values.errors.iter().peekable(), 2);
         for run in &self.plan.runs {
             let work = self.plan.work(works, *run);
+            at += work.values();
+            let mut failed = None;
+            while let Some((_, error)) = errors.next_if(|(index, _)| *index < at) {
+                failed.get_or_insert(error);
+            }
+            if let Some(error) = failed {
+                values.by_ref().take(work.values()).for_each(drop);
+                self.plan.members(*run).for_each(|index| tell(index, Told::Failed(error)));
+                continue;
+            }
             let Work::Count(asks) = work else {
                 let done = values.by_ref().take(work.values()).last().unwrap_or_default();
                 // What was reset may have been the counter of a window that is over.

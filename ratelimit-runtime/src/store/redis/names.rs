@@ -1,0 +1,62 @@
+//! How the counters of a server are named.
+
+use std::borrow::Cow;
+
+use super::cluster::slot;
+use crate::{
+    key::{Counter, Digests, Hashing, Style},
+    store::Key,
+};
+
+/// The names of a server's keys.
+#[derive(Debug)]
+pub(super) struct Names {
+    pub(super) prefix: String,
+    /// Whether the scope stands in braces: it chooses the slot in a cluster.
+    pub(super) tagged: bool,
+    /// Of the key that is another once a counter was reset, or something given back to it; empty where nobody reads it.
+    pub(super) mark: String,
+    /// In place of what clients say, if that is hashed.
+    digests: Option<Digests>,
+}
+
+impl Names {
+    pub(super) fn new(prefix: String, is_cluster: bool, hashing: &Hashing) -> Self {
+        let mark = if is_cluster { String::new() } else { format!("{prefix}/mark") };
+        let digests = Digests::new(hashing, &prefix);
+        Self { prefix, tagged: is_cluster, mark, digests }
+    }
+
+    fn style(&self) -> Style<'_> {
+        Style { prefix: &self.prefix, tagged: self.tagged, digests: self.digests.as_ref() }
+    }
+
+    /// In a cluster it is written at once: it chooses the slot.
+    pub(super) fn key(&self, counter: &Counter<'_>) -> Key {
+        if !self.tagged
+            && let Some(plain) = counter.plain()
+        {
+            return Key::Plain(plain);
+        }
+        let mut name = String::with_capacity(96);
+        counter.write(self.style(), &mut name);
+        Key::Written(name)
+    }
+
+    /// The slot of a counter in a cluster; the window's end is behind the braces.
+    pub(super) fn slot(&self, key: &Key) -> u16 {
+        slot(&self.name(key))
+    }
+
+    /// The counter's name, without a window.
+    pub(super) fn name<'a>(&self, key: &'a Key) -> Cow<'a, str> {
+        match key {
+            Key::Written(name) => name.into(),
+            Key::Plain(plain) => {
+                let mut name = String::with_capacity(96);
+                plain.write(self.style(), &mut name);
+                name.into()
+            }
+        }
+    }
+}
