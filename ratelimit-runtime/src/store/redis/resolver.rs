@@ -54,3 +54,16 @@ fn look_up(host: &str) -> RedisResult<Addresses> {
     }
     Ok(addresses)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bounded_number_of_hosts_is_remembered() {
+        for number in 0..3 * MOST_HOSTS {
+            fetched(&format!("{number}.test"));
+            assert!(HOSTS.lock().len() <= MOST_HOSTS);
+        }
+    }
+}
