@@ -11,6 +11,7 @@ use actix_web::{HttpResponse, Responder};
 use ratelimit_runtime::{Credentials, Error, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
+use ratelimit_tests::fake_redis::{FakeRedis, Says};
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
 use ratelimit_tests::redis_cluster::RedisCluster;
@@ -261,4 +262,46 @@ fn a_failure_to_get_credentials_is_told_and_tried_again() {
     app.kill();
     assert!(app.lines_with(&["ERROR", "refuses the user or the password"]) >= 1, "{:#?}", app.output());
     assert!(app.lines_with(&["secret"]) + app.lines_with(&["sesame"]) == 0, "{:#?}", app.output());
+}
+
+/// The answer to a command of a server that does not let anybody in.
+fn refuse(_: &str) -> Says {
+    Says::Text("-ERR unknown command 'AUTH', with args beginning with: 'app' 'opensesame' \r\n".to_owned())
+}
+
+#[test]
+fn a_server_that_repeats_a_password_in_its_error_is_not_quoted() {
+    let server = FakeRedis::start(refuse);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    let url = format!("redis://app:opensesame@{}/3", server.address());
+    let mut app = Process::start(command.env("APP_STORE", url).env("APP_ON_STORE_ERROR", "deny"));
+    assert_eq!(app.get("/work").status, 503);
+    app.kill();
+    assert_eq!(app.lines_with(&["ERROR", "refuses the user or the password"]), 1, "{:#?}", app.output());
+    assert_eq!(app.lines_with(&["opensesame"]), 0, "{:#?}", app.output());
+}
+
+#[test]
+fn a_server_older_than_users_is_told_the_password_alone() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let server = FakeRedis::start({
+        let told = Arc::clone(&told);
+        move |commands| {
+            let has_user = commands.contains("$4\r\nAUTH\r\n$3\r\napp\r\n");
+            told.lock().expect("nobody panics").push(commands.to_owned());
+            let answer = match has_user {
+                true => "-ERR wrong number of arguments for 'auth' command\r\n",
+                false => "+OK\r\n",
+            };
+            Says::Text(answer.to_owned())
+        }
+    });
+    let url = format!("redis://app:secret@{}/3", server.address());
+    let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).connect(&url).expect("a URL");
+    let served = Served::limited_by(&limiter, 1, routes);
+    served.get("/");
+    let told = || told.lock().expect("nobody panics").clone();
+    wait::until("the server has been asked something else", || told().len() > 2);
+    let expected = ["*2\r\n$4\r\nAUTH\r\n$6\r\nsecret\r\n", "*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n"];
+    assert_eq!(told()[1..3], expected);
 }

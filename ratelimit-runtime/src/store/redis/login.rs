@@ -1,6 +1,6 @@
 //! What a server is told first: user and password, and the database.
 
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerError, Value};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 
 use super::{
     credentials::{Credentials, Source},
@@ -39,24 +39,27 @@ impl Login {
     }
 
     async fn say(&self, stream: &mut Stream, credentials: Option<&Credentials>) -> RedisResult<()> {
-        let mut commands = Vec::with_capacity(2);
-        commands.extend(credentials.map(|credentials| auth(credentials.user(), credentials.secret())));
+        if let Some(credentials) = credentials {
+            authenticate(stream, credentials).await?;
+        }
         if self.database != 0 {
             let mut command = redis::cmd("SELECT");
             command.arg(self.database);
-            commands.push(command);
+            stream.ask::<Value>(command).await?;
         }
-        let mut answers = stream.ask_all(&commands).await?;
-        if let Some(credentials) = credentials {
-            if credentials.user().is_some() && answers.first().is_some_and(has_no_users) {
-                commands[0] = auth(None, credentials.secret());
-                answers = stream.ask_all(&commands).await?;
-            }
-            if let Some(Value::ServerError(error)) = answers.first() {
-                return Err(refusal(error));
-            }
-        }
-        answers.into_iter().try_for_each(|answer| answer.extract_error().map(drop))
+        Ok(())
+    }
+}
+
+async fn authenticate(stream: &mut Stream, credentials: &Credentials) -> RedisResult<()> {
+    let mut answer = stream.ask::<Value>(auth(credentials.user(), credentials.secret())).await;
+    if credentials.user().is_some() && answer.as_ref().is_err_and(has_no_users) {
+        answer = stream.ask(auth(None, credentials.secret())).await;
+    }
+    match answer {
+        Ok(_) => Ok(()),
+        Err(error) if error.code().is_some() => Err(refusal(&error)),
+        Err(error) => Err(error),
     }
 }
 
@@ -67,20 +70,21 @@ fn auth(user: Option<&str>, password: &str) -> Cmd {
 }
 
 /// Whether a server is older than Redis 6.0, where passwords have no users.
-fn has_no_users(answer: &Value) -> bool {
-    let Value::ServerError(error) = answer else { return false };
-    error.details().is_some_and(|details| details.contains("wrong number of arguments"))
+fn has_no_users(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| detail.contains("wrong number of arguments"))
 }
 
 /// A server may repeat in its error what it was sent: so only the error's code is told.
-fn refusal(error: &ServerError) -> RedisError {
+fn refusal(error: &RedisError) -> RedisError {
     let what = "the server refuses the user or the password";
-    if error.details().is_some_and(|details| details.contains("without any password configured")) {
-        let detail = "the user `default` has no password; leave it out".to_owned();
-        return RedisError::from((ErrorKind::AuthenticationFailed, what, detail));
-    }
-    let code = error.code();
-    let is_code = code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    let code = if is_code { code } else { "an error" };
-    RedisError::from((ErrorKind::AuthenticationFailed, what, format!("it says {code}")))
+    let detail = match error.code() {
+        _ if error.detail().is_some_and(|detail| detail.contains("without any password configured")) => {
+            "the user `default` has no password; leave it out".to_owned()
+        }
+        Some(code) if code.len() <= 16 && code.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+            format!("it says {code}")
+        }
+        _ => "it says no more".to_owned(),
+    };
+    RedisError::from((ErrorKind::AuthenticationFailed, what, detail))
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::future::select_ok;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, Value, parse_redis_value_async};
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, parse_redis_value_async};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
@@ -22,8 +22,8 @@ use super::{
     resolver,
 };
 
-/// No answers to a login or a question are longer than this, in bytes. The slots of a cluster of a thousand nodes take a fifth of it.
-const LONGEST_ANSWERS: u64 = 1 << 20;
+/// No answer to a login or a question is longer than this, in bytes. The slots of a cluster of a thousand nodes take a fifth of it.
+const LONGEST_ANSWER: u64 = 1 << 20;
 
 /// The shortest and the longest time after which systems keep a connection alive.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
@@ -98,29 +98,15 @@ impl Transport {
 impl Stream {
     /// The answer to a command. Nothing else may be under way.
     pub(super) async fn ask<T: FromRedisValue>(&mut self, command: Cmd) -> RedisResult<T> {
-        let answer = self.ask_all(&[command]).await?.pop().unwrap_or(Value::Nil);
-        Ok(redis::from_redis_value(answer.extract_error()?)?)
-    }
-
-    /// The answers to commands that are sent together, errors of the server among them.
-    pub(super) async fn ask_all(&mut self, commands: &[Cmd]) -> RedisResult<Vec<Value>> {
-        let packed: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
-        self.write_all(&packed).await?;
+        self.write_all(&command.get_packed_command()).await?;
         self.flush().await?;
-        let mut answers = Vec::with_capacity(commands.len());
-        let mut decoder = Default::default();
-        let mut input = self.take(LONGEST_ANSWERS);
-        for _ in commands {
-            let answer = parse_redis_value_async(&mut decoder, &mut input).await;
-            if input.limit() == 0 {
-                return Err(RedisError::from((
-                    ErrorKind::UnexpectedReturnType,
-                    "the answer of the server is too long",
-                )));
-            }
-            answers.push(answer?);
+        let mut input = self.take(LONGEST_ANSWER);
+        let answer = parse_redis_value_async(&mut Default::default(), &mut input).await;
+        if input.limit() == 0 {
+            let error = (ErrorKind::UnexpectedReturnType, "the answer of the server is too long");
+            return Err(RedisError::from(error));
         }
-        Ok(answers)
+        Ok(redis::from_redis_value(answer?.extract_error()?)?)
     }
 }
 
