@@ -8,6 +8,8 @@ use std::time::Duration;
 use ratelimit_tests::http::{Connection, Server};
 use ratelimit_tests::process::Process;
 use ratelimit_tests::proxy::Proxy;
+use ratelimit_tests::redis_cluster::RedisCluster;
+use ratelimit_tests::redis_sentinel::RedisSentinel;
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait;
 
@@ -148,6 +150,22 @@ fn a_process_that_was_stopped_finds_its_store_as_it_was() {
 }
 
 #[test]
+fn a_process_that_is_throttled_has_no_outage() {
+    let _alone = alone();
+    let mut stage = Stage::set();
+    let connections = stage.proxy.accepted();
+    let load = Clients::ask(&stage.app, 4, "/work", Duration::ZERO);
+    for _ in 0..25 {
+        stage.app.pause();
+        thread::sleep(Duration::from_millis(180));
+        stage.app.resume();
+        thread::sleep(Duration::from_millis(20));
+    }
+    drop(load);
+    stage.assert_undisturbed(connections);
+}
+
+#[test]
 fn a_worker_that_is_busy_half_of_the_time_finds_a_returned_store_within_two_seconds() {
     let _alone = alone();
     let mut stage = Stage::set();
@@ -181,4 +199,42 @@ fn a_worker_that_is_always_busy_finds_a_returned_store_all_the_same() {
         assert!(took < Duration::from_secs(4) + NOISE, "the store is back for {took:?} before it is used");
     }
     drop((blocking, limited));
+}
+
+#[test]
+fn a_worker_that_is_late_for_its_windows_is_answered() {
+    let _alone = alone();
+    let mut stage = Stage::set();
+    let connections = stage.proxy.accepted();
+    // The windows of `/edge` are a second long: the worker learns of most of them from the past.
+    let blocking = Clients::ask(&stage.app, 1, "/busy/700", Duration::ZERO);
+    let limited = Clients::ask_for(&stage.app, 3, "/edge", Duration::ZERO, &[200, 429]);
+    thread::sleep(Duration::from_secs(8));
+    drop((limited, blocking));
+    stage.assert_undisturbed(connections);
+}
+
+/// Asserts that workers that are busy get all answers of a store that is well.
+fn assert_busy_workers_are_answered(url: &str) {
+    let mut app = app(&[("APP_STORE", url), ("APP_ON_STORE_ERROR", "deny"), ("APP_WORKERS", "1")]);
+    let blocking = Clients::ask(&app, 1, &format!("/busy/{}", BLOCK.as_millis()), Duration::from_millis(20));
+    let limited = ["/work", "/pair", "/both", "/leased"].map(|path| Clients::ask(&app, 1, path, Duration::ZERO));
+    thread::sleep(Duration::from_secs(3));
+    drop((limited, blocking));
+    app.kill();
+    assert_eq!(app.lines_with(&["ERROR"]) + app.lines_with(&["WARN"]), 0, "{:#?}", app.output());
+}
+
+#[test]
+fn a_worker_that_is_busy_is_answered_by_a_cluster() {
+    let _alone = alone();
+    let cluster = RedisCluster::start();
+    assert_busy_workers_are_answered(&cluster.url());
+}
+
+#[test]
+fn a_worker_that_is_busy_is_answered_behind_sentinels() {
+    let _alone = alone();
+    let sentinel = RedisSentinel::start();
+    assert_busy_workers_are_answered(&sentinel.url());
 }
