@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 pub enum Says {
     /// This.
     Text(String),
-    /// This, and then one letter again and again, for as long as somebody listens.
-    WithoutEnd(String),
+    /// The first, and then the second again and again, for as long as somebody listens.
+    WithoutEnd(String, String),
 }
 
 /// A server on a free port of 127.0.0.1; it ends when this is dropped.
@@ -68,11 +68,11 @@ impl State {
         while let Ok(length @ 1..) = stream.read(&mut buffer) {
             let said = match answer(&String::from_utf8_lossy(&buffer[..length])) {
                 Says::Text(text) => stream.write_all(text.as_bytes()),
-                Says::WithoutEnd(text) => {
-                    let mut said = stream.write_all(text.as_bytes());
-                    let letters = [b'x'; 1 << 14];
+                Says::WithoutEnd(first, rest) => {
+                    let mut said = stream.write_all(first.as_bytes());
+                    let rest = rest.repeat(1 << 12);
                     while said.is_ok() && !self.over.load(SeqCst) {
-                        said = stream.write_all(&letters);
+                        said = stream.write_all(rest.as_bytes());
                     }
                     said
                 }

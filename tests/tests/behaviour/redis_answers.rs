@@ -26,7 +26,7 @@ fn assert_harmless(server: &FakeRedis, url: &str) {
     let before = app.usage("VmHWM");
     wait::until("the application has tried to connect several times", || {
         assert_eq!(app.get("/quote").status, 503);
-        server.accepted() >= 6
+        server.accepted() >= 3
     });
     let after = app.usage("VmHWM");
     assert!(after <= before.map(|before| before + GROWTH), "from {before:?} to {after:?} KiB");
@@ -36,14 +36,28 @@ fn assert_harmless(server: &FakeRedis, url: &str) {
     assert_eq!(app.lines_with(&["ERROR"]), 1, "{output:#?}");
 }
 
-/// Answers in which something is longer than it may be.
-const WITHOUT_END: [&str; 7] =
-    ["$1000000000\r\n", "*1000000000\r\n$1000000000\r\n", "+", "-ERR ", ":", "=1000000000\r\ntxt:", "x"];
+/// Answers in which something is longer than it may be: how they begin, and how they go on.
+const WITHOUT_END: [(&str, &str); 10] = [
+    ("$1000000000\r\n", "x"),
+    ("*1000000000\r\n$1000000000\r\n", "x"),
+    ("*1000000000\r\n", ":1\r\n"),
+    ("*1000000000\r\n", "$0\r\n\r\n"),
+    ("", "*1\r\n"),
+    ("+", "x"),
+    ("-ERR ", "x"),
+    (":", "1"),
+    ("=1000000000\r\ntxt:", "x"),
+    ("", "x"),
+];
+
+fn without_end((first, rest): (&str, &str)) -> Says {
+    Says::WithoutEnd(first.to_owned(), rest.to_owned())
+}
 
 #[test]
 fn an_answer_to_the_login_that_does_not_end_is_given_up() {
     for answer in WITHOUT_END {
-        let server = FakeRedis::start(|_| Says::WithoutEnd(answer.to_owned()));
+        let server = FakeRedis::start(move |_| without_end(answer));
         assert_harmless(&server, &format!("redis://:secret@{}/3", server.address()));
     }
 }
@@ -51,7 +65,7 @@ fn an_answer_to_the_login_that_does_not_end_is_given_up() {
 #[test]
 fn an_answer_to_time_that_does_not_end_is_given_up() {
     for answer in WITHOUT_END {
-        let server = FakeRedis::start(|_| Says::WithoutEnd(answer.to_owned()));
+        let server = FakeRedis::start(move |_| without_end(answer));
         assert_harmless(&server, &format!("redis://{}/", server.address()));
     }
 }
@@ -59,9 +73,9 @@ fn an_answer_to_time_that_does_not_end_is_given_up() {
 #[test]
 fn an_answer_to_a_check_that_does_not_end_is_given_up() {
     for answer in WITHOUT_END {
-        let server = FakeRedis::start(|sent| match sent.contains("TIME") {
+        let server = FakeRedis::start(move |sent| match sent.contains("TIME") {
             true => Says::Text(TIME.to_owned()),
-            false => Says::WithoutEnd(answer.to_owned()),
+            false => without_end(answer),
         });
         assert_harmless(&server, &format!("redis://{}/", server.address()));
     }
@@ -69,8 +83,8 @@ fn an_answer_to_a_check_that_does_not_end_is_given_up() {
 
 #[test]
 fn an_answer_of_a_cluster_or_a_sentinel_that_does_not_end_is_given_up() {
-    for answer in WITHOUT_END {
-        let server = FakeRedis::start(|_| Says::WithoutEnd(answer.to_owned()));
+    for answer in [WITHOUT_END[0], WITHOUT_END[2]] {
+        let server = FakeRedis::start(move |_| without_end(answer));
         assert_harmless(&server, &format!("redis+cluster://{}", server.address()));
         assert_harmless(&server, &format!("redis+sentinel://{}/service", server.address()));
     }

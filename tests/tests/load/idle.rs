@@ -83,3 +83,15 @@ fn an_idle_connection_whose_server_is_stopped_fails_at_the_deadline() {
     stage.app.kill();
     assert_eq!(stage.app.lines_with(&["ERROR", "no answer within"]), 1, "{:#?}", stage.app.output());
 }
+
+#[test]
+fn the_log_says_that_a_store_is_back_though_nobody_asks() {
+    let _alone = alone();
+    let mut stage = Stage::set();
+    stage.redis.kill();
+    wait::until("the outage is noticed", || stage.app.get("/work").status == 503);
+    stage.redis.restart();
+    wait::until("the log says that it is over", || stage.app.lines_with(&["is back"]) == 1);
+    stage.app.kill();
+    assert_eq!(stage.app.lines_with(&["ERROR"]), 1, "{:#?}", stage.app.output());
+}

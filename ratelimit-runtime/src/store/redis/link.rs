@@ -119,13 +119,22 @@ impl Link {
     /// Stays in a state until there is another; `None` when the worker is gone.
     async fn step(&mut self, state: State) -> Option<State> {
         match state {
-            State::Idle => {
-                self.lane.more_than(0).await;
-                Some(State::Connecting(Vec::new()))
-            }
+            State::Idle => Some(self.wait_for_a_check().await),
             State::Connecting(batches) => self.connect(batches).await,
             State::Serving(serving) => self.serve(*serving).await,
             State::Down => self.come_back().await,
+        }
+    }
+
+    async fn wait_for_a_check(&mut self) -> State {
+        select! {
+            biased;
+            _ = self.lane.more_than(0) => State::Connecting(Vec::new()),
+            // Nothing has failed meanwhile.
+            () = sleep(self.recovery.probation()), if self.lane.is_reported() => {
+                self.is_over();
+                State::Idle
+            }
         }
     }
 

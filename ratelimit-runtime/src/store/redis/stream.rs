@@ -22,8 +22,11 @@ use super::{
     resolver,
 };
 
-/// No answer to a login or a question is longer than this, in bytes. The slots of a cluster of a thousand nodes take a fifth of it.
-const LONGEST_ANSWER: u64 = 1 << 20;
+/// No answer to a login or a question is longer than this, in bytes.
+const LONGEST_ANSWER: u64 = 1 << 16;
+
+/// Nor this, if the question is for the slots of a cluster: all 16,384 by themselves, each with a primary and a replica.
+pub(super) const LONGEST_MAP: u64 = 1 << 22;
 
 /// The shortest and the longest time after which systems keep a connection alive.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
@@ -89,7 +92,8 @@ impl Transport {
         // A batch is written at once: there is nothing to wait for.
         stream.set_nodelay(true)?;
         if let Some(keepalive) = &self.keepalive {
-            SockRef::from(&stream).set_tcp_keepalive(keepalive)?;
+            // A system that cannot do it can do without.
+            let _ = SockRef::from(&stream).set_tcp_keepalive(keepalive);
         }
         Ok(stream)
     }
@@ -98,9 +102,14 @@ impl Transport {
 impl Stream {
     /// The answer to a command. Nothing else may be under way.
     pub(super) async fn ask<T: FromRedisValue>(&mut self, command: Cmd) -> RedisResult<T> {
+        self.ask_at_length(command, LONGEST_ANSWER).await
+    }
+
+    /// The answer to a command, of so many bytes at the most.
+    pub(super) async fn ask_at_length<T: FromRedisValue>(&mut self, command: Cmd, longest: u64) -> RedisResult<T> {
         self.write_all(&command.get_packed_command()).await?;
         self.flush().await?;
-        let mut input = self.take(LONGEST_ANSWER);
+        let mut input = self.take(longest);
         let answer = parse_redis_value_async(&mut Default::default(), &mut input).await;
         if input.limit() == 0 {
             let error = (ErrorKind::UnexpectedReturnType, "the answer of the server is too long");

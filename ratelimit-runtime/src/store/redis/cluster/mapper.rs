@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{Cluster, Map, turns::Turn};
-use crate::store::redis::{Settings, endpoint::Endpoint, patience::Patience, session::Failure};
+use crate::store::redis::{Settings, endpoint::Endpoint, patience::Patience, session::Failure, stream::LONGEST_MAP};
 
 /// How long one node may take to tell the slots.
 const ATTEMPT: Duration = Duration::from_millis(300);
@@ -186,7 +186,7 @@ async fn ask(node: Endpoint) -> Result<Map, Failure> {
     let slots = async {
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
-        let slots = node.open().await?.ask(command).await?;
+        let slots = node.open().await?.ask_at_length(command, LONGEST_MAP).await?;
         Map::read(slots, node.address.host()) as RedisResult<Map>
     };
     match Patience::new(ATTEMPT).wait(slots).await {
