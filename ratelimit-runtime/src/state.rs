@@ -127,7 +127,7 @@ impl RateLimitState {
     }
 
     /// The rule that the numbers above speak of, as an index into [`rules`](Self::rules): the one that refuses
-    /// the longest, else the one with the fewest requests remaining.
+    /// the longest, else the one with the fewest requests remaining; of equals the one that ends last.
     #[must_use]
     pub fn tightest(&self) -> usize {
         self.tightest
@@ -160,11 +160,12 @@ impl RateLimitState {
 }
 
 fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
-    let order = |state: &RuleState| match state.refuses() {
-        true => (false, Reverse(state.reset()), 0),
-        false => (true, Reverse(0), state.remaining()),
+    // Of a rule that refuses, it does not matter what remains: it may be too little for this request.
+    let order = |state: &RuleState| {
+        let remaining = if state.refuses() { 0 } else { state.remaining() };
+        (!state.refuses(), remaining, Reverse(state.reset()))
     };
-    rules.min_by_key(|(_, state)| (order(state), Reverse(state.reset()))).map_or(0, |(index, _)| index)
+    rules.min_by_key(|(_, state)| order(state)).map_or(0, |(index, _)| index)
 }
 
 impl RuleState {

@@ -21,7 +21,7 @@ use actix_web::{App, HttpServer, Responder, get, rt};
 use log::{LevelFilter, Log, Metadata, Record};
 #[cfg(feature = "redis")]
 use ratelimit_runtime::Credentials;
-use ratelimit_runtime::{OnStoreError, RateLimitHeaders, RateLimiter, ratelimit};
+use ratelimit_runtime::{OnStoreError, RateLimitHeaders, RateLimitState, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 
 /// Three requests an address.
@@ -141,6 +141,12 @@ async fn first_of_body(body: String) -> Option<String> {
     body.get(..1).map(str::to_owned)
 }
 
+/// Takes the state of a limit that it does not have.
+#[get("/state")]
+async fn state(_: RateLimitState) -> impl Responder {
+    "never"
+}
+
 /// Pairs of handlers that would count in one counter by accident, or would not though they are to.
 #[allow(unused_qualifications, reason = "a function is named by several paths on purpose")]
 mod pairs {
@@ -236,7 +242,7 @@ mod pairs {
 
 fn routes(config: &mut ServiceConfig) {
     pairs::routes(config);
-    config.service(by_body);
+    config.service(by_body).service(state);
     config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
     config
         .service(blocking)

@@ -45,6 +45,11 @@ async fn gcra_with_burst() -> impl Responder {
     HttpResponse::Ok()
 }
 
+#[ratelimit("6/minute", cost = wide)]
+async fn too_wide() -> impl Responder {
+    HttpResponse::Ok()
+}
+
 #[ratelimit("10/second; 7/minute", algorithm = "gcra")]
 #[ratelimit("6/minute", algorithm = "sliding-window", scope = "global")]
 #[ratelimit("8/hour", scope = "global", cost = 2)]
@@ -102,7 +107,13 @@ fn cost(request: &HttpRequest) -> u64 {
     request.query_string().parse().unwrap_or(1)
 }
 
+/// More than the widest number that a cost is kept in, of which it would leave 1.
+fn wide(_: &HttpRequest) -> u128 {
+    (1 << 64) + 1
+}
+
 fn routes(config: &mut ServiceConfig) {
+    config.route("/wide", web::get().to(too_wide));
     config.route("/fixed", web::get().to(fixed)).route("/staggered", web::get().to(staggered));
     config.route("/sliding", web::get().to(sliding)).route("/gcra", web::get().to(gcra));
     config.route("/sliding-staggered", web::get().to(sliding_staggered));
@@ -164,7 +175,7 @@ fn a_refused_request_passes_when_the_answer_said_and_not_before() {
 
 #[test]
 fn what_never_fits_is_refused_whenever_it_comes_and_takes_nothing() {
-    for path in ["/fixed?7", "/sliding?7", "/gcra?7", "/burst?5", "/gcra?18446744073709551615"] {
+    for path in ["/fixed?7", "/sliding?7", "/gcra?7", "/burst?5", "/gcra?18446744073709551615", "/wide"] {
         let (server, clock, _) = serve();
         let limit = server.get(path).x_headers().0;
         for _ in 0..5 {
@@ -192,6 +203,24 @@ fn a_sliding_window_fades() {
     }
     clock.set(end + 2 * MINUTE);
     assert_eq!(server.get("/sliding").x_headers(), (6, 5, end + 3 * MINUTE));
+}
+
+#[test]
+fn a_reset_forgets_the_last_window_of_a_sliding_one_too() {
+    // From a window with an even number to one with an odd one, and the other way round.
+    for windows in [1, 2] {
+        let (server, clock, limiter) = serve();
+        let target =
+            LimitTarget::new(concat!(module_path!(), "::sliding"), 6, 60).sliding_window().ip([127, 0, 0, 1].into());
+        let wait_for = |future| actix_web::rt::System::new().block_on(future);
+        let left = || actix_web::rt::System::new().block_on(limiter.peek(&target)).expect("a store").remaining();
+        clock.set(window_end(START, MINUTE) + windows * MINUTE - 1);
+        assert_eq!(fill(&server, "/sliding"), 6);
+        clock.advance(Duration::from_secs(11));
+        assert_eq!((fill(&server, "/sliding"), left()), (1, 0));
+        wait_for(limiter.reset(&target)).expect("a store");
+        assert_eq!((left(), fill(&server, "/sliding")), (6, 6));
+    }
 }
 
 #[test]

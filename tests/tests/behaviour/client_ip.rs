@@ -246,6 +246,15 @@ async fn networks_that_are_written_as_mapped_addresses_are_those_of_ipv4() {
     }
 }
 
+/// As they come out of a list that was split at its commas.
+#[actix_web::test]
+async fn white_space_around_a_network_does_not_count() {
+    let behind = TrustedProxies::networks(" 10.0.0.0/8,\t10.9.9.9 \n".split(',')).expect("networks");
+    assert_counts_for(direct().trusted_proxies(behind), from(PROXY).xff("192.0.2.1"), "192.0.2.1").await;
+    let translated = direct().nat64_prefix(" 2001:db8:64::/96\n").expect("a prefix");
+    assert_counts_for(translated, from("2001:db8:64::192.0.2.1"), "192.0.2.1").await;
+}
+
 #[actix_web::test]
 async fn only_the_chosen_header_is_read() {
     let both = || from(PROXY).xff("192.0.2.1").forwarded("for=192.0.2.2");
@@ -305,9 +314,14 @@ async fn ipv6_clients_are_counted_by_their_network() {
     let in_64 = ("2001:db8:1:2:aaaa::1", "2001:db8:1:2:bbbb::2", "2001:db8:1:3::1");
     let in_48 = ("2001:db8:1:2::1", "2001:db8:1:ffff::1", "2001:db8:2::1");
     let in_128 = ("2001:db8::1", "2001:db8::1", "2001:db8::2");
-    for (builder, (first, same, other)) in
-        [(direct(), in_64), (direct().ipv6_prefix(48), in_48), (direct().ipv6_prefix(128), in_128)]
-    {
+    let in_0 = ("2001:db8::1", "3fff::1", "192.0.2.1");
+    for (builder, (first, same, other)) in [
+        (direct(), in_64),
+        (direct().ipv6_prefix(48), in_48),
+        (direct().ipv6_prefix(128), in_128),
+        (direct().ipv6_prefix(255), in_128),
+        (direct().ipv6_prefix(0), in_0),
+    ] {
         let limiter = builder.in_memory();
         assert_eq!(status(&limiter, &from(first)).await, 200, "{first}");
         assert_eq!(status(&limiter, &from(same)).await, 429, "{same}");

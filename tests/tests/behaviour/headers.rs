@@ -7,7 +7,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::{ErrorBadGateway, ErrorImATeapot};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, Error, HttpResponse, HttpServer, Responder};
+use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, Responder};
 use ratelimit_runtime::{RateLimitHeaders, RateLimiter, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Reply, Server};
@@ -49,6 +49,45 @@ async fn two_rules() -> impl Responder {
     HttpResponse::Ok()
 }
 
+/// The hour is given back, and so the minute has less left.
+#[ratelimit(limit = 3, per = 3600, count_if = failed)]
+#[ratelimit(limit = 3, per = 60)]
+async fn one_refunded() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn failed(response: &HttpResponse) -> bool {
+    !response.status().is_success()
+}
+
+#[ratelimit(limit = 9, per = 60, scope = nobody)]
+async fn exempt() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn nobody(_: &HttpRequest) -> Option<String> {
+    None
+}
+
+#[ratelimit(limit = 3, per = 60, scope = "global")]
+#[ratelimit(limit = 3, per = 3600)]
+async fn equals() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = 60)]
+#[ratelimit(limit = 2, per = 60, scope = "global", send_x_headers = false)]
+#[ratelimit(limit = 6, per = 3600)]
+async fn the_tightest_is_silent() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 9, per = 60, send_x_headers = false)]
+#[ratelimit(limit = 2, per = 60, scope = "global", send_x_headers = false)]
+async fn all_are_silent() -> impl Responder {
+    HttpResponse::Ok()
+}
+
 #[ratelimit(limit = 2, per = 60, key = "here")]
 #[ratelimit(limit = 2, per = 60, key = "there")]
 #[ratelimit(limit = 2, per = 60)]
@@ -61,7 +100,10 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/success", web::get().to(success)).route("/success", web::head().to(success));
     config.route("/failure", web::get().to(failure)).route("/extractor/{id}", web::get().to(bad_extractor));
     config.route("/unlimited", web::get().to(unlimited)).route("/its-own", web::get().to(its_own));
-    config.route("/two-rules", web::get().to(two_rules));
+    config.route("/two-rules", web::get().to(two_rules)).route("/one-refunded", web::get().to(one_refunded));
+    config.route("/exempt", web::get().to(exempt)).route("/equals", web::get().to(equals));
+    config.route("/tightest-silent", web::get().to(the_tightest_is_silent));
+    config.route("/all-silent", web::get().to(all_are_silent));
 }
 
 fn serve_ietf(limiter: &RateLimiter) -> Served {
@@ -108,11 +150,13 @@ fn retry_after_stands_on_refusals_alone() {
 }
 
 #[test]
-fn a_handler_without_a_limit_has_no_such_header() {
+fn a_request_that_nobody_counts_has_no_such_header() {
     let (limiter, _clock) = in_memory();
     for server in [Served::limited(&limiter, routes), serve_ietf(&limiter)] {
-        let reply = server.get("/unlimited");
-        assert_eq!((reply.status, rate_limit_headers(&reply)), (200, vec![]));
+        for path in ["/unlimited", "/exempt"] {
+            let reply = server.get(path);
+            assert_eq!((reply.status, rate_limit_headers(&reply)), (200, vec![]), "{path}");
+        }
     }
 }
 
@@ -179,6 +223,38 @@ fn of_several_rules_the_tightest_is_told() {
     for remaining in [2, 1, 0] {
         assert_eq!(server.get("/two-rules").x_headers(), (3, remaining, hour + 3600));
     }
+}
+
+#[test]
+fn of_several_rules_with_the_same_left_the_one_that_ends_last_is_told() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    for remaining in [2, 1, 0] {
+        assert_eq!(server.get("/equals").x_headers(), (3, remaining, window_end(START, 3600)));
+    }
+}
+
+#[test]
+fn after_a_refund_the_rule_that_is_the_tightest_then_is_told() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    for remaining in [2, 1, 0] {
+        assert_eq!(server.get("/one-refunded").x_headers(), (3, remaining, window_end(START, 60)));
+    }
+}
+
+#[test]
+fn a_rule_without_x_headers_leaves_them_to_the_tightest_of_the_others() {
+    let (limiter, _clock) = in_memory();
+    let server = serve_ietf(&limiter);
+    for (status, remaining) in [(200, 5), (200, 4), (429, 4)] {
+        let reply = server.get("/tightest-silent");
+        assert_eq!((reply.status, reply.x_headers()), (status, (6, remaining, window_end(START, 3600))));
+        assert_eq!(members(reply.header("ratelimit").expect("RateLimit")).len(), 3, "they list every rule");
+    }
+    let reply = server.get("/all-silent");
+    let names: HashSet<_> = rate_limit_headers(&reply).into_iter().collect();
+    assert_eq!(names, HashSet::from(["ratelimit-policy", "ratelimit"]));
 }
 
 /// The members of a structured-field list of strings with integer parameters.

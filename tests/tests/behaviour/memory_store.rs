@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, Responder, web};
-use ratelimit_runtime::{Clock, RateLimiter, ratelimit};
+use ratelimit_runtime::{Clock, RateLimitState, RateLimiter, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Server, request};
 
@@ -101,6 +101,25 @@ fn tokens_are_all_there_also_while_a_second_ends() {
             (reply.status, reply.x_headers().1)
         });
         assert_eq!(remaining, [(200, 3), (200, 2), (200, 1), (200, 0)], "{:?} after the start", started.elapsed());
+    }
+}
+
+#[ratelimit(limit = 5, per = 60, scope = "header:x-id")]
+#[ratelimit(limit = 5, per = 3600, scope = "header:x-id")]
+#[ratelimit(limit = 5, per = 86_400, scope = "header:x-id")]
+async fn five_by_three_rules(state: RateLimitState) -> String {
+    format!("{:?}", state.rules().map(|rule| rule.remaining()).collect::<Vec<_>>())
+}
+
+#[test]
+fn new_counters_of_one_request_do_not_take_each_others_place() {
+    // They are all in one set of the table.
+    let limiter = RateLimiter::builder().capacity(1).clock(Clock::manual(START)).in_memory();
+    let server = Served::limited(&limiter, |config| {
+        config.route("/", web::get().to(five_by_three_rules));
+    });
+    for body in ["[4, 4, 4]", "[3, 3, 3]", "[2, 2, 2]"] {
+        assert_eq!(server.get("/").body, body);
     }
 }
 

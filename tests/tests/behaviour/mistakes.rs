@@ -148,6 +148,7 @@ fn a_proxy_is_not_reported_where_it_does_no_harm() {
         ("trusted, without the header", "/quote", ("Via", "1.1 proxy"), &[("SETUP_PROXIES", "127.0.0.0/8")]),
         ("a stranger to the trusted network", "/quote", X_FORWARDED_FOR, &[("SETUP_PROXIES", "10.0.0.0/8")]),
         ("none trusted, and that said", "/quote", X_FORWARDED_FOR, &[("SETUP_PROXIES", "hops=0")]),
+        ("none trusted, and that said, by another header", "/quote", X_REAL_IP, &[("SETUP_PROXIES", "hops=0")]),
         ("no address counted", "/everybody", X_FORWARDED_FOR, &[]),
     ] {
         let app = setup(variables);

@@ -35,6 +35,14 @@ async fn without_arguments() -> HttpResponse {
     HttpResponse::Gone().finish()
 }
 
+fn too_many(_: &HttpRequest, _: &RateLimitState) -> HttpResponse {
+    HttpResponse::TooManyRequests().finish()
+}
+
+fn too_many_for_a_week(_: &HttpRequest, _: &RateLimitState) -> HttpResponse {
+    HttpResponse::TooManyRequests().insert_header(("Retry-After", "604800")).finish()
+}
+
 async fn picky(_: web::Query<Vec<(String, u32)>>) -> HttpResponse {
     HttpResponse::Ok().finish()
 }
@@ -59,6 +67,7 @@ macro_rules! handlers {
         fn routes(config: &mut ServiceConfig) {
             $( config.route($path, web::get().to($name)); )*
             config.route("/shadow", web::get().to(shadow)).route("/watched", web::get().to(watched));
+            config.route("/watched-for-a-minute", web::get().to(watched_for_a_minute));
         }
     };
 }
@@ -71,6 +80,8 @@ handlers! {
     "/fails" failing(fails);
     "/handler/{id}" like_a_handler(handler_like);
     "/bare" bare(without_arguments);
+    "/429" with_its_own_429(too_many);
+    "/429-for-a-week" with_a_429_for_a_week(too_many_for_a_week);
     "/picky" with_a_failing_extractor(picky);
 }
 
@@ -84,6 +95,12 @@ async fn shadow(state: RateLimitState) -> String {
 async fn watched(state: RateLimitState) -> String {
     let over: Vec<_> = state.rules().map(|rule| rule.is_over()).collect();
     format!("{over:?}")
+}
+
+#[ratelimit(limit = 3, per = 3600)]
+#[ratelimit(limit = 1, per = 60, over_limit = "allow")]
+async fn watched_for_a_minute(state: RateLimitState) -> String {
+    format!("{} {}", state.limit(), state.is_over())
 }
 
 #[test]
@@ -106,6 +123,32 @@ fn a_function_answers_in_place_of_the_429() {
             assert_eq!((reply.status, reply.body.as_str()), (status, body), "{path}");
             assert_eq!(reply.x_headers(), (1, 0, window_end(START, 60)), "{path}");
         }
+    }
+}
+
+#[test]
+fn a_429_of_a_function_says_when_to_come_back_unless_it_has_said_so_itself() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    let wait = (window_end(START, 60) - START).to_string();
+    for (path, status, retry_after) in
+        [("/429", 429, Some(&*wait)), ("/429-for-a-week", 429, Some("604800")), ("/plain", 503, None)]
+    {
+        assert_eq!(server.get(path).status, 200, "{path}");
+        let refusal = server.get(path);
+        assert_eq!((refusal.status, refusal.header("retry-after")), (status, retry_after), "{path}");
+        assert_eq!(refusal.all("retry-after").len(), usize::from(retry_after.is_some()), "{path}");
+    }
+}
+
+#[test]
+fn a_request_is_over_if_any_of_its_rules_is_though_the_state_speaks_of_another() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    // The third request uses up the hour, and so what remains of it is told.
+    for body in ["1 false", "1 true", "3 true"] {
+        let reply = server.get("/watched-for-a-minute");
+        assert_eq!((reply.status, reply.body.as_str()), (200, body));
     }
 }
 

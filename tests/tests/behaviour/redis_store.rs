@@ -52,6 +52,19 @@ async fn twice_in_two_seconds() -> impl Responder {
     HttpResponse::Ok()
 }
 
+#[ratelimit(limit = 2, per = FOREVER, scope = "header:x-id", cost = nothing, count_if = never)]
+async fn free_of_charge() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn nothing(_: &HttpRequest) -> u32 {
+    0
+}
+
+fn never(_: &HttpResponse) -> bool {
+    false
+}
+
 #[ratelimit(limit = 5, per = FOREVER, scope = "header:x-id")]
 async fn one_rule() -> impl Responder {
     HttpResponse::Ok()
@@ -83,7 +96,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/hourly", web::get().to(hourly)).route("/two-rules", web::get().to(two_rules));
     config.route("/twice", web::get().to(twice)).route("/two-seconds", web::get().to(twice_in_two_seconds));
     config.route("/one-rule", web::get().to(one_rule)).route("/two-long-rules", web::get().to(two_long_rules));
-    config.route("/exempt", web::get().to(exempt));
+    config.route("/exempt", web::get().to(exempt)).route("/free", web::get().to(free_of_charge));
 }
 
 /// A limiter that waits as long as it takes: these tests are not about deadlines.
@@ -136,6 +149,21 @@ fn what_a_client_writes_is_escaped_and_bounded() {
     server.get_with(&format!("/joined?{}", "a".repeat(9000)), &[("X-Id", &"\u{e4}".repeat(9000))]);
     let longest = redis.keys().iter().map(String::len).max().unwrap_or_default();
     assert!(longest < 600, "a key of {longest} bytes");
+}
+
+#[test]
+fn of_a_value_with_more_than_64_bytes_its_sha_256_stands_in_the_key() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient(), &redis.url());
+    let value = |bytes: usize| {
+        server.get_with("/twice", &[("X-Id", &"a".repeat(bytes))]);
+        let key = only_key(&redis).remove(3);
+        redis.ask::<()>(&["FLUSHALL"]);
+        key
+    };
+    assert_eq!(value(64), format!("header:x-id:{}", "a".repeat(64)));
+    let digest = "635361C48BB9EAB14198E76EA8AB7F1A41685D6AD62AA9146D301D4F17EB0AE0";
+    assert_eq!(value(65), format!("header:x-id:!{digest}"));
 }
 
 #[test]
@@ -311,6 +339,21 @@ fn an_exempt_request_does_not_wait_for_a_store_that_does_not_answer() {
     assert_eq!(server.get("/ip").status, 200);
     assert_at_once("on an open connection");
     assert_eq!(server.get("/ip").x_headers().1, 98);
+}
+
+#[test]
+fn a_request_that_took_nothing_asks_redis_once_and_not_again_to_give_it_back() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient(), &redis.url());
+    // One worker, which would have given the first back before it asks for the next.
+    let mut connection = server.open();
+    let calls = || redis.calls("eval") + redis.calls("evalsha");
+    assert_eq!(connection.ask("GET", "/twice", &[("X-Id", "a")]).status, 200);
+    let before = calls();
+    for _ in 0..5 {
+        assert_eq!(connection.ask("GET", "/free", &[("X-Id", "a")]).status, 200);
+    }
+    assert_eq!(calls() - before, 5);
 }
 
 #[test]

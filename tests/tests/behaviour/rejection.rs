@@ -18,6 +18,19 @@ async fn greeting() -> impl Responder {
     "hello"
 }
 
+#[ratelimit(limit = 1, per = 60, scope = "global")]
+async fn greeting_of_all() -> impl Responder {
+    "hello"
+}
+
+#[ratelimit(limit = 3, per = 60)]
+#[ratelimit(limit = 1, per = 60, scope = "global")]
+#[ratelimit(limit = 1, per = 3600)]
+#[ratelimit(limit = 1, per = 60, over_limit = "allow")]
+async fn many_rules() -> impl Responder {
+    "hello"
+}
+
 #[ratelimit(limit = 1, per = 60)]
 async fn length(body: web::Bytes) -> String {
     body.len().to_string()
@@ -53,6 +66,7 @@ async fn telling(_: Tell, _: Tell) -> impl Responder {
 
 fn routes(config: &mut ServiceConfig) {
     config.route("/greeting", web::get().to(greeting)).route("/greeting", web::head().to(greeting));
+    config.route("/greeting-of-all", web::get().to(greeting_of_all)).route("/many-rules", web::get().to(many_rules));
     config.route("/length", web::post().to(length)).route("/json", web::post().to(json));
     config.route("/telling", web::post().to(telling)).route("/free", web::get().to(|| async { "free" }));
 }
@@ -81,6 +95,29 @@ fn the_refusal_is_a_problem_that_nobody_stores() {
     assert_eq!(problem["type"], "https://iana.org/assignments/http-problem-types#quota-exceeded");
     assert_eq!(problem["status"], 429);
     assert!(problem["title"].as_str().is_some_and(|title| !title.is_empty()), "{problem}");
+}
+
+#[test]
+fn the_refusal_names_the_rules_that_refuse_and_no_other() {
+    // One worker, which answers one handler after the other.
+    let server = Served::limited_by(&in_memory().0, 1, routes);
+    let mut connection = server.open();
+    for status in [200, 429] {
+        for (path, violated) in [
+            ("/greeting", &["ip:1/60s"][..]),
+            ("/greeting-of-all", &["global:1/60s"]),
+            ("/many-rules", &["global:1/60s", "ip:1/3600s"]),
+        ] {
+            let reply = connection.get(path);
+            assert_eq!(reply.status, status, "{path}");
+            if status == 429 {
+                let problem: Value = serde_json::from_str(&reply.body).expect("JSON");
+                assert_eq!(problem["violated-policies"], serde_json::json!(violated), "{path}");
+                let wait = format!("Try again in {} s.", reply.number("retry-after"));
+                assert!(problem["detail"].as_str().is_some_and(|detail| detail.ends_with(&wait)), "{path}: {problem}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -107,6 +107,38 @@ async fn by_path(_: web::Path<String>) -> impl Responder {
     HttpResponse::Ok()
 }
 
+/// A handler at the path of its name for each of these rules, all with one key and a limit of 1.
+macro_rules! of_one_key {
+    ($($name:ident($($arguments:tt)*);)*) => {
+        $(
+            #[ratelimit(limit = 1, key = "of one key", $($arguments)*)]
+            async fn $name() -> impl Responder {
+                HttpResponse::Ok()
+            }
+        )*
+
+        const OF_ONE_KEY: &[&str] = &[$(concat!("/", stringify!($name))),*];
+
+        fn of_one_key(config: &mut ServiceConfig) {
+            $( config.route(stringify!($name), web::get().to($name)); )*
+        }
+    };
+}
+
+of_one_key! {
+    of_a_minute(per = 60, scope = "global");
+    of_an_hour(per = 3600, scope = "global");
+    by_one_header(per = 60, scope = "header:x-a");
+    by_another_header(per = 60, scope = "header:x-b");
+    by_no_such_header(per = 60, scope = "header:x-none");
+    by_no_such_other_header(per = 60, scope = "header:x-nothing");
+    by_address(per = 60);
+    staggered(per = 60, scope = "global", stagger = true);
+    sliding(per = 60, scope = "global", algorithm = "sliding-window");
+    sliding_staggered(per = 60, scope = "global", algorithm = "sliding-window", stagger = true);
+    gcra(per = 60, scope = "global", algorithm = "gcra");
+}
+
 fn plan(request: &HttpRequest) -> String {
     request.query_string().to_owned()
 }
@@ -133,7 +165,17 @@ fn handlers_that_name_the_same_key_share_one_counter() {
 }
 
 #[test]
-fn handlers_of_one_name_in_two_modules_do_not() {
+fn with_another_window_scope_or_algorithm_they_do_not() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, of_one_key);
+    for path in OF_ONE_KEY {
+        let statuses = [(); 2].map(|()| server.get_with(path, &[("X-A", "a"), ("X-B", "a")]).status);
+        assert_eq!(statuses, [200, 429], "{path}");
+    }
+}
+
+#[test]
+fn handlers_of_one_name_in_two_modules_do_not_either() {
     let (limiter, _clock) = in_memory();
     let server = Served::limited(&limiter, keys);
     assert_eq!(server.statuses("/list/here", 3), [200, 200, 429]);

@@ -1,10 +1,14 @@
 //! Where a limiter comes from, and what a set-up that makes no sense says.
 
+#[cfg(unix)]
+use std::ffi::OsString;
 use std::process::Command;
+use std::sync::Arc;
 
-use actix_web::web::{self, Data};
+use actix_web::test::{TestRequest, init_service};
+use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, Responder};
-use ratelimit_runtime::{Error, RateLimiter, ratelimit};
+use ratelimit_runtime::{Error, LimitTarget, RateLimiter, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
@@ -41,6 +45,53 @@ fn a_scope_of_the_application_may_have_a_limiter_of_its_own() {
     });
     assert_eq!(server.statuses("/", 2), [200, 429]);
     assert_eq!(server.statuses("/inner/", 2), [200, 429]);
+}
+
+#[ratelimit(limit = 9, per = 60, scope = "global", key = "forms")]
+async fn nine() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+/// Puts a limiter into the data of an application or of a part of it.
+type Form = fn(&mut ServiceConfig, RateLimiter);
+
+/// In the order in which they are looked for.
+const FORMS: [(&str, Form); 4] = [
+    ("plain", |config, limiter| {
+        config.app_data(limiter);
+    }),
+    ("Data", |config, limiter| {
+        config.app_data(Data::new(limiter));
+    }),
+    ("Arc", |config, limiter| {
+        config.app_data(Arc::new(limiter));
+    }),
+    ("Data of Arc", |config, limiter| {
+        config.app_data(Data::new(Arc::new(limiter)));
+    }),
+];
+
+#[actix_web::test]
+async fn of_two_forms_of_a_limiter_the_first_serves_wherever_it_stands() {
+    for (first, (name, serving)) in FORMS.iter().enumerate() {
+        for (other, hidden) in &FORMS[first + 1..] {
+            for is_outside in [true, false] {
+                let limiters = [in_memory().0, in_memory().0];
+                let (outer, inner) = if is_outside { (serving, hidden) } else { (hidden, serving) };
+                let [of_outer, of_inner] =
+                    if is_outside { [0, 1] } else { [1, 0] }.map(|index| limiters[index].clone());
+                let inside = web::scope("").configure(|config| inner(config, of_inner)).route("/", web::get().to(nine));
+                let app = init_service(App::new().configure(|config| outer(config, of_outer)).service(inside)).await;
+                assert_eq!(TestRequest::get().send_request(&app).await.status(), 200);
+                let target = LimitTarget::new("forms", 9, 60);
+                let mut left = Vec::new();
+                for limiter in &limiters {
+                    left.push(limiter.peek(&target).await.expect("memory").remaining());
+                }
+                assert_eq!(left, [8, 9], "{name} before {other}, outside: {is_outside}");
+            }
+        }
+    }
 }
 
 /// The `app`, which has no limiter of its own: the process-wide one serves.
@@ -88,13 +139,34 @@ fn a_url_in_the_environment_that_makes_no_sense_is_an_error_and_no_crash() {
     assert!(app.lines_with(&["ERROR", "RATELIMIT_URL", "carrier-pigeon"]) >= 1, "{:#?}", app.output());
 }
 
+#[cfg(unix)]
 #[test]
-fn a_user_scope_without_a_user_function_is_logged_with_what_to_do() {
+fn a_url_in_the_environment_that_is_no_text_is_an_error_too() {
+    use std::os::unix::ffi::OsStringExt;
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+    command.env_remove("APP_STORE").env("RATELIMIT_URL", OsString::from_vec(b"memory://\xff".into()));
+    let mut app = Process::start(&mut command);
+    assert_eq!(app.statuses("/quote", 2), [500, 500]);
+    app.kill();
+    assert_eq!(app.lines_with(&["ERROR", "RATELIMIT_URL", "UTF-8"]), 1, "{:#?}", app.output());
+}
+
+#[test]
+fn a_user_scope_without_a_user_function_is_logged_once_with_what_to_do() {
     let mut app = app(Some("memory://"));
-    assert_eq!(app.get("/user").status, 500);
+    assert_eq!(app.statuses("/user", 2), [500, 500]);
     app.kill();
     let says = ["ERROR", "`app::user`", "scope = \"user\"", "RateLimiter::builder().user("];
     assert_eq!(app.lines_with(&says), 1, "{:#?}", app.output());
+}
+
+#[test]
+fn a_state_that_a_handler_without_a_limit_takes_is_logged_once_with_what_to_do() {
+    let mut app = app(Some("memory://"));
+    assert_eq!(app.statuses("/state", 2), [500, 500]);
+    app.kill();
+    assert_eq!(app.lines_with(&["ERROR", "RateLimitState", "#[ratelimit]"]), 1, "{:#?}", app.output());
 }
 
 #[cfg(feature = "redis")]

@@ -6,7 +6,7 @@ use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{App, Error, HttpMessage, HttpRequest, HttpServer};
+use actix_web::{App, Error, HttpMessage, HttpRequest, HttpResponse, HttpServer};
 use ratelimit_runtime::{RateLimitState, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
@@ -26,7 +26,22 @@ async fn from_the_extensions(request: HttpRequest) -> String {
 
 #[ratelimit(limit = 2, per = 60, scope = nobody)]
 async fn exempt(state: RateLimitState) -> String {
-    format!("{} {}", state.is_counted(), state.is_over())
+    describe(&state)
+}
+
+#[ratelimit(limit = 2, per = 60, scope = nobody, algorithm = "gcra", burst = 7)]
+async fn exempt_from_gcra(state: RateLimitState) -> String {
+    describe(&state)
+}
+
+#[ratelimit(limit = 3, per = 3600, count_if = failed)]
+#[ratelimit(limit = 4, per = 60)]
+async fn refunded() -> HttpResponse {
+    HttpResponse::Ok().finish()
+}
+
+fn failed(response: &HttpResponse) -> bool {
+    !response.status().is_success()
 }
 
 fn nobody(_: &HttpRequest) -> Option<String> {
@@ -57,6 +72,7 @@ fn describe(state: &RateLimitState) -> String {
 
 fn routes(config: &mut ServiceConfig) {
     config.route("/told", web::get().to(told)).route("/extensions", web::get().to(from_the_extensions));
+    config.route("/exempt-from-gcra", web::get().to(exempt_from_gcra)).route("/refunded", web::get().to(refunded));
     config.route("/exempt", web::get().to(exempt)).route("/unlimited", web::get().to(unlimited));
     config.route("/asking", web::get().to(unlimited_but_asking));
 }
@@ -85,7 +101,10 @@ fn the_state_is_in_the_extensions_before_the_handler_runs() {
 fn an_exempt_request_has_a_state_that_says_so() {
     let (limiter, _clock) = in_memory();
     let server = Served::limited(&limiter, routes);
-    assert_eq!(server.get("/exempt").body, "false false");
+    for (path, limit) in [("/exempt", 2), ("/exempt-from-gcra", 7)] {
+        let expected = format!("{limit}/{limit} until 0 in 0 s; over false, counted false, tightest 0 of []");
+        assert_eq!(server.get(path).body, expected);
+    }
 }
 
 #[test]
@@ -93,22 +112,25 @@ fn a_handler_without_a_limit_has_no_state() {
     let (limiter, _clock) = in_memory();
     let server = Served::limited(&limiter, routes);
     assert_eq!(server.get("/unlimited").body, "true");
-    assert_eq!(server.get("/asking").status, 500);
+    let mistake = server.get("/asking");
+    assert_eq!((mistake.status, mistake.header("content-type")), (500, Some("application/problem+json")));
+    assert_eq!(mistake.header("cache-control"), Some("no-store"));
 }
 
-static SEEN: Mutex<Vec<(u16, u32, bool)>> = Mutex::new(Vec::new());
+/// The status, how many remain of which limit, and whether the request is over it.
+static SEEN: Mutex<Vec<(u16, u32, u32, bool)>> = Mutex::new(Vec::new());
 
 async fn watch(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
     let answer = next.call(request).await?;
     let state = answer.request().extensions().get::<RateLimitState>().cloned();
     if let Some(state) = state {
-        SEEN.lock().unwrap().push((answer.status().as_u16(), state.remaining(), state.is_over()));
+        SEEN.lock().unwrap().push((answer.status().as_u16(), state.remaining(), state.limit(), state.is_over()));
     }
     Ok(answer)
 }
 
 #[test]
-fn a_middleware_finds_the_state_of_successes_and_refusals() {
+fn a_middleware_finds_the_state_of_successes_refusals_and_refunds() {
     let (limiter, _clock) = in_memory();
     let server = Served::start(move |listener| {
         let app = move || App::new().app_data(limiter.clone()).wrap(from_fn(watch)).configure(routes);
@@ -116,5 +138,8 @@ fn a_middleware_finds_the_state_of_successes_and_refusals() {
     });
     assert_eq!(server.get("/unlimited").status, 200);
     assert_eq!(server.statuses("/told", 3), [200, 200, 429]);
-    assert_eq!(*SEEN.lock().unwrap(), [(200, 1, false), (200, 0, false), (429, 0, true)]);
+    assert_eq!(*SEEN.lock().unwrap(), [(200, 1, 2, false), (200, 0, 2, false), (429, 0, 2, true)]);
+    SEEN.lock().unwrap().clear();
+    assert_eq!(server.statuses("/refunded", 2), [200, 200]);
+    assert_eq!(*SEEN.lock().unwrap(), [(200, 3, 3, false), (200, 2, 4, false)]);
 }

@@ -56,6 +56,12 @@ async fn with_its_own_key() -> impl Responder {
     HttpResponse::Ok()
 }
 
+#[ratelimit(limit = 100, per = FOREVER, key = "a key of two", cost = 2)]
+#[ratelimit(limit = 9, per = FOREVER, key = "a key of two")]
+async fn behind_another() -> impl Responder {
+    HttpResponse::Ok()
+}
+
 #[ratelimit(limit = 9, per = FOREVER, key = "a key", scope = "global", stagger = true)]
 async fn staggered() -> impl Responder {
     HttpResponse::Ok()
@@ -79,7 +85,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/global", web::get().to(global)).route("/header", web::get().to(by_header));
     config.route("/tenant", web::get().to(by_tenant)).route("/shop", web::get().to(by_shop));
     config.route("/joined", web::get().to(joined)).route("/key", web::get().to(with_a_key_function));
-    config.route("/own", web::get().to(with_its_own_key));
+    config.route("/own", web::get().to(with_its_own_key)).route("/behind", web::get().to(behind_another));
     config.route("/staggered", web::get().to(staggered)).route("/gcra", web::get().to(gcra));
 }
 
@@ -155,6 +161,24 @@ fn each_kind_of_counter_is_found_by_its_name() {
         each_counter_is_found(&Shared::in_redis(&redis, routes));
         assert_eq!(redis.keys(), [""; 0], "a look, or a reset, leaves a key");
     }
+}
+
+fn each_of_two_rules_is_found(store: &Shared) {
+    let target = |others| LimitTarget::new("a key of two", 9, FOREVER).ip([127, 0, 0, 1].into()).behind(others);
+    let left = || [0, 1, 2].map(|others| store.peek(&target(others)).remaining());
+    assert_eq!(store.here.get("/behind").status, 200);
+    assert_eq!(left(), [7, 8, 9], "{}", store.name);
+    store.reset(&target(1));
+    assert_eq!(left(), [7, 9, 9], "{}", store.name);
+    store.reset(&target(0));
+    assert_eq!(left(), [9, 9, 9], "{}", store.name);
+}
+
+#[test]
+fn of_rules_that_are_alike_each_is_found_by_how_many_stand_before_it() {
+    each_of_two_rules_is_found(&Shared::in_memory(routes));
+    #[cfg(feature = "redis")]
+    each_of_two_rules_is_found(&Shared::in_redis(&RedisServer::on_socket(), routes));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! `on_store_error = "local"`: a process counts on from what it has seen of the window when its store fails.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{RateLimiter, ratelimit};
+use actix_web::{HttpRequest, HttpResponse, Responder};
+use ratelimit_runtime::{Clock, LimitTarget, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
@@ -30,15 +31,40 @@ async fn short() -> impl Responder {
     HttpResponse::Ok()
 }
 
+/// How many requests wait, and whether they may go on.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+static MAY_GO_ON: AtomicBool = AtomicBool::new(false);
+
+/// A success is given back.
+#[ratelimit(limit = 10, per = FOREVER, scope = "header:x-id", key = "login", count_if = failed)]
+async fn login(request: HttpRequest) -> impl Responder {
+    let has = |name| request.headers().contains_key(name);
+    if has("x-waits") {
+        WAITING.fetch_add(1, SeqCst);
+        while !MAY_GO_ON.load(SeqCst) {
+            actix_web::rt::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    if has("x-fails") { HttpResponse::Forbidden() } else { HttpResponse::Ok() }
+}
+
+fn failed(response: &HttpResponse) -> bool {
+    !response.status().is_success()
+}
+
 fn routes(config: &mut ServiceConfig) {
+    config.route("/login", web::get().to(login));
     config.route("/ten", web::get().to(ten)).route("/two-rules", web::get().to(two_rules));
     config.route("/short", web::get().to(short));
 }
 
 /// Checks that are late would be counted twice.
 fn serve(url: &str) -> Served {
-    let limiter = RateLimiter::builder().deadline(Duration::from_secs(5));
-    Served::limited(&limiter.connect(url).expect("a URL"), routes)
+    Served::limited(&patient().connect(url).expect("a URL"), routes)
+}
+
+fn patient() -> RateLimiterBuilder {
+    RateLimiter::builder().deadline(Duration::from_secs(5))
 }
 
 /// Of so many requests, each on a connection of its own and so through the workers in turn, how many pass.
@@ -69,6 +95,77 @@ fn what_was_seen_of_other_processes_counts() {
     redis.kill();
     // This one has been told that three are left.
     assert_eq!(passed(&there, "/ten", "a", 14), 3);
+}
+
+#[test]
+fn what_was_given_back_before_is_left() {
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    let server = serve(&redis.url());
+    assert_eq!(passed(&server, "/login", "a", 9), 9);
+    redis.kill();
+    let failures = (0..14).filter(|_| server.get_with("/login", &[("X-Id", "a"), ("X-Fails", "")]).status == 403);
+    assert_eq!(failures.count(), 10);
+}
+
+#[test]
+fn what_was_reset_before_is_left() {
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    let limiter = patient().connect(&redis.url()).expect("a URL");
+    let server = Served::limited(&limiter, routes);
+    assert_eq!(passed(&server, "/ten", "a", 7), 7);
+    let target = LimitTarget::new(concat!(module_path!(), "::ten"), 10, FOREVER).header("x-id", "a");
+    actix_web::rt::System::new().block_on(limiter.reset(&target)).expect("Redis is up");
+    redis.kill();
+    assert_eq!(passed(&server, "/ten", "a", 14), 10);
+}
+
+#[test]
+fn what_was_counted_here_is_not_given_back_to_a_store_that_is_back() {
+    let _alone = alone();
+    let redis = RedisServer::on_port();
+    let limiter = RateLimiter::builder().deadline(Duration::from_millis(500));
+    // One worker, whose requests come to Redis in their order.
+    let server = Served::limited_by(&limiter.connect(&redis.url()).expect("a URL"), 1, routes);
+    let fail = |client| server.get_with("/login", &[("X-Id", client), ("X-Fails", "")]).status;
+    let counted = |client: &str| -> u64 {
+        let key = redis.keys().into_iter().find(|key| key.contains(&format!("x-id:{client}/")));
+        key.map_or(0, |key| redis.ask(&["GET", &key]))
+    };
+    assert_eq!(fail("a"), 403);
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    let mut slow = server.open();
+    slow.send(&ratelimit_tests::http::request("GET", "/login", &[("X-Id", "a"), ("X-Waits", "")]));
+    wait::until("the slow request is admitted", || WAITING.load(SeqCst) == 1);
+    assert_eq!(counted("a"), 1);
+    redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    wait::until("Redis counts again", || {
+        fail("b");
+        counted("b") > 0
+    });
+    MAY_GO_ON.store(true, SeqCst);
+    assert_eq!(slow.reply().status, 200);
+    assert_eq!((fail("a"), counted("a")), (403, 2));
+}
+
+#[test]
+fn a_clock_that_the_application_sets_is_that_of_the_counters_that_stand_in() {
+    const START: u64 = 1_700_000_001;
+    let _alone = alone();
+    let mut redis = RedisServer::on_port();
+    let clock = Clock::manual(START);
+    let limiter = patient().clock(clock.clone()).connect(&redis.url()).expect("a URL");
+    let server = Served::limited(&limiter, routes);
+    assert_eq!(server.get("/short").status, 200);
+    redis.kill();
+    for window_end in [START + 1, START + 3] {
+        clock.set(window_end - 1);
+        for remaining in (0..10).rev() {
+            assert_eq!(server.get("/short").x_headers(), (10, remaining, window_end));
+        }
+        assert_eq!(server.get("/short").status, 429);
+    }
 }
 
 #[test]
