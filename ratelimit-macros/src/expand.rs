@@ -86,13 +86,12 @@ fn signature(handler: &Handler, runtime: &Path) -> Signature {
             parameter.bounds.push(parse_quote!('static));
         }
     }
-    // A type that is no extractor would be an error at the call too, but a bound is reported at the type, and once. Lifetimes
-    // do not go with it: one of the handler's would be another than the `'static` that an extractor needs, and one that is
-    // not written cannot stand in a bound. Where there is no `async`, it can be left out so that nothing is seen of it.
-    if sig.generics.lifetimes().next().is_none() && handler.sig.asyncness.is_some() {
-        let extractors = handler.extractors().filter(|ty| !has_lifetime(ty.to_token_stream()));
+    // A type that is no extractor would be an error at the call too, but a bound is reported at the type, and once. Without
+    // `async`, a lifetime can be left out of a type so that nothing is seen of it, and then the type cannot stand in a bound.
+    if handler.sig.asyncness.is_some() {
+        let extractors = handler.extractors().filter_map(|ty| with_static_lifetimes(ty.to_token_stream()));
         bounds.extend(extractors.map(|ty| -> WherePredicate {
-            let end = ty.to_token_stream().into_iter().last().map_or_else(Span::call_site, |token| token.span());
+            let end = ty.clone().into_iter().last().map_or_else(Span::call_site, |token| token.span());
             let from_request = exported(quote!(FromRequest), runtime, end);
             parse_quote!(#ty: #from_request)
         }));
@@ -103,18 +102,33 @@ fn signature(handler: &Handler, runtime: &Path) -> Signature {
     sig
 }
 
-/// Whether a lifetime is written in a type that is not `'static`.
-fn has_lifetime(tokens: TokenStream) -> bool {
-    let mut is_quoted = false;
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Group(group) => has_lifetime(group.stream()),
-        TokenTree::Ident(ident) => std::mem::take(&mut is_quoted) && ident != "static",
-        TokenTree::Punct(punct) => {
-            is_quoted = punct.as_char() == '\'';
-            false
+/// A type with `'static` in place of every lifetime, written or left out: an extractor has no other, and in a bound, a lifetime
+/// of the handler would be that one alone. `None` for a type with lifetimes of its own.
+fn with_static_lifetimes(ty: TokenStream) -> Option<TokenStream> {
+    let mut tokens = ty.into_iter().peekable();
+    let mut result = TokenStream::new();
+    while let Some(token) = tokens.next() {
+        let is_lifetime =
+            |next: Option<&TokenTree>| matches!(next, Some(TokenTree::Punct(next)) if next.as_char() == '\'');
+        match &token {
+            TokenTree::Ident(keyword) if keyword == "for" => return None,
+            TokenTree::Punct(punct) if punct.as_char() == '&' && !is_lifetime(tokens.peek()) => {
+                result.extend([token.clone()]);
+                result.extend(quote_spanned!(token.span()=> 'static));
+            }
+            TokenTree::Punct(punct) if punct.as_char() == '\'' => {
+                let name = tokens.next()?;
+                result.extend(quote_spanned!(name.span()=> 'static));
+            }
+            TokenTree::Group(group) => {
+                let mut inner = Group::new(group.delimiter(), with_static_lifetimes(group.stream())?);
+                inner.set_span(group.span());
+                result.extend([TokenTree::Group(inner)]);
+            }
+            _ => result.extend([token]),
         }
-        TokenTree::Literal(_) => false,
-    })
+    }
+    Some(result)
 }
 
 /// A type of the runtime, at a place of the user's.

@@ -206,10 +206,25 @@ fn check_type(ty: &Type, errors: &mut Errors) {
     {
         errors.push(ty, "a handler takes its arguments by value: remove the `&`");
     }
+    if let Some(token) = borrowed_content(ty) {
+        let message =
+            "this extractor gives what it has read by value: write an owned type, such as `String` for `&str`";
+        errors.push(token, message);
+    }
     if let Some(token) = find_impl(ty.to_token_stream()) {
         let message = "Actix cannot tell the type of this argument: name it, or a type parameter of the handler";
         errors.push(token, message);
     }
+}
+
+/// The first `&` within an extractor that deserializes what it gives, which can borrow from nothing.
+fn borrowed_content(ty: &Type) -> Option<TokenTree> {
+    let Type::Path(path) = ty else { return None };
+    let last = path.path.segments.last()?;
+    let deserializes = ["Path", "Query", "Json", "Form"].iter().any(|name| last.ident == name);
+    let is_reference = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '&');
+    let arguments = last.arguments.to_token_stream();
+    deserializes.then(|| arguments.into_iter().find(is_reference)).flatten()
 }
 
 fn find_impl(tokens: TokenStream) -> Option<TokenTree> {

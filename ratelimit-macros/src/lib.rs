@@ -353,8 +353,9 @@ use crate::handler::Handler;
 /// means.
 ///
 /// A `where` clause is added that each argument of the handler is an extractor, and each type parameter `'static`.
-/// Within an `impl` block, the handler and the arguments of the attribute cannot say `Self`, and name the type instead. In
-/// an `impl` of a trait, the attribute cannot stand, as the function has another argument than the trait says.
+/// Within an `impl` block, the handler and the arguments of the attribute cannot say `Self`, and name the type instead; and the
+/// handler's name alone is the handler in its body, where otherwise it could be a function of the module. In an `impl` of a
+/// trait, the attribute cannot stand, as the function has another argument than the trait says.
 ///
 /// # Tests
 ///

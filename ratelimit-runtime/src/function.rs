@@ -143,6 +143,20 @@ pub trait ExemptFunction<Marker> {
 }
 
 /// A function that says of a response whether its request counts: `fn(&HttpResponse) -> bool`.
+///
+/// ```
+/// use actix_web::HttpResponse;
+/// use ratelimit_runtime::ratelimit;
+///
+/// fn failed(response: &HttpResponse) -> bool {
+///     !response.status().is_success()
+/// }
+///
+/// #[ratelimit("5/minute", count_if = failed)]
+/// async fn login() -> HttpResponse {
+///     HttpResponse::Unauthorized().finish()
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this function cannot say whether a request counts",
     note = "a count_if function is `fn(&HttpResponse) -> bool`, and not `async`: the response is ready to be sent"

@@ -84,8 +84,8 @@ impl Claim {
         let (this, other) = (self.handler, earlier.handler);
         if self.has_default_key && earlier.has_default_key && this.path == other.path {
             log::error!(
-                "{this} and {other} have the same path, and would share their counters: write `key = \"…\"` in the \
-                 `#[ratelimit]` of one of them; until then the first is answered 500"
+                "{this} has the path of {other}, and would share its counters: write `key = \"…\"` in the `#[ratelimit]` of \
+                 one of them; until then requests to the former are answered 500"
             );
             return false;
         }
@@ -95,8 +95,9 @@ impl Claim {
                 Relation::Good => {}
                 Relation::TwoFunctions => {
                     log::error!(
-                        "{this} and {other} share their counters by `key`, and have different functions of one name in \
-                         `scope`: rename one of the functions, or write another `key`; until then the first is answered 500"
+                        "{this} shares its counters with {other} by `key`, and their `scope` has different functions of one \
+                         name: rename one of the functions, or write another `key`; until then requests to the former are \
+                         answered 500"
                     );
                     return false;
                 }

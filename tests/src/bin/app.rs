@@ -216,6 +216,16 @@ mod pairs {
         "b"
     }
 
+    #[ratelimit(limit = 3, per = 3600, scope = b::tenant, key = "pairs")]
+    async fn of_another_with_another_window() -> &'static str {
+        "b"
+    }
+
+    #[ratelimit(limit = 3, per = FOREVER, scope = ["ip", b::tenant], key = "pairs")]
+    async fn of_another_by_address() -> &'static str {
+        "b"
+    }
+
     #[ratelimit(limit = 3, per = FOREVER, scope = customer, key = "pairs")]
     async fn renamed() -> &'static str {
         "a"
@@ -236,6 +246,8 @@ mod pairs {
         config.route("/books", get().to(Books::list)).route("/books/search", get().to(Books::search));
         config.route("/tenant", get().to(by_name)).route("/tenant/path", get().to(by_path));
         config.route("/tenant/another", get().to(of_another)).route("/tenant/renamed", get().to(renamed));
+        config.route("/tenant/hourly", get().to(of_another_with_another_window));
+        config.route("/tenant/address", get().to(of_another_by_address));
         config.route("/given", get().to(by_given_key)).route("/given/another", get().to(of_another_by_given_key));
     }
 }

@@ -83,6 +83,16 @@ fn two_scope_functions_of_one_name_under_one_key_are_an_error_that_names_both_ha
 }
 
 #[test]
+fn two_scope_functions_of_one_name_are_no_error_where_no_counter_is_shared() {
+    let mut app = app();
+    assert_eq!(app.statuses("/tenant", 1), [200]);
+    assert_eq!(app.statuses("/tenant/hourly", 1), [200]);
+    assert_eq!(app.statuses("/tenant/address", 1), [200]);
+    app.kill();
+    assert_eq!(app.lines_with(&["pairs"]), 0, "{:#?}", app.output());
+}
+
+#[test]
 fn one_scope_function_under_two_names_is_a_warning() {
     let mut app = app();
     assert_eq!(app.statuses("/tenant", 1), [200]);

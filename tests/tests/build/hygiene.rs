@@ -129,6 +129,7 @@ fn no_macro_and_no_method_of_a_trait_changes_what_the_output_means() {
     let _alone = alone();
     compile(&[
         ("macros", "macro_rules! NAME { () => {} }"),
+        ("absent_prelude", "#![no_implicit_prelude]"),
         (
             "methods_by_value",
             "mod trait_NAME { pub trait Own: Sized { fn NAME(self) {} } impl<T> Own for T {} } use trait_NAME::Own as _;",

@@ -98,6 +98,16 @@ async fn with_elided_lifetime(path: web::Data<Cow<'_, str>>, _id: web::Path<u64>
 }
 
 #[ratelimit("300/5m")]
+async fn with_references(path: web::Data<&str>, _more: web::Data<(&'static [u8], Box<dyn Fn(&str) -> &str>)>) -> String {
+    path.to_string()
+}
+
+#[ratelimit("300/5m")]
+async fn with_lifetimes_of_a_type(map: web::Data<for<'a> fn(&'a str) -> &'a str>) -> String {
+    map("text").to_owned()
+}
+
+#[ratelimit("300/5m")]
 #[allow(elided_lifetimes_in_paths, reason = "the shape that is tested")]
 fn with_hidden_lifetime(path: web::Data<Cow<str>>) -> impl Future<Output = String> + use<> {
     ready(path.to_string())
@@ -221,5 +231,7 @@ fn main() {
         .route("/14", web::get().to(local))
         .route("/15", web::get().to(with_lifetime))
         .route("/16", web::get().to(with_elided_lifetime))
-        .route("/17", web::get().to(with_hidden_lifetime));
+        .route("/17", web::get().to(with_hidden_lifetime))
+        .route("/18", web::get().to(with_references))
+        .route("/19", web::get().to(with_lifetimes_of_a_type));
 }
