@@ -21,6 +21,10 @@ pub const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/key.pem");
 /// A certificate that no server knows.
 pub const STRANGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/stranger.pem");
 
+/// A certificate for 150 names, none of which is that of a server of the tests.
+pub const MANY_NAMES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/many_names.pem");
+const MANY_NAMES_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/many_names_key.pem");
+
 /// The key of [`STRANGER`].
 pub const STRANGER_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/stranger_key.pem");
 
@@ -89,6 +93,12 @@ impl RedisServer {
     /// Starts one on a free port of 127.0.0.1 over TLS, for clients that show the same certificate.
     pub fn with_tls_for_clients_that_it_knows() -> Self {
         Self::start(Transport::Tls, Mode::Store, &["tls-auth-clients yes".to_owned()])
+    }
+
+    /// Starts one on a free port of 127.0.0.1 over TLS, with the certificate [`MANY_NAMES`].
+    pub fn with_many_names() -> Self {
+        let configuration = [format!("tls-cert-file {MANY_NAMES}"), format!("tls-key-file {MANY_NAMES_KEY}")];
+        Self::start(Transport::Tls, Mode::Store, &configuration)
     }
 
     /// Starts a sentinel without TLS that watches `primary`, which speaks TLS.

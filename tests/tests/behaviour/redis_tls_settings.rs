@@ -11,7 +11,7 @@ use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
-use ratelimit_tests::redis_server::{CERTIFICATE, KEY, RedisServer, STRANGER, STRANGER_KEY};
+use ratelimit_tests::redis_server::{CERTIFICATE, KEY, MANY_NAMES, RedisServer, STRANGER, STRANGER_KEY};
 use ratelimit_tests::wait::{self, PATIENCE};
 use tempfile::TempDir;
 
@@ -149,13 +149,15 @@ fn the_provider_of_cryptography_is_the_applications_to_install() {
 fn a_file_that_cannot_be_used_is_named_at_the_start() {
     let folder = TempDir::new().expect("a temporary folder");
     let missing = folder.path().join("missing.pem");
-    let empty = copy(&folder, "empty.pem", "/dev/null");
+    let (empty, endless) = (copy(&folder, "empty.pem", "/dev/null"), folder.path().join("endless.pem"));
+    std::os::unix::fs::symlink("/dev/zero", &endless).expect("a link");
     let secret = folder.path().join("secret.pem");
     let key = fs::read_to_string(KEY).expect("a key");
     let body: String = key.lines().filter(|line| !line.starts_with("-----")).collect();
     for (authority, certificate, key, setting, named) in [
         (&*missing, CERTIFICATE.as_ref(), KEY.as_ref(), "tls_ca_file", "missing.pem"),
         (&*empty, CERTIFICATE.as_ref(), KEY.as_ref(), "tls_ca_file", "empty.pem"),
+        (&*endless, CERTIFICATE.as_ref(), KEY.as_ref(), "tls_ca_file", "endless.pem"),
         (KEY.as_ref(), CERTIFICATE.as_ref(), KEY.as_ref(), "tls_ca_file", "key.pem"),
         (CERTIFICATE.as_ref(), &*missing, KEY.as_ref(), "tls_client_certificate", "missing.pem"),
         (CERTIFICATE.as_ref(), &*empty, KEY.as_ref(), "tls_client_certificate", "empty.pem"),
@@ -169,7 +171,7 @@ fn a_file_that_cannot_be_used_is_named_at_the_start() {
             "stranger_key.pem",
         ),
         (CERTIFICATE.as_ref(), CERTIFICATE.as_ref(), &*secret, "tls_client_certificate", "secret.pem"),
-    ] as [(&Path, &Path, &Path, &str, &str); 9]
+    ] as [(&Path, &Path, &Path, &str, &str); 10]
     {
         // All in one line, as an environment variable gives it; under a password; broken.
         for text in [
@@ -220,6 +222,15 @@ fn a_broken_certificate_of_the_operating_system_is_passed_over_with_one_warning(
     app.kill();
     assert_eq!(app.lines_with(&["WARN", "TLS", "2 entries"]), 1, "{:#?}", app.output());
     assert_eq!(app.lines_with(&["WARN"]) + app.lines_with(&["ERROR"]), 1, "{:#?}", app.output());
+}
+
+#[test]
+fn settings_of_tls_beside_a_url_without_it_are_told() {
+    let redis = RedisServer::on_port();
+    let mut app = app(&redis.url(), &[("APP_CA_FILE", CERTIFICATE.as_ref())]);
+    assert_eq!(app.get("/work").status, 200);
+    app.kill();
+    assert_eq!(app.lines_with(&["WARN", "TLS", "rediss://"]), 1, "{:#?}", app.output());
 }
 
 #[test]
@@ -274,12 +285,13 @@ fn certificates_of_the_operating_system_that_come_later_are_found() {
 #[test]
 fn a_handshake_that_fails_is_told_with_what_to_do() {
     let (with_tls, demanding) = (RedisServer::with_tls(), RedisServer::with_tls_for_clients_that_it_knows());
-    let plain = RedisServer::on_port();
+    let (plain, many_names) = (RedisServer::on_port(), RedisServer::with_many_names());
     let by_name = with_tls.url().replace("127.0.0.1", "localhost");
     let to_plain = plain.url().replace("redis:", "rediss:");
     for (url, trusted, told) in [
         (with_tls.url(), STRANGER, "tls_ca_file"),
         (by_name, CERTIFICATE, "tls_server_name"),
+        (many_names.url(), MANY_NAMES, "tls_server_name"),
         (demanding.url(), CERTIFICATE, "tls_client_certificate"),
         (to_plain, CERTIFICATE, "does the server speak TLS"),
     ] {
@@ -287,5 +299,6 @@ fn a_handshake_that_fails_is_told_with_what_to_do() {
         assert_eq!(app.get("/work").status, 503, "{url}");
         app.kill();
         assert_eq!(app.lines_with(&["ERROR", "TLS", told]), 1, "{told}: {:#?}", app.output());
+        assert!(app.output().iter().all(|line| line.len() < 1000), "{:#?}", app.output());
     }
 }

@@ -24,9 +24,6 @@ const LONGEST_CALL: Duration = Duration::from_secs(10);
 const SHARED_FOR: Duration = Duration::from_secs(2);
 const FAILURE_SHARED_FOR: Duration = Duration::from_millis(500);
 
-/// How much of an error is told, in characters.
-const LONGEST_REASON: usize = 300;
-
 /// A user and a password of Redis, for [`RateLimiterBuilder::credentials`](crate::RateLimiterBuilder::credentials).
 ///
 /// `Debug` output does not show them.
@@ -120,7 +117,7 @@ impl Provider {
     {
         let ask = move || -> Asking {
             let asking = ask();
-            Box::pin(async { asking.await.map_err(|error| error.to_string().chars().take(LONGEST_REASON).collect()) })
+            Box::pin(async { asking.await.map_err(|error| error.to_string()) })
         };
         Self { ask: Box::new(ask), state: Mutex::default() }
     }

@@ -23,7 +23,7 @@ use super::{
 use crate::error::Error;
 
 /// How much of an error is told, in characters: a certificate may be for a thousand names.
-const LONGEST_REASON: usize = 300;
+const LONGEST_REASON: usize = 200;
 
 /// What the builder was told.
 #[derive(Clone, Debug, Default)]
