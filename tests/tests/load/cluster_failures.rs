@@ -80,7 +80,7 @@ fn a_primary_that_is_gone_costs_the_counters_of_the_others_nothing() {
 #[test]
 fn a_replica_that_dies_is_not_noticed() {
     let _alone = alone();
-    let mut stage = Stage::before(RedisCluster::start(), "deny");
+    let mut stage = Stage::before(RedisCluster::steady(), "deny");
     for replica in 3..6 {
         stage.store.kill(replica);
         stage.answer_more("requests are answered without the replica");
@@ -92,7 +92,7 @@ fn a_replica_that_dies_is_not_noticed() {
 #[test]
 fn a_slot_that_moves_to_and_fro_costs_nobody_an_answer() {
     let _alone = alone();
-    let stage = Stage::before(RedisCluster::start(), "deny");
+    let stage = Stage::before(RedisCluster::steady(), "deny");
     let cluster = &stage.store;
     let slot = cluster.slot(SCOPE);
     for _ in 0..5 {
@@ -116,7 +116,7 @@ fn a_slot_that_moves_to_and_fro_costs_nobody_an_answer() {
 #[test]
 fn connections_that_all_nodes_end_cost_nobody_an_answer() {
     let _alone = alone();
-    let stage = Stage::before(RedisCluster::start(), "deny");
+    let stage = Stage::before(RedisCluster::steady(), "deny");
     for _ in 0..5 {
         for node in 0..6 {
             stage.store.node(node).ask::<()>(&["CLIENT", "KILL", "TYPE", "normal"]);
