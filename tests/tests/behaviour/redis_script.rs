@@ -328,9 +328,12 @@ impl Model<'_> {
                     let now = self.nanos();
                     let buckets = self.buckets.entry(part).or_default();
                     expected.push(i64::from(!buckets.is_empty()));
-                    for bucket in buckets {
+                    for bucket in &mut *buckets {
                         let back = u128::from(*tokens) * u128::from(bucket.rate.0);
                         bucket.arrival = now + bucket.ahead(now).saturating_sub(back);
+                    }
+                    if buckets.iter().all(|bucket| bucket.arrival == now) {
+                        buckets.clear();
                     }
                 } else {
                     let is_fixed = matches!(algorithm, Algorithm::Fixed { .. });

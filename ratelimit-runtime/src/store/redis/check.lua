@@ -240,8 +240,10 @@ local function other_functions()
     -- Takes back what was counted and not used.
     local function give_back(key, tokens, window_end)
       local held = count_in(key, window_end)
-      if held > 0 then
-        must('HINCRBY', key, window_end, -min(held, tokens))
+      if held > tokens then
+        must('HINCRBY', key, window_end, -tokens)
+      elseif held > 0 then
+        must('HDEL', key, window_end)
       end
       answer(held)
     end
@@ -363,12 +365,15 @@ local function other_functions()
 
     local function give_back(key, tokens, length)
       local buckets = buckets_in(read(pcall('GET', key), 'GET'), length)
+      local were_there, ahead = #buckets > 0, 0
       for _, bucket in ipairs(buckets) do
         bucket.ahead = max(bucket.ahead - tokens * bucket.emission, 0)
+        ahead = max(ahead, bucket.ahead)
       end
-      local were_there = #buckets > 0
-      if were_there then
+      if ahead > 0 then
         write_all(key, buckets)
+      elseif were_there then
+        must('DEL', key)
       end
       answer(were_there and 1 or 0)
     end
@@ -499,8 +504,13 @@ local function other_functions()
       local remove_mark, next_key = mark_behind(first + requests, ARGV[arg + 1])
       each(first, requests, 1, 1, function(key)
         local held = number(read(pcall('GET', KEYS[key]), 'GET'))
+        if held > tokens then
+          must('INCRBY', KEYS[key], -tokens)
+        elseif held > 0 then
+          -- What counts nothing takes no memory.
+          must('DEL', KEYS[key])
+        end
         if held > 0 then
-          must('INCRBY', KEYS[key], -min(held, tokens))
           remove_mark()
         end
         answer(held)
