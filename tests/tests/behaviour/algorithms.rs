@@ -249,8 +249,11 @@ fn a_clock_set_back_neither_forgets_what_was_counted_nor_holds_it_for_long() {
     for path in ["/fixed", "/staggered", "/gcra", "/burst"] {
         let (server, clock, _) = serve();
         fill(&server, path);
-        clock.set(START - 5);
-        assert_eq!(fill(&server, path), 0, "{path}: set back by a little");
+        // Into the same window, and into the one before.
+        for seconds in [5, 30] {
+            clock.set(START - seconds);
+            assert_eq!(fill(&server, path), 0, "{path}: set back by {seconds} s");
+        }
         clock.set(START - 3600);
         assert!(fill(&server, path) >= 4, "{path}: set back by an hour");
         assert_eq!(fill(&server, path), 0, "{path}");
@@ -338,6 +341,23 @@ fn what_does_not_count_is_given_back_in_the_window_that_counted_it() {
         assert_eq!(left(), peeked, "{path}");
         assert_eq!(login(&server, path, &[]).0, 200, "{path}");
         assert_eq!(left(), peeked, "{path}");
+    }
+}
+
+#[test]
+fn what_is_given_back_late_is_not_given_back_to_the_next_window() {
+    for path in ["/login/fixed", "/login/sliding"] {
+        let (server, clock, _) = serve();
+        clock.set(window_end(START, MINUTE));
+        let mut slow = server.open();
+        slow.send(&ratelimit_tests::http::request("GET", path, &[("X-Waits", "1")]));
+        wait::until("the slow one is counted", || server.get("/gate?closed").body == "1 waits");
+        clock.advance(Duration::from_secs(MINUTE));
+        let fail = || server.get_with(path, &[("X-Fails", "1")]);
+        assert_eq!([fail(), fail()].map(|reply| reply.status), [403, 403], "{path}");
+        server.get("/gate?open");
+        assert_eq!(slow.reply().status, 200);
+        assert_eq!(fail().x_headers().1, 3, "{path}: three of six are left after three failures");
     }
 }
 

@@ -1,5 +1,7 @@
 //! The table "The attribute's language" of the design, row by row; scopes and `over_limit` have modules of their own.
 
+use std::time::Duration;
+
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
 use ratelimit_runtime::{Clock, ratelimit};
@@ -102,6 +104,17 @@ fn the_next_window_starts_at_a_multiple_of_its_length() {
     assert_eq!(server.statuses("/", 1), [429], "one second before the edge");
     clock.set(window_end(START, 60));
     assert_eq!(server.statuses("/", 4), [200, 200, 200, 429], "at the edge");
+}
+
+#[test]
+fn a_clock_that_is_moved_by_half_a_second_twice_is_a_second_later() {
+    let (server, clock) = serve_three();
+    clock.set(window_end(START, 60) - 1);
+    assert_eq!(server.statuses("/", 4), [200, 200, 200, 429]);
+    for status in [429, 200] {
+        clock.advance(Duration::from_millis(500));
+        assert_eq!(server.get("/").status, status);
+    }
 }
 
 #[ratelimit(limit = 1, per = 60, send_x_headers = false)]

@@ -59,6 +59,7 @@ handlers! {
     // One counter with two limits.
     shared_narrow(limit = 5, per = HOUR, key = "shared");
     shared_wide(limit = 1000, per = HOUR, key = "shared");
+    shared_narrow_of_two("5/hour; 1000000/day", key = "shared");
 
     refunded(limit = 1, per = HOUR, count_if = never);
 }
@@ -167,11 +168,13 @@ async fn a_counter_of_two_limits_is_as_full_as_the_fuller_rule_says() {
 
 #[actix_web::test]
 async fn a_counter_that_refuses_is_full_though_another_rule_has_counted() {
-    let (app, _clock) = application(100).await;
-    assert_eq!(passed(&app, "/shared_wide", "client", 7).await, 7);
-    assert!(!passes(&app, "/shared_narrow", "client").await);
-    flood(&app, "/four_of_five", FLOOD).await;
-    assert!(!passes(&app, "/shared_narrow", "client").await);
+    for narrow in ["/shared_narrow", "/shared_narrow_of_two"] {
+        let (app, _clock) = application(100).await;
+        assert_eq!(passed(&app, "/shared_wide", "client", 7).await, 7);
+        assert!(!passes(&app, narrow, "client").await, "{narrow}");
+        flood(&app, "/four_of_five", FLOOD).await;
+        assert!(!passes(&app, narrow, "client").await, "{narrow}");
+    }
 }
 
 #[actix_web::test]

@@ -186,6 +186,32 @@ fn a_rule_that_only_watches_does_not_keep_the_other_from_refusing() {
     assert_eq!((refusal.status, refusal.x_headers()), (429, (3, 0, window_end(START, 60))));
 }
 
+#[ratelimit(limit = 100, per = 60)]
+#[ratelimit(limit = 5, per = 3600, over_limit = "allow", cost = size)]
+async fn watched_by_size(state: RateLimitState) -> String {
+    format!("{:?}", state.rules().map(|rule| (rule.is_over(), rule.remaining())).collect::<Vec<_>>())
+}
+
+fn size(request: &HttpRequest) -> u32 {
+    request.query_string().parse().unwrap_or(1)
+}
+
+#[test]
+fn a_rule_that_only_watches_counts_no_request_that_it_has_no_room_for() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, |config| {
+        config.route("/", web::get().to(watched_by_size));
+    });
+    for (path, body) in [
+        ("/?3", "[(false, 99), (false, 2)]"),
+        ("/?3", "[(false, 98), (true, 2)]"),
+        ("/?2", "[(false, 97), (false, 0)]"),
+        ("/?1", "[(false, 96), (true, 0)]"),
+    ] {
+        assert_eq!(server.get(path).body, body, "{path}");
+    }
+}
+
 #[ratelimit(limit = 1, per = 60, over_limit = first, scope = "header:x-first")]
 #[ratelimit(limit = 1, per = 3600, over_limit = second, scope = "header:x-second")]
 async fn two_answers() -> impl Responder {

@@ -152,6 +152,17 @@ fn what_a_client_writes_is_escaped_and_bounded() {
 }
 
 #[test]
+fn a_key_says_in_place_of_what_an_address_stands() {
+    let redis = RedisServer::on_socket();
+    let server = serve(patient().user(|_: &HttpRequest| None::<String>), &redis.url());
+    server.get("/joined");
+    let scope = only_key(&redis).remove(3);
+    let parts: Vec<_> = scope.split('+').collect();
+    assert_eq!((parts.len(), parts[0], parts[2]), (3, "header-ip:x-id:127.0.0.1", "user-ip:127.0.0.1"), "{scope}");
+    assert!(parts[1].starts_with("fn:") && parts[1].ends_with("tenant=ip=127.0.0.1"), "{scope}");
+}
+
+#[test]
 fn of_a_value_with_more_than_64_bytes_its_sha_256_stands_in_the_key() {
     let redis = RedisServer::on_socket();
     let server = serve(patient(), &redis.url());

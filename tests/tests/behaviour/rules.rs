@@ -147,7 +147,18 @@ async fn plan_of_the_path(path: web::Path<String>) -> String {
     path.into_inner()
 }
 
+#[ratelimit(limit = 2, per = 60, key = plan)]
+#[ratelimit(limit = 9, per = 60, key = another_plan)]
+async fn by_one_plan_twice(state: RateLimitState) -> String {
+    format!("{:?}", state.rules().map(|rule| rule.remaining()).collect::<Vec<_>>())
+}
+
+fn another_plan(request: &HttpRequest) -> String {
+    plan(request)
+}
+
 fn keys(config: &mut ServiceConfig) {
+    config.route("/twice", web::get().to(by_one_plan_twice));
     config.route("/shared/here", web::get().to(shared_here));
     config.route("/shared/there", web::get().to(elsewhere::shared_there));
     config.route("/list/here", web::get().to(list)).route("/list/there", web::get().to(elsewhere::list));
@@ -180,6 +191,16 @@ fn handlers_of_one_name_in_two_modules_do_not_either() {
     let server = Served::limited(&limiter, keys);
     assert_eq!(server.statuses("/list/here", 3), [200, 200, 429]);
     assert_eq!(server.statuses("/list/there", 3), [200, 200, 429]);
+}
+
+#[test]
+fn rules_of_one_handler_count_one_by_one_though_their_functions_give_the_same_key() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, keys);
+    for body in ["[1, 8]", "[0, 7]"] {
+        assert_eq!(server.get("/twice?platinum").body, body);
+    }
+    assert_eq!(server.get("/twice?platinum").status, 429);
 }
 
 #[test]

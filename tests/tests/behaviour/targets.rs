@@ -100,6 +100,8 @@ fn targets() -> Vec<(&'static str, LimitTarget, Vec<LimitTarget>)> {
         ("/global", target().global(), vec![LimitTarget::new("another", 9, FOREVER).global(), target().user("global")]),
         // Nobody in particular is everybody.
         ("/global", target(), vec![target().global().stagger()]),
+        // As a header arrives: without the white space around its value.
+        ("/header", target().header("X-Api-Key", " 1/2\t"), vec![]),
         ("/header", target().header("X-Api-Key", "1/2"), vec![target().header("x-api-key", "1%2F2")]),
         ("/tenant?acme", target().function("tenant", "acme"), vec![target().function("shop", "acme")]),
         ("/shop?acme=1", target().function("shop", "acme"), vec![target().function("tenant", "acme=1")]),
@@ -197,6 +199,26 @@ fn an_address_stands_for_its_network() {
         assert_eq!((used("2001:db8::1"), used("2001:db8::ffff:2") == 1), (1, same));
         assert_eq!((used("2001:db8:0:1::1"), used("192.0.2.61")), (0, 0));
         assert_eq!((used("192.0.2.60"), used("::ffff:192.0.2.60")), (1, 1));
+    }
+}
+
+#[test]
+fn an_address_that_stands_in_stands_for_its_network_too() {
+    let proxies = TrustedProxies::networks(["127.0.0.1"]).expect("an address");
+    let nobody = |_: &HttpRequest| None::<String>;
+    let limiter = RateLimiter::builder().trusted_proxies(proxies).user(nobody).in_memory();
+    let server = Served::limited(&limiter, routes);
+    let target = || LimitTarget::new("a key", 9, FOREVER);
+    let neighbour = "2001:db8::ffff:2".parse().expect("an address");
+    for (path, target) in [
+        ("/user", target().without_user(neighbour)),
+        ("/header", target().without_header("x-api-key", neighbour)),
+        ("/tenant", target().without_value("tenant", neighbour)),
+        ("/key", LimitTarget::without_key(neighbour, 9, FOREVER).ip(neighbour)),
+    ] {
+        assert_eq!(server.get_with(path, &[("X-Forwarded-For", "2001:db8::1")]).status, 200, "{path}");
+        let peek = actix_web::rt::System::new().block_on(limiter.peek(&target)).expect("a store");
+        assert_eq!(peek.remaining(), 8, "{path}");
     }
 }
 
