@@ -24,7 +24,8 @@ pub(crate) enum Found {
     Window { used: u32, end: u64 },
     /// What was counted in the window that ends then, and in the one before.
     Windows { used: u32, before: u32, end: u64 },
-    /// When all that has passed would have come back, in nanoseconds since the epoch: GCRA's theoretical arrival time.
+    /// When all that was taken will have come back, in nanoseconds since the epoch: GCRA's theoretical arrival time. It is that of
+    /// the rule's own bucket: rules with different rates that share a counter have one each.
     Arrival(u64),
 }
 
@@ -97,6 +98,22 @@ impl Terms {
         }
     }
 
+    /// The bucket of GCRA after another rule has taken `tokens` from the counter: as many are taken as there are.
+    pub(crate) fn take_at_most(&self, found: Found, tokens: u64, now: Duration) -> Found {
+        match self.take(found, tokens, now) {
+            Found::Arrival(arrival) => Found::Arrival(arrival.min(nanos(now).saturating_add(self.tolerance()))),
+            found => found,
+        }
+    }
+
+    /// A bucket of GCRA from which so many tokens are taken, or all.
+    pub(crate) fn with_used(&self, used: u64, now: Duration) -> Found {
+        match used.min(self.capacity().into()) {
+            0 => Found::Arrival(0),
+            used => Found::Arrival(nanos(now).saturating_add(used * self.emission())),
+        }
+    }
+
     /// The counter in the window that ends at `window_end`, which may be a later one than its own; `None` if that is over.
     #[cfg(feature = "redis")]
     pub(crate) fn in_window(&self, found: Found, window_end: u64) -> Option<Found> {
@@ -163,8 +180,7 @@ impl Terms {
     }
 
     /// How far GCRA's arrival time is ahead, in nanoseconds: never further than all of the tokens. If it seems to be, the
-    /// clock was set back, or the counter is shared with a rule that has more of them. What is further still starts anew,
-    /// or clients would wait for the clock to catch up.
+    /// clock was set back. What is further still starts anew, or clients would wait for the clock to catch up.
     fn outstanding(&self, arrival: u64, now: Duration) -> u64 {
         let (ahead, all) = (arrival.saturating_sub(nanos(now)), self.tolerance());
         if ahead <= 2 * all.max(u64::from(self.limit.per) * NANOS) { ahead.min(all) } else { 0 }

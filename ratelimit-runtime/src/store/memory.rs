@@ -6,9 +6,10 @@
 //!
 //! A slot keeps the end of a window and its count, or GCRA's arrival time, as the second after it and its nanoseconds;
 //! and a gauge of how full the counter is, which decides [who gives way](eviction) in a full set. A sliding window has a slot
-//! for each of its two windows, in the same set.
+//! for each of its two windows, and a counter of GCRA one for each [rate](rates) with which it is used, in the same set.
 
 mod eviction;
+mod rates;
 mod table;
 
 use std::time::Duration;
@@ -20,15 +21,22 @@ use crate::{
     policy::Algorithm,
     store::{
         Hit, Outcome, Outcomes, decide, decide_one,
-        memory::table::{Set, Slot, Table, Value},
+        memory::{
+            rates::Rates,
+            table::{Set, Slot, Table, Value},
+        },
     },
 };
 
 /// Marks the tags of GCRA's slots.
 const ARRIVAL: u32 = 1 << 31;
 
+/// Marks the number of a bucket of GCRA that had too few tokens for another rule, since it was full last. Nanoseconds need 30 bits.
+const OVERDRAWN: u32 = 1 << 31;
+
 pub(crate) struct MemoryStore {
     table: Table,
+    rates: Rates,
 }
 
 /// The slot of a counter, or the one that it would take over, and what was counted.
@@ -40,12 +48,14 @@ struct Look {
     /// Whether the slot holds nothing of this counter: it is another's, or of a window that is over.
     begins: bool,
     found: Found,
+    /// [`OVERDRAWN`], or nothing.
+    mark: u32,
 }
 
 impl MemoryStore {
     /// A store for `capacity` counters, rounded up to a power of two.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { table: Table::new(capacity) }
+        Self { table: Table::new(capacity), rates: Rates::default() }
     }
 
     /// Checks and counts one request at `now`, the time since the epoch.
@@ -63,8 +73,8 @@ impl MemoryStore {
         let set = self.lock(hit.hash);
         match hit.terms.algorithm {
             // By far the most: apart from the others, so that the compiler makes of it what it needs and no more.
-            Algorithm::FixedWindow => count(&set, look_fixed(&set, hit.hash, &hit.terms, now), hit, now),
-            _ => count_other(&set, *hit, now),
+            Algorithm::FixedWindow => count(&set, &self.rates, look_fixed(&set, hit.hash, &hit.terms, now), hit, now),
+            _ => count_other(&set, &self.rates, *hit, now),
         }
     }
 
@@ -73,7 +83,7 @@ impl MemoryStore {
         let look = |hit: &Hit| {
             // It is among those that were locked.
             let set = sets.iter().find(|(index, _)| *index == self.table.set(hit.hash));
-            set.map(|(_, set)| (set, look(set, hit.hash, &hit.terms, now)))
+            set.map(|(_, set)| (set, look(set, &self.rates, hit.hash, &hit.terms, now)))
         };
         let found: SmallVec<[Found; 2]> = hits.iter().filter_map(|hit| Some(look(hit)?.1.found)).collect();
         let decision = decide(hits.iter(), &found, now);
@@ -81,7 +91,7 @@ impl MemoryStore {
         for (hit, outcome) in hits.iter().zip(&decision.outcomes).filter(|(_, outcome)| changes(outcome)) {
             // Looked at again: a counter that was new may just have been given the slot that this one would take.
             if let Some((set, look)) = look(hit) {
-                keep(set, look, hit, outcome, now);
+                keep(set, &self.rates, look, hit, outcome, now);
             }
         }
         decision.outcomes
@@ -95,9 +105,10 @@ impl MemoryStore {
         let tags = match terms.algorithm {
             Algorithm::FixedWindow => [tag(hit.hash); 2],
             Algorithm::SlidingWindow => [window_tag(hit.hash, window), window_tag(hit.hash, window + 1)],
-            Algorithm::Gcra { .. } => [arrival_tag(hit.hash); 2],
+            Algorithm::Gcra { .. } => [arrival_tag(hit.hash, terms); 2],
         };
-        for slot in tags.into_iter().filter_map(|tag| set.find(tag)) {
+        let others = self.rates.others(terms).map(|other| arrival_tag(hit.hash, &other));
+        for slot in tags.into_iter().chain(others).filter_map(|tag| set.find(tag)) {
             // Over, and so nobody's.
             set.write(slot, Value { kept_until: now.as_secs() as u32, number: 0 });
         }
@@ -114,7 +125,7 @@ impl MemoryStore {
         self.change(then, hit, |found| match found {
             Found::Window { end, .. } | Found::Windows { end, .. } if end != window_end => None,
             Found::Window { used: 0, .. } | Found::Windows { used: 0, .. } | Found::Arrival(0) => None,
-            found => Some(terms.give_back(found, tokens)),
+            found => Some((terms.give_back(found, tokens), Shared::GivenBack(tokens))),
         });
     }
 
@@ -126,17 +137,18 @@ impl MemoryStore {
             // A window that begins is known by its first request.
             let found = terms.in_window(found, window_end)?;
             let missing = u64::from(used).checked_sub(terms.used(found, now))?;
-            (missing > 0).then(|| terms.take(found, missing, now))
+            (missing > 0).then(|| (terms.take(found, missing, now), Shared::Taken(missing)))
         });
     }
 
-    fn change(&self, now: Duration, hit: &Hit, change: impl FnOnce(Found) -> Option<Found>) {
+    fn change(&self, now: Duration, hit: &Hit, change: impl FnOnce(Found) -> Option<(Found, Shared)>) {
         let set = self.lock(hit.hash);
-        let look = look(&set, hit.hash, &hit.terms, now);
-        if let Some(found) = change(look.found) {
+        let look = look(&set, &self.rates, hit.hash, &hit.terms, now);
+        if let Some((found, shared)) = change(look.found) {
             // Where there is less than before, the gauge is as of the beginning, too.
             let look = Look { begins: look.begins || !goes_on(look.found, found), ..look };
-            write(&set, look, &hit.terms, found, now);
+            write(&set, &self.rates, look, &hit.terms, found, now);
+            share(&set, &self.rates, hit, shared, now);
             note_full(&set, look, hit, hit.terms.remaining(found, now), hit.terms.cost);
         }
     }
@@ -157,24 +169,68 @@ impl MemoryStore {
 
 /// Decides about a counter that was looked at, and counts.
 #[inline(always)]
-fn count(set: &Set<'_>, look: Look, hit: &Hit, now: Duration) -> Outcome {
+fn count(set: &Set<'_>, rates: &Rates, look: Look, hit: &Hit, now: Duration) -> Outcome {
     let outcome = decide_one(hit, look.found, now);
-    keep(set, look, hit, &outcome, now);
+    keep(set, rates, look, hit, &outcome, now);
     outcome
 }
 
 #[inline(never)]
-fn count_other(set: &Set<'_>, hit: Hit, now: Duration) -> Outcome {
-    count(set, look(set, hit.hash, &hit.terms, now), &hit, now)
+fn count_other(set: &Set<'_>, rates: &Rates, hit: Hit, now: Duration) -> Outcome {
+    count(set, rates, look(set, rates, hit.hash, &hit.terms, now), &hit, now)
 }
 
 /// Counts what a request has taken.
 #[inline(always)]
-fn keep(set: &Set<'_>, look: Look, hit: &Hit, outcome: &Outcome, now: Duration) {
+fn keep(set: &Set<'_>, rates: &Rates, look: Look, hit: &Hit, outcome: &Outcome, now: Duration) {
     if outcome.taken > 0 {
-        write(set, look, &hit.terms, hit.terms.take(look.found, outcome.taken, now), now);
+        write(set, rates, look, &hit.terms, hit.terms.take(look.found, outcome.taken, now), now);
+        share(set, rates, hit, Shared::Taken(outcome.taken), now);
     }
     note_full(set, look, hit, outcome.remaining, outcome.taken);
+}
+
+/// What all buckets of a counter have in common.
+#[derive(Clone, Copy)]
+enum Shared {
+    Taken(u64),
+    GivenBack(u64),
+}
+
+/// Takes from the other buckets of a counter of GCRA what was taken from the one of this rule, or gives it back to them.
+#[inline(always)]
+fn share(set: &Set<'_>, rates: &Rates, hit: &Hit, shared: Shared, now: Duration) {
+    if matches!(hit.terms.algorithm, Algorithm::Gcra { .. }) {
+        share_with(set, rates.others(&hit.terms), hit.hash, shared, now);
+    }
+}
+
+fn share_with(set: &Set<'_>, others: impl Iterator<Item = Terms>, hash: u64, shared: Shared, now: Duration) {
+    for other in others {
+        let Some(slot) = set.find(arrival_tag(hash, &other)) else { continue };
+        let before = set.read(slot);
+        let found = arrival(before, now.as_secs());
+        let mut mark = before.number & OVERDRAWN;
+        let found = match shared {
+            Shared::Taken(tokens) => {
+                let taken = other.take_at_most(found, tokens, now);
+                if other.used(found, now) == 0 {
+                    mark = 0;
+                }
+                if taken != other.take(found, tokens, now) {
+                    mark = OVERDRAWN;
+                }
+                taken
+            }
+            // It is not known how much of it was taken from here.
+            Shared::GivenBack(_) if mark > 0 => continue,
+            Shared::GivenBack(tokens) => other.give_back(found, tokens),
+        };
+        let Value { kept_until, number } = value(found, &other);
+        set.write(slot, Value { kept_until, number: number | mark });
+        set.set_gauge(slot, eviction::share(&other, found, now));
+        eviction::full(other.remaining(found, now), 1).inspect(|gauge| set.raise_gauge(slot, *gauge));
+    }
 }
 
 /// Notes that a counter is full, if it is after a request has taken so much of it.
@@ -192,11 +248,11 @@ fn note_full(set: &Set<'_>, look: Look, hit: &Hit, remaining: u32, taken: u64) {
 }
 
 /// Finds a counter in its set, or the slot that it would take over.
-fn look(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
+fn look(set: &Set<'_>, rates: &Rates, hash: u64, terms: &Terms, now: Duration) -> Look {
     match terms.algorithm {
         Algorithm::FixedWindow => look_fixed(set, hash, terms, now),
         Algorithm::SlidingWindow => look_sliding(set, hash, terms, now),
-        Algorithm::Gcra { .. } => look_gcra(set, hash, now),
+        Algorithm::Gcra { .. } => look_gcra(set, rates, hash, terms, now),
     }
 }
 
@@ -205,7 +261,7 @@ fn look_fixed(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
     let seconds = now.as_secs();
     let tag = tag(hash);
     let Some(slot) = set.find(tag) else {
-        return Look::new(set, tag, seconds, Found::Window { used: 0, end: terms.window_end(seconds) }, None);
+        return Look::new(set, tag, seconds, Found::Window { used: 0, end: terms.window_end(seconds) }, |_| false);
     };
     let Value { kept_until, number } = set.read(slot);
     let left = seconds_left(kept_until, seconds);
@@ -216,7 +272,7 @@ fn look_fixed(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
         true => Found::Window { used: number, end: seconds.saturating_add_signed(left) },
         false => Found::Window { used: 0, end: terms.window_end(seconds) },
     };
-    Look { slot, tag, begins: !is_live, found }
+    Look { slot, tag, begins: !is_live, found, mark: 0 }
 }
 
 fn look_sliding(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
@@ -236,47 +292,79 @@ fn look_sliding(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look 
     match set.find(tag) {
         Some(slot) => {
             let used = used(slot, end);
-            Look { slot, tag, begins: used.is_none(), found: found(used.unwrap_or(0)) }
+            Look { slot, tag, begins: used.is_none(), found: found(used.unwrap_or(0)), mark: 0 }
         }
-        None => Look::new(set, tag, seconds, found(0), last.filter(|_| before.is_some())),
+        None => Look::new(set, tag, seconds, found(0), |slot| before.is_some() && last == Some(slot)),
     }
 }
 
-fn look_gcra(set: &Set<'_>, hash: u64, now: Duration) -> Look {
+fn look_gcra(set: &Set<'_>, rates: &Rates, hash: u64, terms: &Terms, now: Duration) -> Look {
     let seconds = now.as_secs();
-    let tag = arrival_tag(hash);
-    let Some(slot) = set.find(tag) else { return Look::new(set, tag, seconds, Found::Arrival(0), None) };
-    let Value { kept_until, number } = set.read(slot);
+    let tag = arrival_tag(hash, terms);
+    let look = |tag| set.find(tag).map(|slot| (slot, set.read(slot)));
+    if let Some((slot, value)) = look(tag) {
+        let found = arrival(value, seconds);
+        let mark = if terms.used(found, now) > 0 { value.number & OVERDRAWN } else { 0 };
+        return Look { slot, tag, begins: false, found, mark };
+    }
+    // A new bucket goes on from what was taken from the counter's others.
+    let (mut own, mut used) = (SmallVec::<[Slot; 2]>::new(), 0);
+    for other in rates.others(terms) {
+        if let Some((slot, value)) = look(arrival_tag(hash, &other)) {
+            own.push(slot);
+            used = used.max(other.used(arrival(value, seconds), now));
+        }
+    }
+    let mark = if used > terms.capacity().into() { OVERDRAWN } else { 0 };
+    let look = Look::new(set, tag, seconds, terms.with_used(used, now), |slot| own.contains(&slot));
+    Look { mark, ..look }
+}
+
+/// GCRA's arrival time, as a slot holds it.
+#[inline(always)]
+fn arrival(Value { kept_until, number }: Value, seconds: u64) -> Found {
     let whole = seconds.saturating_add_signed(seconds_left(kept_until, seconds) - 1);
-    let found = Found::Arrival(whole.saturating_mul(NANOS).saturating_add(number.into()));
-    Look { slot, tag, begins: false, found }
+    Found::Arrival(whole.saturating_mul(NANOS).saturating_add((number & !OVERDRAWN).into()))
 }
 
 impl Look {
-    /// A counter that has no slot, and takes one over; `own` is that of its last window.
+    /// A counter that has no slot, and takes one over. `is_own` says which slots hold what it goes on from.
     #[cold]
-    fn new(set: &Set<'_>, tag: u32, now: u64, found: Found, own: Option<Slot>) -> Self {
-        let slot = eviction::slot(set, tag, own, |kept_until| seconds_left(kept_until, now));
-        Self { slot, tag, begins: true, found }
+    fn new(set: &Set<'_>, tag: u32, now: u64, found: Found, is_own: impl Fn(Slot) -> bool) -> Self {
+        let slot = eviction::slot(set, tag, is_own, |kept_until| seconds_left(kept_until, now));
+        Self { slot, tag, begins: true, found, mark: 0 }
     }
 }
 
 /// Writes what a counter is now into the slot that was looked at under the same lock.
 #[inline(always)]
-fn write(set: &Set<'_>, look: Look, terms: &Terms, found: Found, now: Duration) {
-    let (kept_until, number) = match found {
-        Found::Window { used, end } => (end, used),
-        Found::Windows { used, end, .. } => (end + u64::from(terms.limit.per), used),
-        Found::Arrival(arrival) => (arrival / NANOS + 1, (arrival % NANOS) as u32),
-    };
-    set.write(look.slot, Value { kept_until: kept_until as u32, number });
+fn write(set: &Set<'_>, rates: &Rates, look: Look, terms: &Terms, found: Found, now: Duration) {
+    let Value { kept_until, number } = value(found, terms);
+    set.write(
+        look.slot,
+        Value { kept_until, number: if let Found::Arrival(_) = found { number | look.mark } else { number } },
+    );
     if look.begins {
         set.take(look.slot, look.tag);
         set.set_gauge(look.slot, eviction::capacity(terms));
     }
     if let Found::Arrival(_) = found {
+        if look.begins {
+            rates.add(terms);
+        }
         set.set_gauge(look.slot, eviction::share(terms, found, now));
     }
+}
+
+/// What a slot holds of a counter.
+#[inline(always)]
+fn value(found: Found, terms: &Terms) -> Value {
+    let (kept_until, number) = match found {
+        Found::Window { used, end } => (end, used),
+        Found::Windows { used, end, .. } => (end + u64::from(terms.limit.per), used),
+        Found::Arrival(arrival) => (arrival / NANOS + 1, (arrival % NANOS) as u32),
+    };
+    Value { kept_until: kept_until as u32, number }
 }
 
 /// Whether a counter is in the same window as before, and no less was counted.
@@ -308,8 +396,12 @@ fn window_tag(hash: u64, window: u64) -> u32 {
     tag(hash ^ (window & 1) << 62)
 }
 
-fn arrival_tag(hash: u64) -> u32 {
-    tag(hash) | ARRIVAL
+/// The tag of a bucket of GCRA, which differs from those of other rates.
+fn arrival_tag(hash: u64, terms: &Terms) -> u32 {
+    // Any odd number that spreads the bits upwards, where the tag is.
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let rate = u64::from(terms.limit.limit) | u64::from(terms.capacity()) << 32;
+    tag(hash ^ rate.wrapping_mul(SPREAD)) | ARRIVAL
 }
 
 #[cfg(test)]

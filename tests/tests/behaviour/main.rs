@@ -23,6 +23,7 @@ mod scope;
 mod setup;
 mod shapes;
 mod shared_counters;
+mod shared_rates;
 mod state;
 mod stores;
 mod targets;

@@ -191,7 +191,7 @@ fn no_set_of_privileges_leaves_a_key_without_an_expiry() {
         ("mark", "mark 1".to_owned()),
         ("fixed mark", "back 1 1 1".to_owned()),
         ("sliding", format!("fade 1 1 {end}")),
-        ("gcra", "arrival 1 1 60".to_owned()),
+        ("gcra", "arrival 1 1 1000000000 5 60".to_owned()),
         ("one mark", "reset 1 1".to_owned()),
     ];
     for set in 0..1 << OTHERS.len() {

@@ -58,6 +58,8 @@ enum Step {
     /// Tokens, of the window so many back.
     Back {
         algorithm: Algorithm,
+        /// Of the rule, for GCRA.
+        capacity: u64,
         tokens: u64,
         client: u8,
         windows: u64,
@@ -89,11 +91,14 @@ fn algorithms() -> impl Strategy<Value = Algorithm> {
     ]
 }
 
+/// Few, so that a bucket of GCRA is met again.
+fn capacities() -> impl Strategy<Value = u64> {
+    prop_oneof![1..10_u64, prop::sample::select(vec![3, 8])]
+}
+
 fn rules() -> impl Strategy<Value = Rule> {
     let drift = prop_oneof![20 => Just(0), 1 => -1..2_i64];
-    // Few, so that a bucket of GCRA is met again.
-    let capacities = prop_oneof![1..10_u64, prop::sample::select(vec![3, 8])];
-    (algorithms(), capacities, 0..5_u64, prop::bool::weighted(0.8), drift)
+    (algorithms(), capacities(), 0..5_u64, prop::bool::weighted(0.8), drift)
         .prop_map(|(algorithm, capacity, cost, refuses, drift)| Rule { algorithm, capacity, cost, refuses, drift })
 }
 
@@ -112,8 +117,10 @@ fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(rules, times, clients)| Step::All { rules, times, clients }),
         3 => (1..4_u64, 1..10_u64, 1..5_u64, 1..5_u64, clients())
             .prop_map(|(per, limit, cost, times, clients)| Step::Take { per: 7 * per, limit, cost, times, clients }),
-        3 => (algorithms(), 1..5_u64, 0..3_u8, 0..2_u64)
-            .prop_map(|(algorithm, tokens, client, windows)| Step::Back { algorithm, tokens, client, windows }),
+        3 => (algorithms(), capacities(), 1..5_u64, 0..3_u8, 0..2_u64)
+            .prop_map(|(algorithm, capacity, tokens, client, windows)| {
+                Step::Back { algorithm, capacity, tokens, client, windows }
+            }),
         1 => (algorithms(), 0..3_u8).prop_map(|(algorithm, client)| Step::Reset { algorithm, client }),
         1 => (algorithms(), 0..3_u8, prop::sample::select(GARBAGE.to_vec()))
             .prop_map(|(algorithm, client, value)| Step::Spoil { algorithm, client, value }),
@@ -174,6 +181,8 @@ struct Bucket {
     rate: (u64, u64),
     /// When all are back, in nanoseconds since the epoch.
     arrival: u128,
+    /// It had too few since it was full last.
+    is_overdrawn: bool,
 }
 
 impl Bucket {
@@ -237,8 +246,9 @@ impl Model<'_> {
         if let Some(own) = buckets.iter().find(|bucket| bucket.rate == rate) {
             return own.clone();
         }
-        let used = buckets.iter().map(|bucket| bucket.used(self.nanos())).max().unwrap_or(0).min(rule.capacity);
-        Bucket { rate, arrival: self.nanos() + u128::from(used) * u128::from(emission) }
+        let used = buckets.iter().map(|bucket| bucket.used(self.nanos())).max().unwrap_or(0);
+        let arrival = self.nanos() + u128::from(used.min(rule.capacity)) * u128::from(emission);
+        Bucket { rate, arrival, is_overdrawn: used > rule.capacity }
     }
 
     fn take(&mut self, rule: &Rule, client: u8, tokens: u64) {
@@ -252,6 +262,8 @@ impl Model<'_> {
                 buckets.truncate(BUCKETS);
                 for bucket in buckets {
                     let ahead = bucket.ahead(now) + u128::from(tokens) * u128::from(bucket.rate.0);
+                    bucket.is_overdrawn &= bucket.ahead(now) > 0;
+                    bucket.is_overdrawn |= ahead > bucket.full();
                     bucket.arrival = now + ahead.min(bucket.full());
                 }
             }
@@ -319,18 +331,20 @@ impl Model<'_> {
                     (0..*times).for_each(|_| self.ask(&[rule], *client));
                 }
             }
-            Step::Back { algorithm, tokens, client, windows } => {
+            Step::Back { algorithm, capacity, tokens, client, windows } => {
                 let end = self.end(*algorithm).map(|end| end - windows * length(*algorithm).unwrap_or(0));
                 let part = part(*algorithm, *client, end);
                 keys.push(key(*algorithm, *client, end));
-                if let Algorithm::Gcra { .. } = algorithm {
-                    args.extend(["arrival".into(), "1".into(), tokens.to_string(), PER.to_string()]);
+                if let Algorithm::Gcra { emission } = algorithm {
+                    args.extend(["arrival".into(), "1".into()]);
+                    args.extend([*tokens, *emission, *capacity, PER].map(|number| number.to_string()));
                     let now = self.nanos();
                     let buckets = self.buckets.entry(part).or_default();
                     expected.push(i64::from(!buckets.is_empty()));
                     for bucket in &mut *buckets {
-                        let back = u128::from(*tokens) * u128::from(bucket.rate.0);
-                        bucket.arrival = now + bucket.ahead(now).saturating_sub(back);
+                        let is_given_back = bucket.rate == (*emission, *capacity) || !bucket.is_overdrawn;
+                        let tokens = if is_given_back { u128::from(*tokens) } else { 0 };
+                        bucket.arrival = now + bucket.ahead(now).saturating_sub(tokens * u128::from(bucket.rate.0));
                     }
                     if buckets.iter().all(|bucket| bucket.arrival == now) {
                         buckets.clear();

@@ -67,16 +67,17 @@ fn fullness(tag: u32, number: u32, gauge: u64) -> u64 {
 }
 
 /// The slot for a new counter with this tag: the first that is free, else that of the least full counter; among those the
-/// one that ends soonest, and then one at random. `own` is a slot that the new counter goes on from, and goes last among equals.
+/// one that ends soonest, and then one at random. `is_own` says which slots the new counter goes on from: they go last among
+/// equals, and are not free.
 #[cold]
-pub(super) fn slot(set: &Set<'_>, tag: u32, own: Option<Slot>, seconds_left: impl Fn(u32) -> i64) -> Slot {
+pub(super) fn slot(set: &Set<'_>, tag: u32, is_own: impl Fn(Slot) -> bool, seconds_left: impl Fn(u32) -> i64) -> Slot {
     set.least(|slot, number| {
         let Value { kept_until, number: counted } = set.read(slot);
-        let left = seconds_left(kept_until);
-        (left > 0).then(|| {
-            let fullness = fullness(set.tag(slot), counted, set.gauge(slot));
+        let (left, is_own) = (seconds_left(kept_until), is_own(slot));
+        (left > 0 || is_own).then(|| {
+            let fullness = if left > 0 { fullness(set.tag(slot), counted, set.gauge(slot)) } else { 0 };
             // The tag is a part of a keyed hash: nobody outside knows the order of its rotations.
-            (fullness, Some(slot) == own, left, tag.rotate_left(3 * number))
+            (fullness, is_own, left, tag.rotate_left(3 * number))
         })
     })
 }

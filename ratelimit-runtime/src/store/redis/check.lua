@@ -8,7 +8,7 @@
 --   'reset': whether a mark follows, 1 or 0;
 --   'back': how many tokens each gives back, and whether a mark follows;
 --   'fade': how many tokens each gives back to a sliding window, and the window's end;
---   'arrival': how many tokens of GCRA each gives back, and the length;
+--   'arrival': how many tokens of GCRA each gives back, the nanoseconds of a token, the capacity and the length;
 --   'take': how many tokens each takes, in units of how many, the limit, the window's end and its length;
 --   'all': how many rules each has, how many requests are the same as it, and for each rule
 --     its algorithm, its capacity, how many tokens a request costs, how many it takes if there are as many, whether the
@@ -252,7 +252,9 @@ local function other_functions()
   end
 
   -- A counter of GCRA holds a bucket for each rate and burst under which it is used, as `nanoseconds of a
-  -- token:capacity:seconds:nanoseconds`, the latest first. What is taken from one is taken from all, as far as there is some.
+  -- token:capacity:seconds:nanoseconds`, the latest first. What is taken from one is taken from all, as far as they have some;
+  -- a bucket that had too little is marked as overdrawn by `!` until it is full again. To that, nothing is given back but what its own
+  -- rule took, since it is not known how much of it was taken from there.
   local function gcra()
     -- How many of them a counter has at most.
     local BUCKETS = 4
@@ -279,8 +281,8 @@ local function other_functions()
 
     local function buckets_in(text, length)
       local buckets = {}
-      for name, emission, capacity, seconds, nanos in string.gmatch(text, '((%d+):(%d+)):(%d+):(%d+)') do
-        local bucket = {name = name, emission = tonumber(emission)}
+      for name, emission, capacity, seconds, nanos, mark in string.gmatch(text, '((%d+):(%d+)):(%d+):(%d+)(!?)') do
+        local bucket = {name = name, emission = tonumber(emission), overdrawn = mark == '!'}
         bucket.full = bucket.emission * tonumber(capacity)
         if bucket.full > 0 and bucket.full <= LONGEST and #buckets < BUCKETS then
           bucket.ahead = ahead_of(min(tonumber(seconds), LATEST), min(tonumber(nanos), 1e9), bucket.full, length)
@@ -291,12 +293,16 @@ local function other_functions()
     end
 
     -- They live as long as the last of them has tokens to come back.
-    local function write(key, name, ahead, others)
+    local function write(key, name, ahead, overdrawn, others)
       local seconds, nanos = time_of(ahead)
       local text, latest = format('%s:%d:%d', name, seconds, nanos), seconds
+      if overdrawn then
+        text = text .. '!'
+      end
       for index = 1, others and min(#others, BUCKETS - 1) or 0 do
-        seconds, nanos = time_of(others[index].ahead)
-        text = format('%s %s:%d:%d', text, others[index].name, seconds, nanos)
+        local other = others[index]
+        seconds, nanos = time_of(other.ahead)
+        text = format('%s %s:%d:%d%s', text, other.name, seconds, nanos, other.overdrawn and '!' or '')
         latest = max(latest, seconds)
       end
       -- Two seconds more: the time is cut to seconds, and EX counts from the start of the script and not from TIME.
@@ -305,11 +311,11 @@ local function other_functions()
 
     local function write_all(key, buckets)
       local first = table.remove(buckets, 1)
-      write(key, first.name, first.ahead, buckets)
+      write(key, first.name, first.ahead, first.overdrawn, buckets)
     end
 
     local function look(rule, key)
-      rule.wrote, rule.others = false, nil
+      rule.wrote, rule.others, rule.overdrawn = false, nil, false
       local held = read(pcall('GET', key), 'GET')
       rule.held = held
       local name, seconds, nanos = match(held, '^(%d+:%d+):(%d+):(%d+)$')
@@ -324,14 +330,16 @@ local function other_functions()
         rule.others = {}
         for _, bucket in ipairs(buckets_in(held, rule.length)) do
           if bucket.name == rule.bucket then
-            own = bucket.ahead
+            own = bucket
           else
             rule.others[#rule.others + 1] = bucket
             used = max(used, ceil(bucket.ahead / bucket.emission))
           end
         end
         -- A new bucket goes on from what was taken from the others.
-        rule.ahead, seconds, nanos = own or min(used, rule.capacity) * rule.emission, 0, 0
+        rule.ahead = own and own.ahead or min(used, rule.capacity) * rule.emission
+        rule.overdrawn = own and own.overdrawn or not own and used > rule.capacity
+        seconds, nanos = 0, 0
         if rule.ahead > 0 then
           seconds, nanos = time_of(rule.ahead)
         end
@@ -345,9 +353,12 @@ local function other_functions()
       if tokens > 0 then
         for index = 1, rule.others and #rule.others or 0 do
           local other = rule.others[index]
-          other.ahead = min(other.ahead + tokens * other.emission, other.full)
+          local ahead = other.ahead + tokens * other.emission
+          other.overdrawn = other.overdrawn and other.ahead > 0 or ahead > other.full
+          other.ahead = min(ahead, other.full)
         end
-        write(key, rule.bucket, rule.ahead + tokens * rule.emission, rule.others)
+        local overdrawn = rule.overdrawn and rule.ahead > 0
+        write(key, rule.bucket, rule.ahead + tokens * rule.emission, overdrawn, rule.others)
         rule.wrote = true
       end
     end
@@ -363,11 +374,13 @@ local function other_functions()
       end
     end
 
-    local function give_back(key, tokens, length)
+    local function give_back(key, tokens, name, length)
       local buckets = buckets_in(read(pcall('GET', key), 'GET'), length)
       local were_there, ahead = #buckets > 0, 0
       for _, bucket in ipairs(buckets) do
-        bucket.ahead = max(bucket.ahead - tokens * bucket.emission, 0)
+        if bucket.name == name or not bucket.overdrawn then
+          bucket.ahead = max(bucket.ahead - tokens * bucket.emission, 0)
+        end
         ahead = max(ahead, bucket.ahead)
       end
       if ahead > 0 then
@@ -527,11 +540,12 @@ local function other_functions()
     end
 
     function kinds.arrival(first, requests, arg)
-      local tokens, length, give_back = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1]), gcra().give_back
+      local tokens, name, length = tonumber(ARGV[arg]), ARGV[arg + 1] .. ':' .. ARGV[arg + 2], tonumber(ARGV[arg + 3])
+      local give_back = gcra().give_back
       each(first, requests, 1, 1, function(key)
-        give_back(KEYS[key], tokens, length)
+        give_back(KEYS[key], tokens, name, length)
       end)
-      return first + requests, arg + 2
+      return first + requests, arg + 4
     end
   end
 

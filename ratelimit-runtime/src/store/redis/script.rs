@@ -180,7 +180,8 @@ impl Plan {
                 }
                 Work::GiveBack(Refund { terms, tokens, window_end, .. }) => match terms.algorithm {
                     Algorithm::Gcra { .. } => {
-                        command.text("arrival").number(group.len()).number(*tokens).number(terms.limit.per);
+                        command.text("arrival").number(group.len()).number(*tokens);
+                        command.number(terms.emission()).number(terms.capacity()).number(terms.limit.per);
                     }
                     Algorithm::SlidingWindow => {
                         command.text("fade").number(group.len()).number(*tokens).number(*window_end);
