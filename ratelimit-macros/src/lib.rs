@@ -91,7 +91,8 @@ use crate::handler::Handler;
 /// the network.
 ///
 /// **`key`**: `key = "search"` is a name. Rules with the same name, window and scopes share their counters, whichever
-/// handlers they stand on; each holds the count against its own limit. The path of a [function](#functions) gives a
+/// handlers they stand on; each holds the count against its own limit. Under `"gcra"`, tokens come back to each rule at its own
+/// rate, and what one of the rules takes is taken from all. The path of a [function](#functions) gives a
 /// name for each request; where that is an empty text, each address has a name of its own. See [keys](#keys).
 ///
 /// **`cost`**, **`count_if`**, **`exempt`** and **`methods`**: see [what counts](#what-counts).

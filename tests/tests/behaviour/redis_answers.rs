@@ -89,3 +89,39 @@ fn an_answer_of_a_cluster_or_a_sentinel_that_does_not_end_is_given_up() {
         assert_harmless(&server, &format!("redis+sentinel://{}/service", server.address()));
     }
 }
+
+#[test]
+fn what_a_server_says_stands_in_the_log_in_one_short_line_that_can_be_seen() {
+    let text = format!("a\u{2028}b\u{2029}c\u{202e}d\u{2066}e\u{200b}f\u{feff}g\u{1b}[31mh\t{}", "x".repeat(900_000));
+    let time = "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n";
+    let answers: [(&str, String); 5] = [
+        ("fails", format!("-OOM {text}\r\n")),
+        ("fails", format!("-LOADING {text}\r\n")),
+        ("refuses", format!("-NOPERM {text}\r\n")),
+        ("refuses", format!("-ERR {text}\r\n")),
+        // Of a check by itself, within the list.
+        ("refuses", format!("*3\r\n:1700000000\r\n:0\r\n-ERR {text}\r\n")),
+    ];
+    for (says, answer) in answers {
+        let server = FakeRedis::start(move |sent| {
+            Says::Text(if sent.contains("TIME") { time.to_owned() } else { answer.clone() })
+        });
+        let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
+        command.env("APP_STORE", format!("redis://{}/", server.address()));
+        command.env("APP_ON_STORE_ERROR", "deny").env("APP_WORKERS", "1").env("APP_DEADLINE_MS", "20000");
+        let mut app = Process::start(&mut command);
+        for _ in 0..5 {
+            assert_eq!(app.get("/quote").status, 503);
+        }
+        wait::until("the log is told", || app.lines_with(&["ERROR"]) > 0);
+        app.kill();
+        let output = app.output();
+        // Its first line says where it listens.
+        assert_eq!((output.len(), app.lines_with(&["ERROR", says])), (2, 1), "{output:#?}");
+        let is_seen =
+            |character: char| character == ' ' || character == '\u{fffd}' || character.escape_debug().len() == 1;
+        let is_plain = |character: char| is_seen(character) || matches!(character, '"' | '\'' | '\\');
+        assert!(output.iter().all(|line| line.chars().all(is_plain)), "{output:#?}");
+        assert!(output.iter().all(|line| line.chars().count() <= LONGEST_LINE), "{output:#?}");
+    }
+}
