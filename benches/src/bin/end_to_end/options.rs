@@ -14,8 +14,8 @@ usage: cargo run --release -p ratelimit-benches --bin end_to_end -- [OPTION]...
   --alternations N      how often each subject runs in each scenario; 5 unless set
   --seconds N           how long each run takes; 2 unless set
   --quick               one alternation of one second: to see that everything runs, not to measure
-  --write               put the table into benches/README.md, its medians into the project's README.md, and the numbers and
-                        the plot into benches/
+  --write               put the table into benches/README.md, its medians into the project's README.md, and the plot into
+                        benches/
   --list                the names of subjects and scenarios";
 
 pub(crate) struct Options {

@@ -1,4 +1,4 @@
-//! Where the results go: always into files of their own, and into both README.md when asked for.
+//! The published results: the numbers of each run in cargo's target folder, and on request the tables and the plot in the project.
 
 use std::{
     fs,
@@ -24,9 +24,10 @@ struct Numbers<'a> {
 pub(crate) fn publish(machine: &Machine, options: &Options, measurements: &[Measurement]) -> Result<()> {
     let table = markdown::document(machine, options, measurements);
     println!("{table}");
-    let folder = if options.write { crate_folder() } else { scratch_folder()? };
     let numbers = Numbers { machine, seconds_a_run: options.seconds, measurements };
-    write(&folder.join("end_to_end.json"), &(serde_json::to_string_pretty(&numbers)? + "\n"))?;
+    let scratch = scratch_folder()?;
+    write(&scratch.join("end_to_end.json"), &(serde_json::to_string_pretty(&numbers)? + "\n"))?;
+    let folder = if options.write { crate_folder() } else { scratch };
     write(&folder.join("end_to_end.svg"), &plot::svg(options, measurements))?;
     if options.write {
         fill(&folder.join("README.md"), &format!("{table}\n![The shares as a plot](end_to_end.svg)\n"))?;
