@@ -78,7 +78,7 @@ impl Map {
             let nodes: Vec<_> = nodes.iter().map(|node| read_node(node, host)).collect::<RedisResult<_>>()?;
             map.nodes.extend(nodes.iter().map(|(node, _)| node.clone()));
             let Some((primary, id)) = nodes.into_iter().next() else { continue };
-            let (first, last) = (from_redis_value(first.clone())?, from_redis_value(last.clone())?);
+            let (first, last) = (read_number(first)?, read_number(last)?);
             if first <= last && last < SLOTS {
                 map.ranges.push(Range { first, last, primary, id });
             }
@@ -123,10 +123,18 @@ fn read_node(node: &Value, asked: &str) -> RedisResult<(Node, String)> {
     };
     let host: Option<String> = from_redis_value(host.clone())?;
     let host = host.filter(|host| !host.is_empty() && host != "?");
-    let port: u16 = from_redis_value(port.clone())?;
+    let port = read_number(port)?;
     let node = Node::from(format!("{}:{port}", host.as_deref().unwrap_or(asked)));
     let id = rest.first().and_then(|id| from_redis_value(id.clone()).ok());
     Ok((node.clone(), id.unwrap_or_else(|| node.to_string())))
+}
+
+/// A port or a slot. The conversion of redis-rs would take a number out of range for another one.
+fn read_number(value: &Value) -> RedisResult<u16> {
+    let number: i64 = from_redis_value(value.clone())?;
+    let out_of_range =
+        || RedisError::from((ErrorKind::UnexpectedReturnType, "CLUSTER SLOTS has a number out of range"));
+    u16::try_from(number).map_err(|_| out_of_range())
 }
 
 #[cfg(test)]
@@ -167,7 +175,7 @@ mod tests {
         assert_eq!(primary(&map, 200), Some("::1:7000"));
         assert_eq!(primary(&Map::read(vec![range(0, 100, vec![])], "").unwrap_or_default(), 7), None);
         for wrong in [node("a", -1, "a"), node("a", 65_536, "a"), Value::Array(vec![]), Value::Nil] {
-            assert!(Map::read(vec![range(0, 100, vec![wrong])], "").is_err());
+            assert!(Map::read(vec![range(0, 100, vec![wrong.clone()])], "").is_err(), "{wrong:?}");
         }
     }
 
