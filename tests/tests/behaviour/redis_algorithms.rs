@@ -72,6 +72,11 @@ async fn leased() -> impl Responder {
     HttpResponse::Ok()
 }
 
+#[ratelimit(limit = 100, per = WINDOW, key = "a tenth", scope = "global", lease = 100)]
+async fn leased_by_tenths() -> impl Responder {
+    HttpResponse::Ok()
+}
+
 fn weight(request: &HttpRequest) -> u64 {
     request.query_string().parse().expect("a number")
 }
@@ -87,6 +92,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/short-fixed", web::get().to(short_fixed)).route("/short-sliding", web::get().to(short_sliding));
     config.route("/short-gcra", web::get().to(short_gcra)).route("/together", web::get().to(together));
     config.route("/lots", web::get().to(in_lots)).route("/leased", web::get().to(leased));
+    config.route("/tenths", web::get().to(leased_by_tenths));
 }
 
 const PATHS: [&str; 4] = ["/fixed", "/staggered", "/sliding", "/gcra"];
@@ -306,6 +312,24 @@ fn a_lot_takes_nothing_where_its_request_does_not_fit() {
         let server = serve(&redis.url());
         assert_eq!((server.get("/lots").x_headers().1, left()), (1, 1));
     }
+}
+
+#[test]
+fn a_lease_takes_no_more_than_a_tenth_of_what_is_left() {
+    let redis = RedisServer::on_socket();
+    let limiter = patient().connect(&redis.url()).expect("a URL");
+    let server = Served::limited_by(&limiter, 1, routes);
+    let mut connection = server.open();
+    let mut most = 0;
+    for passed in 1..=60 {
+        assert_eq!(connection.get("/tenths").status, 200);
+        let counted: u64 = redis.ask(&["GET", &redis.keys()[0]]);
+        most = most.max(counted - passed);
+        // The next lease comes when a quarter of the last one is left, which was a tenth of more.
+        let tenth = (100 - passed) / 10 + 1;
+        assert!(counted - passed <= 2 * tenth, "{counted} are counted after {passed} requests");
+    }
+    assert!(most >= 5, "nothing was leased");
 }
 
 #[test]

@@ -215,11 +215,6 @@ impl View {
             self.denials.ask_again.fetch_max(1, Relaxed);
         }
     }
-
-    /// Forgets a counter that is reset, or to which something is given back.
-    pub(super) fn forget(&mut self, hit: &Hit, time: Duration) {
-        self.standing().full.reset(time, hit);
-    }
 }
 
 fn empty() -> Arc<MemoryStore> {

@@ -206,11 +206,7 @@ impl Worker {
 
     /// Believes no longer what it knows of a counter.
     pub(super) fn forget(&self, hit: &Hit, is_reset: bool) {
-        let mut known = self.known.lock();
-        if let (Some(denials), Some(clock)) = (&mut known.denials, self.settings.clock.get()) {
-            denials.forget(hit, clock.at(Instant::now()));
-        }
-        known.forget(hit.hash, is_reset);
+        self.known.lock().forget(hit.hash, is_reset);
     }
 
     /// The map of the cluster, to wait for.
