@@ -7,7 +7,7 @@ use syn::{BinOp, Block, Expr, ExprLit, Lit, Stmt, UnOp};
 /// A constant expression that may be a number.
 pub(crate) struct Constant {
     expr: Expr,
-    /// Whether all of its numbers are literals without a type, so that it takes the type that is expected of it.
+    /// The expression consists of literals without a type, so it takes the type that the parameter has.
     pub(crate) is_untyped: bool,
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn expand(handler: &Handler, policy: &[Args], runtime: &Path) -> Toke
     quote!(#(#outside)* #vis #outer #block)
 }
 
-/// What stands in an attribute of ours that marks the handler as limited already.
+/// A mark in the output: the handler is limited already.
 pub(crate) struct Mark;
 
 const MARK: Mark = Mark;
@@ -248,7 +248,7 @@ fn new(args: &Args, limit: &Number, per: &Number) -> TokenStream {
         _ => None,
     };
     let others = args.burst.iter().chain(fixed_cost).chain(&args.lease);
-    // Of all numbers the first constant is what may be out of range, or else what was written beside the limit.
+    // The first constant may be out of range. Without one, the first number written beside the limit may be.
     let first = others.chain([limit, per]).min_by_key(|number| !number.is_constant());
     let first = first.map_or_else(Span::call_site, |number| located(number.ends().0));
     let last = [limit, per].into_iter().rfind(|number| number.is_constant());

@@ -1,5 +1,5 @@
-//! What a flood of new keys does to clients that the in-memory store already knows: of a thousand under a limit of five a
-//! minute, how many are forgotten after how many requests of the flood. `eviction [CAPACITY]`; a million unless given.
+//! The effect of a flood of new keys on clients that the in-memory store already knows. It prints how many of a thousand clients,
+//! under a limit of five a minute, are forgotten after how many requests. `eviction [CAPACITY]`; a million unless given.
 
 // A measurement that cannot set its stage has failed, and a panic with a message is how it says so.
 #![allow(clippy::expect_used, clippy::panic)]
@@ -110,7 +110,7 @@ fn ask(service: &impl Application, path: &str, address: u32) {
     assert_eq!(offline::call(service, request), StatusCode::OK, "{path}");
 }
 
-/// Of how many clients less is used than they have.
+/// The number of clients whose counters hold less than they have used.
 fn forgotten(limiter: &RateLimiter, used: u32) -> u32 {
     let is_forgotten = |address: &u32| {
         let target = LimitTarget::new("client", LIMIT, 60).ip(offline::address(*address));

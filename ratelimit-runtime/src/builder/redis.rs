@@ -86,7 +86,7 @@ impl RateLimiterBuilder {
         self
     }
 
-    /// Whether the names of counters in Redis contain digests in place of what clients say; `false` unless set.
+    /// Replaces the values that clients send by digests in the names of counters in Redis; `false` unless set.
     ///
     /// Names stand in clear in `SCAN`, `MONITOR`, the slow log and dumps, and contain the values of headers (which may be API keys), users, the
     /// results of scope and key functions, and addresses. With `true`, each of these is replaced by half of its HMAC-SHA256, keyed by the
