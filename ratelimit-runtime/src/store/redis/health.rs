@@ -61,7 +61,7 @@ impl Health {
     pub(super) fn fails(&self, failure: &Failure) {
         let address = &self.address;
         let cause = Printable(Cause { failure, prefix: &self.prefix });
-        self.outage.lock().fail(|lasted| match lasted {
+        self.outage.lock().fail(Instant::now(), |lasted| match lasted {
             None => log::error!(
                 "rate limit store {address} fails: {cause}; requests are answered as on_store_error says until it is back"
             ),
@@ -109,7 +109,7 @@ impl Health {
         episode.checks += checks;
         let (address, cause) = (&self.address, Printable(Advice { error, prefix: &self.prefix }));
         let refused = episode.checks;
-        episode.fail(|lasted| match lasted {
+        episode.fail(Instant::now(), |lasted| match lasted {
             None => log::error!(
                 "rate limit store {address} refuses checks: {cause}; they are answered as on_store_error says, and others are counted"
             ),
@@ -144,8 +144,7 @@ impl Health {
 
 impl Episode {
     /// Goes on; tells the log, if it is time to, how long it has lasted, or that it begins.
-    fn fail(&mut self, tell: impl FnOnce(Option<Duration>)) {
-        let now = Instant::now();
+    fn fail(&mut self, now: Instant, tell: impl FnOnce(Option<Duration>)) {
         let began = self.since.replace(self.since.unwrap_or(now));
         if self.told.is_some_and(|told| now.duration_since(told) < REMINDER) {
             return;
@@ -182,5 +181,22 @@ impl Display for Cause<'_> {
             Failure::Redis(error) => Advice { error, prefix: self.prefix }.fmt(f),
             failure => failure.fmt(f),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_when_it_begins_and_once_a_minute_while_it_lasts() {
+        let (mut episode, start) = (Episode { connections: 1, ..Episode::default() }, Instant::now());
+        let mut told = Vec::new();
+        // A check fails in each tenth of a second of three minutes.
+        for tenths in 0..=1800 {
+            let failed = Duration::from_millis(100 * tenths);
+            episode.fail(start + failed, |lasted| told.push((failed.as_secs(), lasted.map(|lasted| lasted.as_secs()))));
+        }
+        assert_eq!(told, [(0, None), (60, Some(60)), (120, Some(120)), (180, Some(180))]);
     }
 }
