@@ -27,7 +27,25 @@ async fn each_and_all() -> impl Responder {
     HttpResponse::Ok()
 }
 
+#[ratelimit(limit = 1_000_000, per = FOREVER, scope = "ip")]
+async fn fixed() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 1_000_000, per = 1_073_741_823, scope = "header:x-id", algorithm = "sliding-window")]
+async fn sliding() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[ratelimit(limit = 1_000_000, per = REFILL, scope = "header:x-id", algorithm = "gcra")]
+async fn gcra() -> impl Responder {
+    HttpResponse::Ok()
+}
+
 fn routes(config: &mut ServiceConfig) {
+    config.route("/fixed", web::get().to(fixed));
+    config.route("/sliding", web::get().to(sliding));
+    config.route("/gcra", web::get().to(gcra));
     config.route("/five", web::get().to(five)).route("/each-and-all", web::get().to(each_and_all));
 }
 
@@ -69,6 +87,24 @@ fn a_full_redis_that_evicts_forgets_those_that_came_once_and_fails_no_check() {
         assert_eq!(ask(&server, "/five", &format!("new {number}")), 200);
     }
     assert_eq!(redis.keys_without_expiry(), [""; 0]);
+}
+
+/// As the README says it of names of usual length.
+#[test]
+fn a_counter_takes_no_more_than_280_bytes_of_redis() {
+    const EXPIRY: u64 = 32;
+    let redis = RedisServer::on_socket();
+    let server = serve(&redis.url());
+    for path in ["/fixed", "/sliding", "/gcra"] {
+        assert_eq!(ask(&server, path, "f81d4fae-7dec-11d0-a765-00a0c91e6bf6"), 200, "{path}");
+    }
+    let keys = redis.keys();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    for key in keys {
+        // What this leaves out is the key's place in the table of expiries.
+        let bytes = redis.ask::<u64>(&["MEMORY", "USAGE", &key]) + EXPIRY;
+        assert!(bytes <= 280, "{key} takes {bytes} bytes");
+    }
 }
 
 #[test]

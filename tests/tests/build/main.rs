@@ -5,6 +5,7 @@
 
 mod artifacts;
 mod compile_fail;
+mod documents;
 mod examples;
 mod expansion;
 mod hygiene;
