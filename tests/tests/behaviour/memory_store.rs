@@ -1,6 +1,6 @@
 //! The in-memory store: bounded, and without a thread that cleans up.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::{HttpResponse, Responder, web};
 use ratelimit_runtime::{Clock, RateLimitState, RateLimiter, ratelimit};
@@ -52,11 +52,25 @@ fn within_its_capacity_it_forgets_nobody() {
 fn past_its_capacity_it_stays_bounded_and_admits_newcomers() {
     let (server, _clock) = with_capacity(100);
     assert_eq!(pass(&server, clients(0, 3000)), 3000, "a newcomer was refused");
+    let remembered = remembered(&server, clients(0, 3000));
+    assert!((50..=400).contains(&remembered), "{remembered} of 3000 clients are remembered with a capacity of 100");
+}
+
+/// How many of these clients, who have asked once, the store remembers.
+fn remembered(server: &Served, clients: impl Iterator<Item = String>) -> usize {
     // Who is remembered is at the limit now; who is not, is a newcomer again.
     let mut connection = server.open();
     let remaining = |client: String| connection.ask("GET", "/", &[("X-Id", &client)]).x_headers().1;
-    let remembered = clients(0, 3000).collect::<Vec<_>>().into_iter().rev().map(remaining).filter(|left| *left == 0);
-    let remembered = remembered.count();
+    clients.collect::<Vec<_>>().into_iter().rev().map(remaining).filter(|left| *left == 0).count()
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn what_stands_in_for_a_failing_store_is_bounded_by_the_capacity_too() {
+    let limiter = RateLimiter::builder().capacity(100).clock(Clock::manual(START));
+    let server = serve(&limiter.connect("redis+unix:///no/such/redis.sock").expect("a URL"));
+    assert_eq!(pass(&server, clients(0, 3000)), 3000, "a newcomer was refused");
+    let remembered = remembered(&server, clients(0, 3000));
     assert!((50..=400).contains(&remembered), "{remembered} of 3000 clients are remembered with a capacity of 100");
 }
 
@@ -127,6 +141,39 @@ fn new_counters_of_one_request_do_not_take_each_others_place() {
 fn the_smallest_capacity_still_serves() {
     let (server, _clock) = with_capacity(0);
     assert_eq!(pass(&server, clients(0, 200)), 200);
+}
+
+#[test]
+fn a_capacity_beyond_the_largest_is_the_largest_that_there_is_memory_for() {
+    let (server, _clock) = with_capacity(usize::MAX);
+    assert_eq!([1, 2, 3].map(|_| pass(&server, clients(0, 200))), [200, 200, 0]);
+}
+
+#[ratelimit(limit = 5, per = 60, scope = "global", lease = 5)]
+async fn leased() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+#[test]
+fn in_memory_a_lease_has_no_effect() {
+    let server = Served::limited(&in_memory().0, |config| {
+        config.route("/", web::get().to(leased));
+    });
+    // Each connection may be of another worker.
+    let replies = [(); 6].map(|()| server.get("/")).map(|reply| (reply.status, reply.x_headers().1));
+    assert_eq!(replies, [(200, 4), (200, 3), (200, 2), (200, 1), (200, 0), (429, 0)]);
+}
+
+#[test]
+fn the_clock_of_the_system_cannot_be_moved() {
+    let clock = Clock::system();
+    clock.set(START);
+    clock.advance(Duration::from_secs(86_400));
+    let server = serve(&RateLimiter::builder().clock(clock).in_memory());
+    let seconds = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs();
+    let before = seconds();
+    let reset = server.get_with("/", &[("X-Id", "client")]).x_headers().2;
+    assert!((window_end(before, 60)..=window_end(seconds(), 60)).contains(&reset), "{reset}, asked at {before}");
 }
 
 #[test]

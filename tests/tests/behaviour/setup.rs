@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{self, Data, ServiceConfig};
@@ -175,6 +176,48 @@ fn processes_with_the_same_url_in_the_environment_share_their_limits() {
     let redis = RedisServer::on_port();
     let apps = [(); 2].map(|()| app(Some(&redis.url())));
     redis.assert_shared_by(&apps, "/quote", 3);
+}
+
+#[test]
+fn settings_have_the_documented_defaults() {
+    let builder = format!("{:?}", RateLimiter::builder());
+    for setting in [
+        r#"prefix: "rate-limit""#,
+        "deadline: 100ms",
+        "on_store_error: Local",
+        "capacity: 1000000",
+        "clock: Clock(System)",
+        "trusted: None",
+        "ipv6_prefix: 64",
+        "nat64: []",
+        "user: false",
+    ] {
+        assert!(builder.contains(setting), "`{setting}` is no part of {builder}");
+    }
+}
+
+#[test]
+fn a_deadline_is_at_least_a_millisecond_and_at_most_an_hour() {
+    let (least, most) = (Duration::from_millis(1), Duration::from_secs(3600));
+    for (set, used) in [
+        (Duration::ZERO, least),
+        (least / 2, least),
+        (least, least),
+        (most, most),
+        (most * 2, most),
+        (Duration::MAX, most),
+    ] {
+        let builder = format!("{:?}", RateLimiter::builder().deadline(set));
+        assert!(builder.contains(&format!("deadline: {used:?},")), "{set:?}: {builder}");
+    }
+}
+
+#[test]
+fn main_prints_of_an_error_what_it_says() {
+    let proxies = ratelimit_runtime::TrustedProxies::networks(["10.0.0.0/99"]).expect_err("no network");
+    for error in [RateLimiter::connect("http://127.0.0.1/").expect_err("no URL"), proxies] {
+        assert_eq!(format!("{error:?}"), error.to_string());
+    }
 }
 
 fn part_of(error: &Error) -> &str {

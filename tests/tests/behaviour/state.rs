@@ -34,6 +34,11 @@ async fn exempt_from_gcra(state: RateLimitState) -> String {
     describe(&state)
 }
 
+#[ratelimit(limit = 2, per = 5, algorithm = "gcra", burst = 7)]
+async fn bucket(state: RateLimitState) -> String {
+    describe(&state)
+}
+
 #[ratelimit(limit = 3, per = 3600, count_if = failed)]
 #[ratelimit(limit = 4, per = 60)]
 async fn refunded() -> HttpResponse {
@@ -74,7 +79,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/told", web::get().to(told)).route("/extensions", web::get().to(from_the_extensions));
     config.route("/exempt-from-gcra", web::get().to(exempt_from_gcra)).route("/refunded", web::get().to(refunded));
     config.route("/exempt", web::get().to(exempt)).route("/unlimited", web::get().to(unlimited));
-    config.route("/asking", web::get().to(unlimited_but_asking));
+    config.route("/asking", web::get().to(unlimited_but_asking)).route("/bucket", web::get().to(bucket));
 }
 
 #[test]
@@ -87,6 +92,16 @@ fn a_handler_takes_the_state_as_an_argument() {
         minute - START
     );
     assert_eq!(server.get("/told").body, expected);
+}
+
+#[test]
+fn the_numbers_of_a_bucket_are_those_of_its_burst_and_times_are_rounded_up() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    // A token comes back in 2.5 seconds, and seven in 17.5.
+    let back = START + 3;
+    let expected = format!("6/7 until {back} in 3 s; over false, counted true, tightest 0 of [(7, 18, 6, {back})]");
+    assert_eq!(server.get("/bucket").body, expected);
 }
 
 #[test]

@@ -236,3 +236,17 @@ fn numbers_that_no_attribute_has_are_taken_for_some_that_it_might() {
         }
     }
 }
+
+#[test]
+fn a_burst_that_no_attribute_has_is_the_nearest_that_one_has() {
+    let limiter = RateLimiter::builder().clock(Clock::manual(crate::START)).in_memory();
+    let limit = |target: LimitTarget| {
+        let peek = actix_web::rt::System::new().block_on(limiter.peek(&target)).expect("a store");
+        peek.limit()
+    };
+    let month = || LimitTarget::new("a key", 2, 30 * 86_400).global();
+    // In 90 days come back three times as many as in a month.
+    assert_eq!([0, 1, 6, 7, u32::MAX].map(|burst| limit(month().gcra(burst))), [1, 1, 6, 6, 6]);
+    assert_eq!(limit(LimitTarget::new("a key", 0, 0).global()), 1);
+    assert_eq!(limit(LimitTarget::new("a key", u32::MAX, 1).global().gcra(u32::MAX)), u32::MAX);
+}

@@ -202,3 +202,15 @@ impl Set<'_> {
         Some(Slot(line + FIRST_VALUE + index))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_the_default_capacity_takes_up_to_34_megabytes() {
+        let table = Table::new(1_000_000);
+        let bytes = table.words.len() * size_of::<AtomicU64>();
+        assert!((32_000_000..=34_000_000).contains(&bytes), "{bytes} bytes");
+    }
+}
