@@ -1,6 +1,10 @@
 //! What holds for each algorithm in each store: in memory, in Redis, and in a cluster.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
@@ -69,6 +73,12 @@ macro_rules! algorithms {
                     wanted(&request)
                 }
 
+                #[ratelimit(limit = LIMIT, per = PER, scope = "header:x-id", key = "counted", count_if = failed, $($arguments)*)]
+                async fn held(request: HttpRequest) -> impl Responder {
+                    Gate::wait_for(&request).await;
+                    HttpResponse::Ok()
+                }
+
                 #[ratelimit(limit = LIMIT, per = PER, scope = "header:x-id", key = "counted", count_if = succeeded, $($arguments)*)]
                 async fn order(_: web::Json<u32>) -> impl Responder {
                     HttpResponse::Ok()
@@ -121,7 +131,7 @@ macro_rules! algorithms {
                     config.route(&path("counted"), web::get().to(counted)).route(&path("three"), web::get().to(three));
                     config.route(&path("two"), web::get().to(two)).route(&path("weighed"), web::get().to(weighed));
                     config.route(&path("rows/{rows}"), web::get().to(rows_of)).route(&path("login"), web::get().to(login));
-                    config.route(&path("order"), web::get().to(order));
+                    config.route(&path("order"), web::get().to(order)).route(&path("held"), web::get().to(held));
                     config.route(&path("unless-monitor"), web::get().to(unless_monitor));
                     config.route(&path("unless-partner/{name}"), web::get().to(unless_partner));
                     config.route(&path("written"), web::to(written)).route(&path("cost-fails"), web::get().to(cost_fails));
@@ -199,6 +209,31 @@ async fn partner(name: web::Path<String>) -> Result<bool, actix_web::Error> {
     match name.as_str() {
         "broken" => Err(actix_web::error::ErrorImATeapot("no partner")),
         name => Ok(name == "partner"),
+    }
+}
+
+/// Holds a request back until it is opened.
+struct Gate(usize);
+
+static OPEN_GATES: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+
+impl Gate {
+    fn closed() -> Self {
+        static GATES: AtomicUsize = AtomicUsize::new(0);
+        Self(GATES.fetch_add(1, SeqCst))
+    }
+
+    fn open(&self) {
+        OPEN_GATES.lock().unwrap().insert(self.0);
+    }
+
+    /// Waits for the gate that the request names.
+    async fn wait_for(request: &HttpRequest) {
+        let gate = request.headers().get("x-gate").and_then(|gate| gate.to_str().ok()?.parse().ok());
+        let gate = gate.expect("the number of a gate");
+        while !OPEN_GATES.lock().unwrap().contains(&gate) {
+            actix_web::rt::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
 
@@ -432,6 +467,20 @@ contract! {
             assert!(took.as_secs() < 3, "refused for {took:?} after a reset, in round {round}");
         }
         store.reset(&(handlers.counted)().header("x-id", "nobody was here"));
+    }
+
+    fn what_was_charged_before_a_reset_and_is_given_back_after_is_taken_from_the_new_count(store: _, handlers: _, id: _) {
+        let (gate, mut held) = (Gate::closed(), store.here.open());
+        let headers = [("X-Id", id), ("X-Gate", &gate.0.to_string())];
+        held.send(&ratelimit_tests::http::request("GET", &handlers.path("held"), &headers));
+        wait::until("the request is counted", || left(store, handlers, id) == 4);
+        store.reset(&(handlers.counted)().header("x-id", id));
+        for remaining in [4, 3] {
+            assert_eq!(ask(&store.there, &handlers.path("counted"), id), (200, remaining));
+        }
+        gate.open();
+        assert_eq!(held.reply().status, 200);
+        wait::until("the request is given back", || left(store, handlers, id) == 4);
     }
 }
 

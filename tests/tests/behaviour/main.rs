@@ -11,6 +11,7 @@ mod contract;
 mod each_store;
 #[cfg(feature = "redis")]
 mod fixtures;
+mod functions;
 mod headers;
 mod middlewares;
 mod missing_values;

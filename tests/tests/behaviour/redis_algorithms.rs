@@ -325,7 +325,7 @@ fn a_lease_takes_no_more_than_a_tenth_of_what_is_left() {
         assert_eq!(connection.get("/tenths").status, 200);
         let counted: u64 = redis.ask(&["GET", &redis.keys()[0]]);
         most = most.max(counted - passed);
-        // The next lease comes when a quarter of the last one is left, which was a tenth of more.
+        // The next lease comes when three quarters of the last one are left, which was a tenth of more.
         let tenth = (100 - passed) / 10 + 1;
         assert!(counted - passed <= 2 * tenth, "{counted} are counted after {passed} requests");
     }

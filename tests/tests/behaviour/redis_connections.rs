@@ -86,6 +86,21 @@ fn a_store_that_is_not_up_yet_does_not_stop_the_application() {
 }
 
 #[test]
+fn what_a_probe_writes_is_gone_within_a_minute() {
+    let mut redis = RedisServer::on_port();
+    redis.kill();
+    let server = serve(RateLimiter::builder(), &redis.url());
+    assert_eq!(server.get("/ip").status, 200);
+    redis.restart();
+    let probes = || redis.keys().into_iter().filter(|key| key.starts_with("rate-limit/probe/")).collect::<Vec<_>>();
+    let (probes, _) = wait::until_some("the store is probed", || Some(probes()).filter(|probes| !probes.is_empty()));
+    for probe in probes {
+        let left: i64 = redis.ask(&["TTL", &probe]);
+        assert!((0..=60).contains(&left), "{probe} is kept for {left} s more");
+    }
+}
+
+#[test]
 fn the_limiter_survives_the_servers_that_used_it() {
     let redis = RedisServer::on_socket();
     let limiter = patient().connect(&redis.url()).expect("a URL");

@@ -123,6 +123,22 @@ fn needs(path: &str, privilege: &str) -> bool {
     needed.contains(&privilege)
 }
 
+/// The tests have users with exactly these privileges.
+#[test]
+fn the_readme_names_the_privileges_that_suffice() {
+    let readme = include_str!("../../../README.md").replace("\\|", "|");
+    let of = |row: &str| {
+        let start = format!("| {row} | `");
+        let cell = readme.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix("` |"));
+        cell.unwrap_or_else(|| panic!("the README has no row for {row}"))
+    };
+    let everything = of("everything").strip_prefix("~rate-limit/* ").expect("the pattern of keys");
+    assert_eq!(format!("{everything} {}", of("sliding windows")), crate::APP_PRIVILEGES);
+    assert_eq!(of("a cluster"), crate::CLUSTER_PRIVILEGES);
+    assert_eq!(of("the user whom the sentinels know"), crate::SENTINEL_PRIVILEGES);
+    assert_eq!(of("a URL with a database"), "+select");
+}
+
 #[test]
 fn a_missing_privilege_fails_the_checks_that_need_it_and_no_others() {
     let redis = RedisServer::on_port();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{OnStoreError, RateLimitState, RateLimiter, ratelimit};
+use ratelimit_runtime::{LimitTarget, OnStoreError, RateLimitState, RateLimiter, StoreUnavailable, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
@@ -101,14 +101,35 @@ fn a_store_that_never_answers_keeps_nobody_waiting() {
     redis.pause();
     let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).connect(&redis.url()).expect("a URL");
     let server = Served::limited(&limiter, routes);
-    for _ in 0..20 {
+    let outage = Instant::now();
+    for _ in 0..100 {
         let start = Instant::now();
         assert_eq!(server.get("/limiter").status, 503);
         assert!(start.elapsed() < DEFAULT_DEADLINE + NOISE, "a request took {:?}", start.elapsed());
     }
+    // The first request of each worker waits for its deadline, and the others for nothing.
+    assert!(outage.elapsed() < 50 * DEFAULT_DEADLINE, "100 requests took {:?}", outage.elapsed());
     redis.resume();
     let back = wait::until("the store is used", || server.get("/limiter").status == 200);
     assert!(back < Duration::from_secs(1) + NOISE, "Redis is back for {back:?} before it is used");
+}
+
+#[test]
+fn a_look_and_a_reset_end_at_the_deadline() {
+    let _alone = alone();
+    let redis = RedisServer::on_port();
+    redis.pause();
+    let limiter = RateLimiter::connect(&redis.url()).expect("a URL");
+    let target = LimitTarget::new("a key", 2, FOREVER).global();
+    actix_web::rt::System::new().block_on(async {
+        for _ in 0..3 {
+            let start = Instant::now();
+            assert_eq!(limiter.peek(&target).await, Err(StoreUnavailable));
+            assert_eq!(limiter.reset(&target).await, Err(StoreUnavailable));
+            assert!(start.elapsed() < 2 * DEFAULT_DEADLINE + NOISE, "both took {:?}", start.elapsed());
+        }
+    });
+    redis.resume();
 }
 
 #[test]
