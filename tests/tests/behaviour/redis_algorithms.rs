@@ -333,6 +333,25 @@ fn a_lease_takes_no_more_than_a_tenth_of_what_is_left() {
 }
 
 #[test]
+fn a_lease_is_for_counters_that_are_asked_for_again_and_a_look_takes_it_for_spent() {
+    let redis = RedisServer::on_socket();
+    let limiter = patient().connect(&redis.url()).expect("a URL");
+    let runtime = actix_web::rt::Runtime::new().expect("a runtime");
+    let target = LimitTarget::new("a lease", 1000, WINDOW).global();
+    let left = || runtime.block_on(limiter.peek(&target)).expect("a store").remaining();
+    let server = Served::limited_by(&limiter, 1, routes);
+    let mut connection = server.open();
+    assert_eq!((connection.get("/leased").status, left()), (200, 999));
+    let mut passed = 1;
+    wait::until("more is leased than has passed", || {
+        passed += u32::from(connection.get("/leased").status == 200);
+        left() < 1000 - passed
+    });
+    let counted = || redis.ask::<u32>(&["GET", &redis.keys()[0]]);
+    wait::until("a look sees what Redis has counted", || left() == 1000 - counted());
+}
+
+#[test]
 fn a_reset_reaches_a_lease_elsewhere() {
     let redis = RedisServer::on_socket();
     let store = Shared::in_redis(&redis, routes);
