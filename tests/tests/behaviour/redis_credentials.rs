@@ -119,6 +119,23 @@ fn workers_that_log_in_at_the_same_time_share_a_call() {
 }
 
 #[test]
+fn a_login_two_seconds_after_an_answer_asks_anew() {
+    let redis = RedisServer::on_port();
+    rotate(&redis, "secret");
+    let vault = Vault::with("secret");
+    let server = serve(vault.builder(Duration::ZERO).deadline(PATIENCE), &redis.url());
+    assert_eq!(server.statuses("/", 2 * WORKERS), [200; 2 * WORKERS]);
+    let before = vault.calls();
+    let took = wait::until("a login asks for the password", || {
+        // The password is still that of the last answer, and no server refuses it.
+        rotate(&redis, "secret");
+        std::thread::sleep(Duration::from_millis(50));
+        server.get("/").status == 200 && vault.calls() > before
+    });
+    assert!(took < Duration::from_secs(5), "an answer is shared for {took:?}");
+}
+
+#[test]
 fn a_call_that_takes_longer_than_an_attempt_to_connect_is_not_in_vain() {
     let redis = RedisServer::on_port();
     rotate(&redis, "secret");
