@@ -352,6 +352,23 @@ fn a_lease_is_for_counters_that_are_asked_for_again_and_a_look_takes_it_for_spen
 }
 
 #[test]
+fn a_count_that_is_deleted_reaches_a_lease_within_a_second_or_so() {
+    let redis = RedisServer::on_socket();
+    let server = Served::limited_by(&patient().connect(&redis.url()).expect("a URL"), 1, routes);
+    let mut connection = server.open();
+    for _ in 0..200 {
+        assert_eq!(connection.get("/leased").status, 200);
+    }
+    redis.ask::<()>(&["DEL", &redis.keys()[0]]);
+    // So seldom that the tokens in hand would last for longer.
+    let took = wait::until("the count is new", || {
+        sleep(Duration::from_millis(300));
+        connection.get("/leased").x_headers().1 > 900
+    });
+    assert!(took < Duration::from_secs(3), "a count that is gone is seen after {took:?}");
+}
+
+#[test]
 fn a_reset_reaches_a_lease_elsewhere() {
     let redis = RedisServer::on_socket();
     let store = Shared::in_redis(&redis, routes);
