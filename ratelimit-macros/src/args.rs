@@ -50,7 +50,7 @@ pub(crate) struct Args {
     pub(crate) on_store_error: Option<OnStoreError>,
     pub(crate) lease: Option<Number>,
     pub(crate) runtime: Option<Path>,
-    /// Everything that is written right of a `=`, but for the runtime.
+    /// Everything that is written right of a `=`.
     pub(crate) values: TokenStream,
 }
 
@@ -126,9 +126,7 @@ impl Args {
                 continue;
             }
             names.push(name);
-            if name != "crate" {
-                value.to_tokens(&mut args.values);
-            }
+            value.to_tokens(&mut args.values);
             match name.to_string().as_str() {
                 "limit" => limit = errors.keep(Number::limit(value)),
                 "per" => per = errors.keep(Number::per(value)),
@@ -231,6 +229,7 @@ mod tests {
             ("algoritm", Some("algorithm")),
             ("method", Some("methods")),
             ("cost_func", Some("cost")),
+            ("bost", Some("cost")),
             ("exempt_when", Some("exempt")),
             ("colour", None),
         ] {

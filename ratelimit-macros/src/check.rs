@@ -211,3 +211,15 @@ fn describe(args: &Args, Limit { limit, per }: &Limit) -> String {
     };
     format!("{limit}/{per} {} {key} {cost} {count_if} {exempt} {methods:?} {algorithm}", scopes.join("+"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_names_are_those_that_begin_a_path() {
+        let tokens = quote::quote!(first + second::no::no(third.no(), [fourth; 5]) + 'no: { fifth });
+        let names: Vec<String> = first_names(&tokens).map(|name| name.to_string()).collect();
+        assert_eq!(names, ["first", "second", "third", "fourth", "fifth"]);
+    }
+}

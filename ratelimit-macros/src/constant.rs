@@ -85,3 +85,92 @@ fn is_untyped(expr: &Expr) -> bool {
 fn ends_untyped(block: &Block) -> bool {
     matches!(block.stmts.last(), Some(Stmt::Expr(expr, None)) if is_untyped(expr))
 }
+
+#[cfg(test)]
+mod tests {
+    use proc_macro2::{Delimiter, Group};
+    use quote::quote;
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn an_expression_of_literals_without_a_type_takes_the_type_of_the_parameter() {
+        let fragment = Group::new(Delimiter::None, quote!(5));
+        let untyped: [Expr; 12] = [
+            parse_quote!(60 * 5),
+            parse_quote!(#fragment * 2),
+            parse_quote!(10 - -5),
+            parse_quote!(!5),
+            parse_quote!((5) + 1),
+            parse_quote!({ 5 }),
+            parse_quote!(const { 5 }),
+            parse_quote!(1 << 10u8),
+            parse_quote!(1 << SHIFT),
+            parse_quote!(1024 >> SHIFT),
+            parse_quote!(if cfg!(debug_assertions) { 5 } else { 10 }),
+            parse_quote!(match LIMIT {
+                300 => 5,
+                _ => 10,
+            }),
+        ];
+        let typed: [Expr; 15] = [
+            parse_quote!(LIMIT),
+            parse_quote!(5u8),
+            parse_quote!(5u8 * 2),
+            parse_quote!(2 * LIMIT),
+            parse_quote!(LIMIT * 2),
+            parse_quote!(LIMIT << 2),
+            parse_quote!((LIMIT)),
+            parse_quote!(-LIMIT),
+            parse_quote!(*5),
+            parse_quote!({
+                5;
+            }),
+            parse_quote!({ LIMIT }),
+            parse_quote!(if cfg!(debug_assertions) { LIMIT } else { 10 }),
+            parse_quote!(if cfg!(debug_assertions) { 5 } else { LIMIT }),
+            parse_quote!(if cfg!(debug_assertions) {
+                5
+            }),
+            parse_quote!(match LIMIT {
+                300 => LIMIT,
+                _ => 10,
+            }),
+        ];
+        for (exprs, expected) in [(&untyped[..], true), (&typed[..], false)] {
+            for expr in exprs {
+                assert_eq!(is_untyped(expr), expected, "{}", expr.to_token_stream());
+            }
+        }
+    }
+
+    #[test]
+    fn parentheses_and_braces_that_mean_nothing_are_removed() {
+        let removed = |expr: Expr| unwrapped(&expr).to_token_stream().to_string();
+        assert_eq!(removed(parse_quote!(({ (5) }))), "5");
+        for with_a_meaning in [
+            parse_quote!(
+                #[cfg(any())]
+                (5)
+            ),
+            parse_quote!(
+                #[cfg(any())]
+                {
+                    5
+                }
+            ),
+            parse_quote!('found: { break 'found 5 }),
+            parse_quote!({
+                5;
+            }),
+            parse_quote!({
+                let five = 5;
+                five
+            }),
+        ] {
+            let before = ToTokens::to_token_stream(&with_a_meaning).to_string();
+            assert_eq!(removed(with_a_meaning), before);
+        }
+    }
+}

@@ -181,6 +181,8 @@ mod tests {
             ("-1/s", "`-1/s` is no rate"),
             ("1.5/s", "`1.5/s` is no rate"),
             ("10é/s", "`10é/s` is no rate"),
+            ("10 éé", "`10 éé` is no rate"),
+            ("١٠/s", "`١٠/s` is no rate"),
             ("10/", "a unit is missing"),
             ("10/5", "a unit is missing"),
             ("10/fortnight", "there is no unit `fortnight`: write one of second, minute"),

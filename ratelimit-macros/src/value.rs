@@ -394,3 +394,6 @@ impl Display for Scope {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

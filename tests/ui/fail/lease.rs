@@ -37,7 +37,7 @@ async fn boolean() -> &'static str {
     ""
 }
 
-#[ratelimit("10/second; 1000/hour", lease = 10)]
+#[ratelimit("10/second; 1000/hour", lease = 20)]
 async fn several_rates() -> &'static str {
     ""
 }

@@ -12,6 +12,7 @@ use ratelimit_runtime::{RateLimitState, ratelimit};
 
 const LIMIT: u32 = 300;
 const COST_2: u64 = 5;
+const DEBT: i64 = -10;
 const POSITIVE: NonZeroU32 = NonZeroU32::new(7).unwrap();
 
 macro_rules! number {
@@ -27,6 +28,10 @@ mod config {
     pub(crate) const fn of(factor: u32) -> u32 {
         factor * 10
     }
+    pub(crate) struct Sizes {
+        pub(crate) page: u8,
+    }
+    pub(crate) const SIZES: Sizes = Sizes { page: 20 };
     pub(crate) struct Api;
     impl Api {
         pub(crate) const LIMIT: i64 = 10;
@@ -132,7 +137,10 @@ handlers! {
     limit_product: #[ratelimit(limit = 60 * 5)]
     limit_product_beyond_i32: #[ratelimit(limit = 60_000 * 60_000)]
     limit_product_of_const: #[ratelimit(limit = LIMIT * 2, per = 60 * 60 * 24)]
+    limit_negated: #[ratelimit(limit = -DEBT)]
     limit_block: #[ratelimit(limit = { LIMIT })]
+    limit_labelled_block: #[ratelimit(limit = 'found: { break 'found LIMIT })]
+    limit_field: #[ratelimit(limit = config::SIZES.page)]
     limit_parentheses: #[ratelimit(limit = (LIMIT), per = (60))]
     limit_cast: #[ratelimit(limit = COST_2 as u32)]
     limit_method: #[ratelimit(limit = POSITIVE.get())]
@@ -159,6 +167,7 @@ handlers! {
     user: #[ratelimit("300/5m", scope = "user")]
     global: #[ratelimit("300/5m", scope = "global")]
     header: #[ratelimit("300/5m", scope = "header:X-Api-Key")]
+    header_after_a_space: #[ratelimit("300/5m", scope = "header: X-Api-Key")]
     joined: #[ratelimit("300/5m", scope = "ip + user+header:X-Api-Key")]
     function: #[ratelimit("300/5m", scope = plain)]
     function_borrowing: #[ratelimit("300/5m", scope = borrowed, key = copied_if_need_be)]
@@ -214,6 +223,7 @@ handlers! {
     lease_with_cost_const: #[ratelimit("300/5m", cost = COST_2, lease = 10)]
     lease_staggered: #[ratelimit("300/5m", stagger = true, lease = 10)]
     no_lease_with_cost: #[ratelimit("300/5m", cost = COST_2, lease = 1)]
+    no_lease_with_any_cost: #[ratelimit("300/5m", cost = 5, lease = 1)]
     no_lease: #[ratelimit("300/5m", lease = 1)]
     crate_path: #[ratelimit("300/5m", crate = ::ratelimit_runtime)]
     crate_text: #[ratelimit("300/5m", crate = "::ratelimit_runtime")]

@@ -37,6 +37,15 @@ async fn conditional() -> &'static str {
 #[ratelimit("10/s", methods = ["GET", "POST"])]
 #[ratelimit("10/s", count_if = failed)]
 #[ratelimit("10/s", exempt = office)]
+#[ratelimit("10/m")]
+#[ratelimit("11/s")]
+#[ratelimit("10/s", key = "tenant")]
+#[ratelimit("10/s", key = tenant)]
+#[ratelimit("10/s", key = partner)]
+#[ratelimit("10/s", cost = weight)]
+#[ratelimit("10/s", cost = length)]
+#[ratelimit("10/s", scope = ["ip", tenant])]
+#[ratelimit("10/s", scope = ["ip", partner])]
 async fn alike() -> &'static str {
     "text"
 }
@@ -47,6 +56,22 @@ fn failed(response: &HttpResponse) -> bool {
 
 fn office(_: &HttpRequest) -> bool {
     true
+}
+
+fn tenant(_: &HttpRequest) -> &'static str {
+    "tenant"
+}
+
+fn partner(_: &HttpRequest) -> &'static str {
+    "partner"
+}
+
+fn weight(_: &HttpRequest) -> u32 {
+    1
+}
+
+fn length(_: &HttpRequest) -> u32 {
+    2
 }
 
 fn main() {
