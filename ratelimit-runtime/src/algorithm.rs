@@ -193,4 +193,6 @@ fn nanos(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod tests;

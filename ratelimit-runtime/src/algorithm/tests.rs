@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// No multiple of anything.
-const START: Duration = Duration::from_micros(1_700_000_007_123_457);
+pub(super) const START: Duration = Duration::from_micros(1_700_000_007_123_457);
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -21,7 +21,7 @@ enum Step {
     GiveBack,
 }
 
-fn terms(algorithm: Algorithm, limit: u32, per: u32, phase: u32) -> Terms {
+pub(super) fn terms(algorithm: Algorithm, limit: u32, per: u32, phase: u32) -> Terms {
     Terms { limit: Limit { limit, per }, algorithm, phase, cost: 1 }
 }
 
