@@ -11,50 +11,41 @@
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 
-mod algorithm;
-mod builder;
-mod client_ip;
-mod clock;
+mod check;
+mod counter;
+mod decision;
 mod error;
-#[cfg(feature = "redis")]
-mod fallback;
-mod function;
-mod guard;
-mod hash;
-mod headers;
-mod key;
+mod http;
 mod limiter;
 mod measure;
-mod mistakes;
-mod number;
-mod policy;
-mod problem;
-mod reject;
-mod scope;
-mod slot;
-mod state;
+mod rule;
 mod store;
-mod target;
-mod url;
 
 pub use ratelimit_macros::ratelimit;
 
 #[cfg(feature = "redis")]
 pub use crate::store::redis::Credentials;
 pub use crate::{
-    builder::RateLimiterBuilder,
-    client_ip::{ForwardingHeader, TrustedProxies},
-    clock::Clock,
-    error::Error,
-    function::{
-        CostFunction, CountFunction, ExemptFunction, IntoCost, IntoExempt, IntoScope, OverLimitFunction, ScopeFunction,
+    counter::{
+        client_ip::{ForwardingHeader, TrustedProxies},
+        key_part::KeyPart,
     },
-    headers::{RateLimitHeaders, RateLimitHeadersFuture, RateLimitHeadersService},
-    key::Text,
-    limiter::RateLimiter,
-    policy::OnStoreError,
-    state::{RateLimitState, RuleState},
-    target::{LimitTarget, Peek, StoreUnavailable},
+    decision::state::{RateLimitState, RuleState},
+    error::Error,
+    http::headers::{RateLimitHeaders, RateLimitHeadersFuture, RateLimitHeadersService},
+    limiter::{
+        RateLimiter,
+        builder::RateLimiterBuilder,
+        target::{LimitTarget, Peek, StoreUnavailable},
+    },
+    rule::{
+        function::{
+            result::{IntoCost, IntoExempt, IntoScope},
+            traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, ScopeFunction},
+        },
+        on_store_error::OnStoreError,
+    },
+    store::clock::Clock,
 };
 
 /// What the attribute's output is made of. Not part of the public interface: it changes with the attribute,
@@ -67,15 +58,21 @@ pub mod __private {
     pub use actix_web::{FromRequest, HttpResponse, Responder};
 
     pub use crate::{
-        function::{
-            Answer, Ask, CountIf, Extracting, Held, Plain, Respond, Returns, ReturnsOf, cost, count_if, exempt,
-            respond, scope,
-        },
-        guard::{Incoming, limited},
+        http::attribute::{Incoming, limited},
         measure::Check,
-        number::{Number, Seconds, Value, number, seconds},
-        policy::{Limit, OnStoreError, Policy, Rule},
         ratelimit,
-        scope::{Scope, ScopeFn},
+        rule::{
+            Rule,
+            function::{
+                answer::Answer,
+                forms::{Extracting, Plain, Returns, ReturnsOf},
+                held::{Ask, CountIf, Held, Respond, cost, count_if, exempt, respond, scope},
+            },
+            limit::Limit,
+            number::{Number, Seconds, Value, number, seconds},
+            on_store_error::OnStoreError,
+            policy::Policy,
+            scope::{Scope, ScopeFn},
+        },
     };
 }

@@ -1,34 +1,36 @@
 //! The limiter: a store, and what to do when it fails.
 
+pub(crate) mod builder;
+pub(crate) mod clients;
+#[cfg(feature = "redis")]
+pub(crate) mod fallback;
+pub(crate) mod origin;
+pub(crate) mod serving;
+pub(crate) mod target;
+
 use std::{
-    env::VarError,
     fmt,
     future::Future,
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use actix_web::{HttpRequest, web};
-use once_cell::sync::OnceCell;
-
 use crate::{
-    clock::Clock,
-    error::Error,
-    key::Counter,
-    mistakes::Lookout,
-    policy::Algorithm,
-    scope::Clients,
-    store::{Checked, Denied, Hit, Hits, Key, Outcome, memory::MemoryStore},
-    target::{LimitTarget, Peek, StoreUnavailable},
+    counter::Counter,
+    decision::outcome::{Decided, Denied, Outcome},
+    limiter::{
+        clients::Clients,
+        origin::Origin,
+        target::{LimitTarget, Peek, StoreUnavailable},
+    },
+    rule::algorithm::Algorithm,
+    store::{CounterKey, Hit, Hits, clock::Clock, memory::MemoryStore},
 };
 #[cfg(feature = "redis")]
 use crate::{
-    fallback::Fallback,
+    limiter::fallback::Fallback,
     store::redis::{Asked, Begun, RedisStore},
 };
-
-/// The environment variable with the store's URL for the process-wide limiter.
-const URL_VARIABLE: &str = "RATELIMIT_URL";
 
 /// Counts requests in a store, on behalf of every handler under `#[ratelimit]`.
 ///
@@ -70,7 +72,7 @@ pub(crate) struct Limiter {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) clients: Clients,
-    pub(crate) lookout: Lookout,
+    pub(crate) origin: Origin,
 }
 
 /// A limiter that may be gone.
@@ -82,18 +84,15 @@ impl WeakLimiter {
     }
 }
 
-/// The name of a form in which a limiter may stand in the application's data, and how it is found there.
-type Form = (&'static str, fn(&HttpRequest) -> Option<&RateLimiter>);
-
 pub(crate) enum Store {
     Memory(MemoryStore),
     #[cfg(feature = "redis")]
     Redis(RedisStore, Fallback),
 }
 
-/// A check, decided or on its way.
-pub(crate) enum Check {
-    Done(Result<Checked, Denied>),
+/// A decision, or the request to the store that is under way for it.
+pub(crate) enum Begin {
+    Done(Result<Decided, Denied>),
     #[cfg(feature = "redis")]
     Asked(Asked),
 }
@@ -102,37 +101,6 @@ pub(crate) enum Check {
 impl RateLimiter {
     pub(crate) fn new(limiter: Limiter) -> Self {
         Self(Arc::new(limiter))
-    }
-
-    /// The limiter that serves `request`: its application's, or else the process's.
-    #[inline(always)]
-    pub(crate) fn of(request: &HttpRequest) -> Result<&Self, &'static Error> {
-        match request.app_data::<Self>() {
-            Some(limiter) => Ok(limiter),
-            None => Self::of_no_plain(request),
-        }
-    }
-
-    /// The limiter that serves `request`, where its application has no plain one.
-    #[inline(never)]
-    fn of_no_plain(request: &HttpRequest) -> Result<&Self, &'static Error> {
-        match Self::wrapped(request).next() {
-            Some((_, limiter)) => Ok(limiter),
-            None => of_process(),
-        }
-    }
-
-    /// The limiters that stand in the application's data within something else, each with the name of its form. Where there is
-    /// no plain one, the first serves.
-    pub(crate) fn wrapped(request: &HttpRequest) -> impl Iterator<Item = (&'static str, &Self)> {
-        const FORMS: [Form; 3] = [
-            ("web::Data<RateLimiter>", |request| Some(request.app_data::<web::Data<RateLimiter>>()?.get_ref())),
-            ("Arc<RateLimiter>", |request| Some(request.app_data::<Arc<RateLimiter>>()?.as_ref())),
-            ("web::Data<Arc<RateLimiter>>", |request| {
-                Some(request.app_data::<web::Data<Arc<RateLimiter>>>()?.as_ref())
-            }),
-        ];
-        FORMS.into_iter().filter_map(|(form, find)| Some((form, find(request)?)))
     }
 
     /// Whether both are clones of one limiter.
@@ -148,8 +116,8 @@ impl RateLimiter {
         matches!(self.0.store, Store::Memory(_))
     }
 
-    pub(crate) fn lookout(&self) -> &Lookout {
-        &self.0.lookout
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.0.origin
     }
 
     pub(crate) fn clients(&self) -> &Clients {
@@ -167,9 +135,9 @@ impl RateLimiter {
     }
 
     /// What a store outside this process knows the counter by.
-    pub(crate) fn key(&self, counter: &Counter<'_>) -> Key {
+    pub(crate) fn key(&self, counter: &Counter<'_>) -> CounterKey {
         match &self.0.store {
-            Store::Memory(_) => Key::Written(String::new()),
+            Store::Memory(_) => CounterKey::Written(String::new()),
             #[cfg(feature = "redis")]
             Store::Redis(store, _) => store.key(counter),
         }
@@ -177,24 +145,24 @@ impl RateLimiter {
 
     /// Checks a request, as far as nobody has to be asked for it. `counters` are those of `hits`.
     #[inline]
-    pub(crate) fn begin(&self, hits: &Hits, counters: &[Counter<'_>]) -> Check {
+    pub(crate) fn begin(&self, hits: &Hits, counters: &[Counter<'_>]) -> Begin {
         if hits.is_empty() {
-            return Check::Done(Ok(Checked::new()));
+            return Begin::Done(Ok(Decided::new()));
         }
         match &self.0.store {
-            Store::Memory(store) => Check::Done(Ok(all(&store.hit(self.now(), hits)))),
+            Store::Memory(store) => Begin::Done(Ok(all(&store.hit(self.now(), hits)))),
             #[cfg(feature = "redis")]
             Store::Redis(store, fallback) => match store.begin(hits, counters) {
-                Begun::Decided(outcomes) => Check::Done(Ok(self.decided(fallback, hits, &outcomes))),
-                Begun::Asked(asked) => Check::Asked(asked),
-                Begun::Failed => Check::Done(fallback.hit(self.now(), hits)),
+                Begun::Decided(outcomes) => Begin::Done(Ok(self.decided(fallback, hits, &outcomes))),
+                Begun::Asked(asked) => Begin::Asked(asked),
+                Begun::Failed => Begin::Done(fallback.hit(self.now(), hits)),
             },
         }
     }
 
     /// Waits for the answer to a check.
     #[cfg(feature = "redis")]
-    pub(crate) async fn finish(&self, hits: &Hits, asked: Asked) -> Result<Checked, Denied> {
+    pub(crate) async fn finish(&self, hits: &Hits, asked: Asked) -> Result<Decided, Denied> {
         match &self.0.store {
             // It asks nobody.
             Store::Memory(_) => Err(Denied),
@@ -206,31 +174,31 @@ impl RateLimiter {
     }
 
     #[cfg(feature = "redis")]
-    fn decided(&self, fallback: &Fallback, hits: &Hits, outcomes: &[Outcome]) -> Checked {
+    fn decided(&self, fallback: &Fallback, hits: &Hits, outcomes: &[Outcome]) -> Decided {
         fallback.keep(|| self.now(), hits, outcomes);
         all(outcomes)
     }
 
     /// Gives back what `hit` was charged; over a shared store when the future that this returns is awaited.
-    pub(crate) fn give_back(self, key: Key, hit: Hit, outcome: Outcome) -> Option<impl Future<Output = ()>> {
+    pub(crate) fn refund(self, key: CounterKey, hit: Hit, outcome: Outcome) -> Option<impl Future<Output = ()>> {
         let now = self.now();
-        let Outcome { window_end, taken, local, .. } = outcome;
+        let Outcome { window_end, taken, is_degraded, .. } = outcome;
         // By then GCRA's tokens have all come back by themselves, these among them.
         if matches!(hit.terms.algorithm, Algorithm::Gcra { .. }) && now >= Duration::from_nanos(window_end) {
             return None;
         }
         match &self.0.store {
-            Store::Memory(store) => store.give_back(now, &hit, window_end, taken),
+            Store::Memory(store) => store.refund(now, &hit, window_end, taken),
             #[cfg(feature = "redis")]
-            Store::Redis(_, fallback) => fallback.give_back(now, &hit, &outcome),
+            Store::Redis(_, fallback) => fallback.refund(now, &hit, &outcome),
         }
-        let is_shared = !matches!(self.0.store, Store::Memory(_)) && !local;
+        let is_shared = !matches!(self.0.store, Store::Memory(_)) && !is_degraded;
         is_shared.then_some(async move {
             match &self.0.store {
                 Store::Memory(_) => drop(key),
                 // If it fails, the request stays counted until its window ends.
                 #[cfg(feature = "redis")]
-                Store::Redis(store, _) => drop(store.give_back(key, &hit, &outcome).await),
+                Store::Redis(store, _) => drop(store.refund(key, &hit, &outcome).await),
             }
         })
     }
@@ -288,27 +256,6 @@ impl RateLimiter {
     }
 }
 
-fn of_process() -> Result<&'static RateLimiter, &'static Error> {
-    static LIMITER: OnceCell<Result<RateLimiter, Error>> = OnceCell::new();
-    LIMITER
-        .get_or_init(|| match std::env::var(URL_VARIABLE) {
-            Ok(url) if !url.trim().is_empty() => {
-                RateLimiter::connect(&url).inspect_err(|error| log::error!("{URL_VARIABLE}: {error}"))
-            }
-            Ok(_) | Err(VarError::NotPresent) => {
-                log::warn!(
-                    "no RateLimiter in app_data and no {URL_VARIABLE}: limits are counted in this process's memory"
-                );
-                Ok(RateLimiter::in_memory())
-            }
-            Err(VarError::NotUnicode(_)) => {
-                log::error!("{URL_VARIABLE}: is not UTF-8");
-                Err(Error::Url { part: "encoding", reason: "is not UTF-8".to_owned() })
-            }
-        })
-        .as_ref()
-}
-
 impl Limiter {
     /// The time for what is counted in memory, since the epoch.
     #[inline(always)]
@@ -322,10 +269,10 @@ impl Limiter {
 }
 
 /// The outcomes of hits that were all counted.
-fn all(outcomes: &[Outcome]) -> Checked {
+fn all(outcomes: &[Outcome]) -> Decided {
     match *outcomes {
         // As most handlers have it, and cheaper than to gather.
-        [outcome] => Checked::from_buf([Some(outcome)]),
+        [outcome] => Decided::from_buf([Some(outcome)]),
         _ => outcomes.iter().copied().map(Some).collect(),
     }
 }

@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 
 use crate::{
-    algorithm::Terms,
-    key::{Family, Name, Who},
+    counter::{Family, Name, Who},
     limiter::{RateLimiter, Store},
-    policy::{Algorithm, Limit},
+    rule::{algorithm::Algorithm, limit::Limit, terms::Terms},
     store::{Hit, memory::MemoryStore},
 };
 

@@ -17,10 +17,13 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use crate::{
-    algorithm::{Found, NANOS, Terms},
-    policy::Algorithm,
+    decision::outcome::{Outcome, Outcomes},
+    rule::{
+        algorithm::{Algorithm, gcra::NANOS},
+        terms::{CounterState, Terms},
+    },
     store::{
-        Hit, Outcome, Outcomes, decide, decide_one,
+        Hit, decide, decide_one,
         memory::{
             rates::Rates,
             table::{Set, Slot, Table, Value},
@@ -47,7 +50,7 @@ struct Look {
     tag: u32,
     /// Whether the slot holds nothing of this counter: it is another's, or of a window that is over.
     begins: bool,
-    found: Found,
+    found: CounterState,
     /// [`OVERDRAWN`], or nothing.
     mark: u32,
 }
@@ -85,7 +88,7 @@ impl MemoryStore {
             let set = sets.iter().find(|(index, _)| *index == self.table.set(hit.hash));
             set.map(|(_, set)| (set, look(set, &self.rates, hit.hash, &hit.terms, now)))
         };
-        let found: SmallVec<[Found; 2]> = hits.iter().filter_map(|hit| Some(look(hit)?.1.found)).collect();
+        let found: SmallVec<[CounterState; 2]> = hits.iter().filter_map(|hit| Some(look(hit)?.1.found)).collect();
         let decision = decide(hits.iter(), &found, now);
         let changes = |outcome: &Outcome| outcome.taken > 0 || outcome.remaining == 0;
         for (hit, outcome) in hits.iter().zip(&decision.outcomes).filter(|(_, outcome)| changes(outcome)) {
@@ -115,7 +118,7 @@ impl MemoryStore {
     }
 
     /// Takes back what was taken from a counter in the window that ends at `window_end`, if that still counts.
-    pub(crate) fn give_back(&self, now: Duration, hit: &Hit, window_end: u64, tokens: u64) {
+    pub(crate) fn refund(&self, now: Duration, hit: &Hit, window_end: u64, tokens: u64) {
         let terms = &hit.terms;
         let then = match terms.algorithm {
             // It counts on in the next window, and is found at its last moment.
@@ -123,9 +126,11 @@ impl MemoryStore {
             Algorithm::FixedWindow | Algorithm::Gcra { .. } => now,
         };
         self.change(then, hit, |found| match found {
-            Found::Window { end, .. } | Found::Windows { end, .. } if end != window_end => None,
-            Found::Window { used: 0, .. } | Found::Windows { used: 0, .. } | Found::Arrival(0) => None,
-            found => Some((terms.give_back(found, tokens), Shared::GivenBack(tokens))),
+            CounterState::Window { end, .. } | CounterState::Windows { end, .. } if end != window_end => None,
+            CounterState::Window { used: 0, .. } | CounterState::Windows { used: 0, .. } | CounterState::Arrival(0) => {
+                None
+            }
+            found => Some((terms.refund(found, tokens), Shared::GivenBack(tokens))),
         });
     }
 
@@ -141,7 +146,7 @@ impl MemoryStore {
         });
     }
 
-    fn change(&self, now: Duration, hit: &Hit, change: impl FnOnce(Found) -> Option<(Found, Shared)>) {
+    fn change(&self, now: Duration, hit: &Hit, change: impl FnOnce(CounterState) -> Option<(CounterState, Shared)>) {
         let set = self.lock(hit.hash);
         let look = look(&set, &self.rates, hit.hash, &hit.terms, now);
         if let Some((found, shared)) = change(look.found) {
@@ -224,7 +229,7 @@ fn share_with(set: &Set<'_>, others: impl Iterator<Item = Terms>, hash: u64, sha
             }
             // It is not known how much of it was taken from here.
             Shared::GivenBack(_) if mark > 0 => continue,
-            Shared::GivenBack(tokens) => other.give_back(found, tokens),
+            Shared::GivenBack(tokens) => other.refund(found, tokens),
         };
         let Value { kept_until, number } = value(found, &other);
         set.write(slot, Value { kept_until, number: number | mark });
@@ -240,7 +245,7 @@ fn note_full(set: &Set<'_>, look: Look, hit: &Hit, remaining: u32, taken: u64) {
     if taken > 0 || !look.begins {
         set.raise_gauge(look.slot, gauge);
     }
-    if let Found::Windows { before: 1.., end, .. } = look.found {
+    if let CounterState::Windows { before: 1.., end, .. } = look.found {
         // Without the count of its last window, it would not be full.
         let last = set.find(window_tag(hit.hash, end / u64::from(hit.terms.limit.per) - 1));
         last.inspect(|slot| set.raise_gauge(*slot, gauge));
@@ -261,7 +266,9 @@ fn look_fixed(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
     let seconds = now.as_secs();
     let tag = tag(hash);
     let Some(slot) = set.find(tag) else {
-        return Look::new(set, tag, seconds, Found::Window { used: 0, end: terms.window_end(seconds) }, |_| false);
+        return Look::new(set, tag, seconds, CounterState::Window { used: 0, end: terms.window_end(seconds) }, |_| {
+            false
+        });
     };
     let Value { kept_until, number } = set.read(slot);
     let left = seconds_left(kept_until, seconds);
@@ -269,8 +276,8 @@ fn look_fixed(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
     // back by more than a window starts anew, or clients would wait for it to catch up.
     let is_live = 0 < left && left <= 2 * i64::from(terms.limit.per);
     let found = match is_live {
-        true => Found::Window { used: number, end: seconds.saturating_add_signed(left) },
-        false => Found::Window { used: 0, end: terms.window_end(seconds) },
+        true => CounterState::Window { used: number, end: seconds.saturating_add_signed(left) },
+        false => CounterState::Window { used: 0, end: terms.window_end(seconds) },
     };
     Look { slot, tag, begins: !is_live, found, mark: 0 }
 }
@@ -287,7 +294,7 @@ fn look_sliding(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look 
     let last_end = end.saturating_sub(length);
     let last = set.find(window_tag(hash, last_end / length));
     let before = last.and_then(|slot| used(slot, last_end));
-    let found = |used| Found::Windows { used, before: before.unwrap_or(0), end };
+    let found = |used| CounterState::Windows { used, before: before.unwrap_or(0), end };
     let tag = window_tag(hash, end / length);
     match set.find(tag) {
         Some(slot) => {
@@ -322,15 +329,15 @@ fn look_gcra(set: &Set<'_>, rates: &Rates, hash: u64, terms: &Terms, now: Durati
 
 /// GCRA's arrival time, as a slot holds it.
 #[inline(always)]
-fn arrival(Value { kept_until, number }: Value, seconds: u64) -> Found {
+fn arrival(Value { kept_until, number }: Value, seconds: u64) -> CounterState {
     let whole = seconds.saturating_add_signed(seconds_left(kept_until, seconds) - 1);
-    Found::Arrival(whole.saturating_mul(NANOS).saturating_add((number & !OVERDRAWN).into()))
+    CounterState::Arrival(whole.saturating_mul(NANOS).saturating_add((number & !OVERDRAWN).into()))
 }
 
 impl Look {
     /// A counter that has no slot, and takes one over. `is_own` says which slots hold what it goes on from.
     #[cold]
-    fn new(set: &Set<'_>, tag: u32, now: u64, found: Found, is_own: impl Fn(Slot) -> bool) -> Self {
+    fn new(set: &Set<'_>, tag: u32, now: u64, found: CounterState, is_own: impl Fn(Slot) -> bool) -> Self {
         let slot = eviction::slot(set, tag, is_own, |kept_until| seconds_left(kept_until, now));
         Self { slot, tag, begins: true, found, mark: 0 }
     }
@@ -338,17 +345,17 @@ impl Look {
 
 /// Writes what a counter is now into the slot that was looked at under the same lock.
 #[inline(always)]
-fn write(set: &Set<'_>, rates: &Rates, look: Look, terms: &Terms, found: Found, now: Duration) {
+fn write(set: &Set<'_>, rates: &Rates, look: Look, terms: &Terms, found: CounterState, now: Duration) {
     let Value { kept_until, number } = value(found, terms);
     set.write(
         look.slot,
-        Value { kept_until, number: if let Found::Arrival(_) = found { number | look.mark } else { number } },
+        Value { kept_until, number: if let CounterState::Arrival(_) = found { number | look.mark } else { number } },
     );
     if look.begins {
         set.take(look.slot, look.tag);
         set.set_gauge(look.slot, eviction::capacity(terms));
     }
-    if let Found::Arrival(_) = found {
+    if let CounterState::Arrival(_) = found {
         if look.begins {
             rates.add(terms);
         }
@@ -358,20 +365,22 @@ fn write(set: &Set<'_>, rates: &Rates, look: Look, terms: &Terms, found: Found, 
 
 /// What a slot holds of a counter.
 #[inline(always)]
-fn value(found: Found, terms: &Terms) -> Value {
+fn value(found: CounterState, terms: &Terms) -> Value {
     let (kept_until, number) = match found {
-        Found::Window { used, end } => (end, used),
-        Found::Windows { used, end, .. } => (end + u64::from(terms.limit.per), used),
-        Found::Arrival(arrival) => (arrival / NANOS + 1, (arrival % NANOS) as u32),
+        CounterState::Window { used, end } => (end, used),
+        CounterState::Windows { used, end, .. } => (end + u64::from(terms.limit.per), used),
+        CounterState::Arrival(arrival) => (arrival / NANOS + 1, (arrival % NANOS) as u32),
     };
     Value { kept_until: kept_until as u32, number }
 }
 
 /// Whether a counter is in the same window as before, and no less was counted.
-fn goes_on(before: Found, after: Found) -> bool {
+fn goes_on(before: CounterState, after: CounterState) -> bool {
     match (before, after) {
-        (Found::Window { used, end }, Found::Window { used: now, end: same })
-        | (Found::Windows { used, end, .. }, Found::Windows { used: now, end: same, .. }) => end == same && used <= now,
+        (CounterState::Window { used, end }, CounterState::Window { used: now, end: same })
+        | (CounterState::Windows { used, end, .. }, CounterState::Windows { used: now, end: same, .. }) => {
+            end == same && used <= now
+        }
         _ => false,
     }
 }
@@ -404,5 +413,7 @@ fn arrival_tag(hash: u64, terms: &Terms) -> u32 {
     tag(hash ^ rate.wrapping_mul(SPREAD)) | ARRIVAL
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -71,10 +71,10 @@ use self::{
     worker::Worker,
 };
 use crate::{
+    counter::{Counter, digest::Hashing},
+    decision::outcome::{Outcome, Outcomes},
     error::Error,
-    key::{Counter, Hashing},
-    store::{Hit, Hits, Key, Outcome, Outcomes},
-    url::StoreUrl,
+    store::{CounterKey, Hit, Hits, url::StoreUrl},
 };
 
 /// The store did not decide: it is down, or late, or answered with an error.
@@ -168,7 +168,7 @@ impl RedisStore {
     }
 
     /// What a counter is called here.
-    pub(crate) fn key(&self, counter: &Counter<'_>) -> Key {
+    pub(crate) fn key(&self, counter: &Counter<'_>) -> CounterKey {
         self.settings.names.key(counter)
     }
 
@@ -197,18 +197,18 @@ impl RedisStore {
     }
 
     /// Gives back what was taken.
-    pub(crate) async fn give_back(&self, key: Key, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
+    pub(crate) async fn refund(&self, key: CounterKey, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
         self.forget(hit, false)?;
         self.ask_about(Work::GiveBack(refund(key, hit, outcome))).await.map(drop)
     }
 
     /// Looks at a counter: `hit` costs nothing.
-    pub(crate) async fn peek(&self, key: Key, hit: Hit) -> Result<Outcomes, StoreFailed> {
+    pub(crate) async fn peek(&self, key: CounterKey, hit: Hit) -> Result<Outcomes, StoreFailed> {
         self.ask_about(Work::Count(smallvec![Ask { hit, key, lot: 0, is_refill: false }])).await
     }
 
     /// Forgets what was counted.
-    pub(crate) async fn reset(&self, key: Key, hit: &Hit) -> Result<(), StoreFailed> {
+    pub(crate) async fn reset(&self, key: CounterKey, hit: &Hit) -> Result<(), StoreFailed> {
         self.forget(hit, true)?;
         self.ask_about(Work::Reset(key, hit.terms)).await.map(drop)
     }
@@ -249,7 +249,7 @@ impl RedisStore {
 }
 
 /// What is given back of an outcome.
-fn refund(key: Key, hit: &Hit, outcome: &Outcome) -> Refund {
+fn refund(key: CounterKey, hit: &Hit, outcome: &Outcome) -> Refund {
     Refund { key, terms: hit.terms, window_end: outcome.window_end, tokens: outcome.taken }
 }
 

@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use crate::{
-    algorithm::{Found, Terms},
+    rule::terms::{CounterState, Terms},
     store::memory::{
         ARRIVAL,
         table::{Set, Slot, Value},
@@ -48,7 +48,7 @@ pub(super) fn capacity(terms: &Terms) -> u64 {
 }
 
 /// The gauge of a counter of GCRA: the share that is used.
-pub(super) fn share(terms: &Terms, found: Found, now: Duration) -> u64 {
+pub(super) fn share(terms: &Terms, found: CounterState, now: Duration) -> u64 {
     terms.used(found, now) * LARGEST / u64::from(terms.capacity()).max(1)
 }
 

@@ -7,8 +7,8 @@
 use std::sync::OnceLock;
 
 use crate::{
-    algorithm::Terms,
-    policy::{Algorithm, Limit},
+    rule::terms::Terms,
+    rule::{algorithm::Algorithm, limit::Limit},
 };
 
 /// How many rates are known. A counter of one more than these is not shared.

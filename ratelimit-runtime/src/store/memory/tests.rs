@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::{
-    key::{Counter, Family, Name, Stem, Text, Who},
-    policy::Limit,
+    counter::{Counter, Family, Name, Stem, Who, key_part::KeyPart},
+    rule::limit::Limit,
 };
 
 fn hit(key: &str, limit: u32, per: u32) -> Hit {
-    let text = Text::new(key.as_bytes());
+    let text = KeyPart::new(key.as_bytes());
     let (key, scope) = (Name::Given(&text), smallvec::smallvec![Who::Global]);
     let counter = Counter { family: Family::new(0), stem: Stem { key, per, kind: "", ordinal: 0 }, scope };
     let limit = Limit { limit, per };

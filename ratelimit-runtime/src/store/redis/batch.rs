@@ -15,8 +15,9 @@ use super::{
     script::{Reply, Told},
 };
 use crate::{
-    algorithm::Terms,
-    store::{Hit, Hits, Key, Outcomes},
+    decision::outcome::Outcomes,
+    rule::terms::Terms,
+    store::{CounterKey, Hit, Hits},
 };
 
 /// How often a batch is sent again: because the server's clock has passed the end of a window meanwhile, or because
@@ -43,7 +44,7 @@ pub(super) enum Work {
     /// Takes back what was counted and not used.
     GiveBack(Refund),
     /// Forgets what was counted.
-    Reset(Key, Terms),
+    Reset(CounterKey, Terms),
     /// Reads the mark.
     ReadMark,
 }
@@ -54,7 +55,7 @@ pub(super) type Asks = SmallVec<[Ask; 1]>;
 #[derive(Clone, Debug)]
 pub(super) struct Ask {
     pub(super) hit: Hit,
-    pub(super) key: Key,
+    pub(super) key: CounterKey,
     /// How many tokens to take, if there are as many: the request's cost, or more, to be spent later.
     pub(super) lot: u64,
     /// All of it is to be spent later: there is no request that waits for it.
@@ -64,7 +65,7 @@ pub(super) struct Ask {
 /// Tokens of a counter that were taken and not used.
 #[derive(Clone, Debug)]
 pub(super) struct Refund {
-    pub(super) key: Key,
+    pub(super) key: CounterKey,
     pub(super) terms: Terms,
     pub(super) window_end: u64,
     pub(super) tokens: u64,
@@ -99,7 +100,7 @@ pub(super) struct Batch {
 
 impl Work {
     /// A counter that it is about, as are all others in a cluster's slot.
-    pub(super) fn key(&self) -> Option<&Key> {
+    pub(super) fn key(&self) -> Option<&CounterKey> {
         match self {
             Self::Count(asks) => asks.first().map(|ask| &ask.key),
             Self::GiveBack(Refund { key, .. }) | Self::Reset(key, _) => Some(key),

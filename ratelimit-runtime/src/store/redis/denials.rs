@@ -27,9 +27,10 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
-    algorithm::Terms,
-    policy::Algorithm,
-    store::{Hit, Outcome, memory::MemoryStore},
+    decision::outcome::Outcome,
+    rule::algorithm::Algorithm,
+    rule::terms::Terms,
+    store::{Hit, memory::MemoryStore},
 };
 
 /// In 4 MB, of which the operating system gives what is touched.
@@ -228,7 +229,7 @@ fn is_kept(hit: &Hit) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Limit;
+    use crate::rule::limit::Limit;
 
     const PER: u32 = 100;
     /// Of the windows that end at 1000 and at 1100.

@@ -32,7 +32,7 @@ use super::{
     session::Failure,
     stream::Stream,
 };
-use crate::clock::system;
+use crate::store::clock::system;
 
 /// Room for the reply to a batch, as a rule.
 const ROOM: usize = 4096;

@@ -15,9 +15,10 @@ use super::{
     denials::View,
 };
 use crate::{
-    algorithm::Terms,
-    policy::Algorithm,
-    store::{Hit, Key, Outcome, Outcomes},
+    decision::outcome::{Outcome, Outcomes},
+    rule::algorithm::Algorithm,
+    rule::terms::Terms,
+    store::{CounterKey, Hit},
 };
 
 const ENTRIES: usize = 1024;
@@ -56,7 +57,7 @@ struct Entry {
     /// Taken from the counter, and not yet spent.
     tokens: u64,
     /// What the tokens were taken from.
-    lease: Option<Box<(Key, Terms)>>,
+    lease: Option<Box<(CounterKey, Terms)>>,
     /// A lot is under way, and until then no other is asked for.
     asked_until: Option<Instant>,
 }
@@ -300,7 +301,7 @@ impl Entry {
             over: standing == Standing::Full,
             taken,
             window_end: self.window_end,
-            local: false,
+            is_degraded: false,
         }
     }
 

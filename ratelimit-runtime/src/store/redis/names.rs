@@ -4,8 +4,11 @@ use std::borrow::Cow;
 
 use super::cluster::slot;
 use crate::{
-    key::{Counter, Digests, Hashing, Style},
-    store::Key,
+    counter::{
+        Counter, Style,
+        digest::{Digests, Hashing},
+    },
+    store::CounterKey,
 };
 
 /// The names of a server's keys.
@@ -32,27 +35,27 @@ impl Names {
     }
 
     /// In a cluster it is written at once: it chooses the slot.
-    pub(super) fn key(&self, counter: &Counter<'_>) -> Key {
+    pub(super) fn key(&self, counter: &Counter<'_>) -> CounterKey {
         if !self.tagged
             && let Some(plain) = counter.plain()
         {
-            return Key::Plain(plain);
+            return CounterKey::Plain(plain);
         }
         let mut name = String::with_capacity(96);
         counter.write(self.style(), &mut name);
-        Key::Written(name)
+        CounterKey::Written(name)
     }
 
     /// The slot of a counter in a cluster; the window's end is behind the braces.
-    pub(super) fn slot(&self, key: &Key) -> u16 {
+    pub(super) fn slot(&self, key: &CounterKey) -> u16 {
         slot(&self.name(key))
     }
 
     /// The counter's name, without a window.
-    pub(super) fn name<'a>(&self, key: &'a Key) -> Cow<'a, str> {
+    pub(super) fn name<'a>(&self, key: &'a CounterKey) -> Cow<'a, str> {
         match key {
-            Key::Written(name) => name.into(),
-            Key::Plain(plain) => {
+            CounterKey::Written(name) => name.into(),
+            CounterKey::Plain(plain) => {
                 let mut name = String::with_capacity(96);
                 plain.write(self.style(), &mut name);
                 name.into()

@@ -11,10 +11,10 @@ use super::{
     session::Place,
 };
 use crate::{
-    algorithm::Terms,
-    key::{Counter, Family, Name, Stem, Who},
-    policy::{Algorithm, Limit, kind},
-    store::{Hit, Key},
+    counter::{Counter, Family, Name, Stem, Who},
+    rule::terms::Terms,
+    rule::{algorithm::Algorithm, limit::Limit},
+    store::{CounterKey, Hit},
 };
 
 /// How often a server is asked, if its time is another than it was thought to be.
@@ -52,10 +52,10 @@ pub(super) fn is_counted(batch: &Batch, reply: &Reply) -> Result<bool, RedisErro
 const LIMIT: u32 = 1_000_000_000;
 
 /// A counter of the limiter's own: no rule has such a scope.
-fn key(settings: &Settings, algorithm: Algorithm, number: Option<u32>) -> Key {
+fn key(settings: &Settings, algorithm: Algorithm, number: Option<u32>) -> CounterKey {
     let text = number.map(|number| number.to_string().into());
     let scope = text.into_iter().map(|text| Who::Header("", text)).collect();
-    let stem = Stem { key: Name::Rule("probe"), per: PER, kind: kind(algorithm, false), ordinal: 0 };
+    let stem = Stem { key: Name::Rule("probe"), per: PER, kind: algorithm.kind(false), ordinal: 0 };
     settings.names.key(&Counter { family: Family::new(0), stem, scope })
 }
 

@@ -20,7 +20,7 @@ use super::{
     blame::Kind,
     health::Health,
 };
-use crate::algorithm::Terms;
+use crate::rule::terms::Terms;
 
 /// For how long checks go alone after the last of their shape was refused.
 const ALONE: Duration = Duration::from_secs(60);

@@ -14,7 +14,10 @@ use super::{
     refund,
     worker::Part,
 };
-use crate::store::{Hits, Outcome, Outcomes};
+use crate::{
+    decision::outcome::{Outcome, Outcomes},
+    store::Hits,
+};
 
 /// The pause before a check is sent again to nodes that do not agree whose its slot is.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -133,7 +136,7 @@ impl RedisStore {
             });
             let refunds = counted.filter_map(|(slot, index, ask)| {
                 let outcome = outcomes[index].filter(|outcome| outcome.taken > 0)?;
-                outcomes[index] = Some(outcome.given_back());
+                outcomes[index] = Some(outcome.refunded());
                 Some((slot, refund(ask.key.clone(), &hits[index], &outcome)))
             });
             let refunds: Vec<_> = refunds.collect();

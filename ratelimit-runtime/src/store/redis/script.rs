@@ -15,8 +15,11 @@ use super::{
     resp::{Command, Values},
 };
 use crate::{
-    algorithm::{Found, NANOS, Terms},
-    policy::{Algorithm, Limit},
+    rule::{
+        algorithm::{Algorithm, gcra::NANOS},
+        limit::Limit,
+        terms::{CounterState, Terms},
+    },
     store::{Decision, Hit, decide},
 };
 
@@ -34,7 +37,7 @@ pub(super) struct Reply {
 /// What became of a request.
 pub(super) enum Told<'a> {
     /// What its counters held before it, and what that makes of it.
-    Decided(&'a [Found], Decision),
+    Decided(&'a [CounterState], Decision),
     /// It was done; of a mark, what that is.
     Done(i64),
     /// The server has not decided it, and has taken nothing.
@@ -304,14 +307,14 @@ impl Reply {
                 continue;
             };
             // All values are taken, also where the first says that the window is another one.
-            let mut found = SmallVec::<[Found; 1]>::new();
+            let mut found = SmallVec::<[CounterState; 1]>::new();
             asks.iter().filter_map(|ask| self.found(&ask.hit.terms, &mut values)).for_each(|held| found.push(held));
             if found.len() < asks.len() {
                 continue;
             }
             for index in self.plan.members(*run) {
                 let decision = decide(asks.iter().map(|ask| &ask.hit), &found, self.time);
-                let before = SmallVec::<[Found; 1]>::from_slice(&found);
+                let before = SmallVec::<[CounterState; 1]>::from_slice(&found);
                 // Of requests that were counted at once, each finds what the one before it has left.
                 for ((ask, found), outcome) in asks.iter().zip(&mut found).zip(&decision.outcomes) {
                     let free = u64::from(ask.hit.terms.remaining(*found, self.time));
@@ -324,20 +327,20 @@ impl Reply {
     }
 
     /// What a counter held; `None`, if its window was not the server's. Of values there are enough.
-    fn found(&self, terms: &Terms, values: &mut impl Iterator<Item = i64>) -> Option<Found> {
+    fn found(&self, terms: &Terms, values: &mut impl Iterator<Item = i64>) -> Option<CounterState> {
         // A counter that something else wrote may hold more than any limit.
         let mut count = || Some(u32::try_from(u64::try_from(values.next()?).ok()?).unwrap_or(u32::MAX));
         let end = terms.window_end(self.plan.now);
         match terms.algorithm {
-            Algorithm::FixedWindow => Some(Found::Window { used: count()?, end }),
+            Algorithm::FixedWindow => Some(CounterState::Window { used: count()?, end }),
             Algorithm::SlidingWindow => {
                 let (used, before) = (count(), count());
-                Some(Found::Windows { used: used?, before: before?, end })
+                Some(CounterState::Windows { used: used?, before: before?, end })
             }
             Algorithm::Gcra { .. } => {
                 let (seconds, nanos) = (values.next(), values.next());
                 let whole = u64::try_from(seconds?).ok()?.saturating_mul(NANOS);
-                Some(Found::Arrival(whole.saturating_add(nanos?.unsigned_abs())))
+                Some(CounterState::Arrival(whole.saturating_add(nanos?.unsigned_abs())))
             }
         }
     }

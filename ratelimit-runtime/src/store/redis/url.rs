@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    url::{Scheme, Servers, StoreUrl},
+    store::url::{Scheme, Servers, StoreUrl},
 };
 
 /// How the servers of a store belong together.

@@ -27,8 +27,9 @@ use super::{
     url::Deployment,
 };
 use crate::{
-    key::Counter,
-    store::{Hit, Hits, Key, Outcomes},
+    counter::Counter,
+    decision::outcome::Outcomes,
+    store::{CounterKey, Hit, Hits},
 };
 
 /// How many nodes of a cluster a worker has connections to at the most: more than a cluster should have. Redirects may name any.
@@ -234,7 +235,7 @@ impl Worker {
     }
 
     /// The slot of a counter; always the same outside a cluster.
-    pub(super) fn slot(&self, key: &Key) -> u16 {
+    pub(super) fn slot(&self, key: &CounterKey) -> u16 {
         match &self.routes {
             Routes::One(_) => 0,
             Routes::Cluster(_) => self.settings.names.slot(key),

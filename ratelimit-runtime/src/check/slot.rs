@@ -1,0 +1,60 @@
+//! The way of a state from the check to a middleware that may lose the request.
+//!
+//! An inner middleware may drop the request and return an error in its place. The state in the request's extensions is
+//! gone then. So the middleware puts a slot into these extensions before it calls the inner service, and keeps a
+//! clone. The check fills the slot of its own request, and no other request has a part in it.
+
+use std::{
+    cell::{Ref, RefCell},
+    rc::Rc,
+};
+
+use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest};
+
+use crate::decision::state::{RateLimitState, RuleInfo};
+
+/// The state of one request, for as long as somebody asks for it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StateSlot(Rc<RefCell<Option<RateLimitState>>>);
+
+impl StateSlot {
+    /// The slot in the extensions of `request`: nested middlewares share one.
+    pub(crate) fn of(request: &ServiceRequest) -> Self {
+        request.extensions_mut().get_or_insert_with(Self::default).clone()
+    }
+
+    /// Out of line, since most requests have no slot.
+    #[inline(never)]
+    fn fill(&self, state: &RateLimitState) {
+        *self.0.borrow_mut() = Some(state.clone());
+    }
+
+    /// The state, if a check has put it there.
+    #[inline]
+    pub(crate) fn state(&self) -> Option<Ref<'_, RateLimitState>> {
+        Ref::filter_map(self.0.borrow(), Option::as_ref).ok()
+    }
+}
+
+/// Puts the state into the extensions of its request, and into the slot, if there is one.
+#[inline(always)]
+pub(crate) fn keep(request: &HttpRequest, state: RateLimitState) {
+    let mut extensions = request.extensions_mut();
+    if let Some(slot) = extensions.get::<StateSlot>() {
+        slot.fill(&state);
+    }
+    extensions.insert(state);
+}
+
+/// The request does not count under the rule of `info` after all: wherever its state is, it says so.
+pub(crate) fn refund(request: &HttpRequest, info: &'static RuleInfo) {
+    let mut extensions = request.extensions_mut();
+    if let Some(state) = extensions.get_mut::<RateLimitState>() {
+        state.refund(info);
+    }
+    if let Some(slot) = extensions.get::<StateSlot>()
+        && let Some(state) = slot.0.borrow_mut().as_mut()
+    {
+        state.refund(info);
+    }
+}

@@ -1,0 +1,198 @@
+//! Whom each rule counts of a request, whether, and how much.
+
+use actix_web::{Error, HttpRequest};
+use smallvec::SmallVec;
+
+use crate::{
+    counter::{
+        Counter, Name, Stem, Who,
+        address::Address,
+        key_part::{self, KeyPart},
+    },
+    limiter::clients::Clients,
+    rule::{
+        Cost, KeySource, Rule,
+        function::answer::Answer,
+        prepared::Prepared,
+        scope::{Scope, ScopeFn},
+    },
+};
+
+/// A request on its way through the rules of its handler. First the functions of users are asked, which may have to be
+/// waited for; with their answers at hand, the counters are named.
+pub(crate) struct Subject<'a> {
+    clients: &'a Clients,
+    request: &'a HttpRequest,
+    /// What each function said, by its path: it is asked once, however many rules name it. `None` exempts the request.
+    answers: Vec<(&'static str, Option<KeyPart>)>,
+    exempt: Vec<(&'static str, bool)>,
+    costs: Vec<(&'static str, u64)>,
+}
+
+/// What the function of a path has said, if it was asked.
+fn said<T: Copy>(answers: &[(&'static str, T)], path: &str) -> Option<T> {
+    answers.iter().find(|(known, _)| *known == path).map(|(_, said)| *said)
+}
+
+/// A cost that no limit has room for.
+const NEVER_FITS: u64 = 1 << 33;
+
+/// Stands for the user function among the paths of others. No path looks like this.
+const USER: &str = "\"user\"";
+
+impl<'a> Subject<'a> {
+    pub(crate) fn new(clients: &'a Clients, request: &'a HttpRequest) -> Self {
+        Self { clients, request, answers: Vec::new(), exempt: Vec::new(), costs: Vec::new() }
+    }
+
+    /// Asks the functions that the rules of `handler` name: of each rule up to the one that exempts the request from it.
+    pub(crate) async fn ask(mut self, handler: &'static str, rules: &'static [Prepared]) -> Result<Self, Error> {
+        'rules: for rule in rules {
+            if let Some((path, function)) = rule.rule.exempt
+                && self.has_method(rule.rule)
+                && said(&self.exempt, path).is_none()
+            {
+                self.exempt.push((path, function.ask(self.request).get().await?));
+            }
+            if !self.counts(rule.rule) {
+                continue;
+            }
+            for part in rule.rule.scope {
+                match *part {
+                    Scope::Global | Scope::Ip | Scope::Header(_) => {}
+                    Scope::User => self.ask_user(handler).await?,
+                    Scope::Function(ScopeFn { path, function, .. }) => {
+                        self.ask_function(path, |request| function.ask(request)).await?;
+                        if self.given(path).is_none() {
+                            continue 'rules;
+                        }
+                    }
+                }
+            }
+            if let KeySource::Function(path, function) = rule.rule.key {
+                self.ask_function(path, |request| function.ask(request)).await?;
+                if self.given(path).is_none() {
+                    continue;
+                }
+            }
+            if let Cost::Function(path, function) = rule.rule.cost
+                && said(&self.costs, path).is_none()
+            {
+                self.costs.push((path, function.ask(self.request).get().await?));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Whether the rule is one for this request, by its method and by what its function has said.
+    #[inline(always)]
+    fn counts(&self, rule: &Rule) -> bool {
+        self.has_method(rule) && rule.exempt.is_none_or(|(path, _)| said(&self.exempt, path) != Some(true))
+    }
+
+    fn has_method(&self, rule: &Rule) -> bool {
+        rule.methods.is_empty() || rule.methods.contains(&self.request.method().as_str())
+    }
+
+    /// How much of the limit the request takes under a rule whose functions were asked.
+    #[inline(always)]
+    pub(crate) fn cost(&self, rule: &Rule) -> u64 {
+        match rule.cost {
+            Cost::Fixed(cost) => cost.into(),
+            // More than any limit is as good as any other number that is: so sums with it stay in range.
+            Cost::Function(path, _) => said(&self.costs, path).unwrap_or(1).min(NEVER_FITS),
+        }
+    }
+
+    /// Within one handler, a path is one function.
+    async fn ask_function(
+        &mut self,
+        path: &'static str,
+        function: impl Fn(&HttpRequest) -> Answer<Option<KeyPart>>,
+    ) -> Result<(), Error> {
+        if !self.answers.iter().any(|(known, _)| *known == path) {
+            let given = match function(self.request).get().await? {
+                // No user is somebody whom the rule counts; anything else without a value must not go uncounted.
+                Some(text) if text.is_empty() => (path != USER).then(|| KeyPart::stand_in(self.ip())),
+                given => given,
+            };
+            self.answers.push((path, given));
+        }
+        Ok(())
+    }
+
+    async fn ask_user(&mut self, handler: &'static str) -> Result<(), Error> {
+        let clients = self.clients;
+        let Some(function) = &clients.user else {
+            let error = NoUserFunction { handler };
+            clients.reported.call_once(|| log::error!("{error}"));
+            return Err(error.into());
+        };
+        self.ask_function(USER, function).await
+    }
+
+    /// What the function written as `path` has said; `None` where it exempts the request.
+    fn given(&self, path: &str) -> Option<&KeyPart> {
+        self.answers.iter().find(|(known, _)| *known == path)?.1.as_ref()
+    }
+
+    /// The counter of a rule whose functions were asked; `None` where it does not count the request.
+    #[inline(always)]
+    pub(crate) fn counter<'b>(&'b self, rule: &'static Prepared) -> Option<Counter<'b>> {
+        if !self.counts(rule.rule) {
+            return None;
+        }
+        let key = match rule.rule.key {
+            KeySource::Handler | KeySource::Named(_) => Name::Rule(&rule.key),
+            KeySource::Function(path, _) => Name::Given(self.given(path)?),
+        };
+        let mut scope = SmallVec::new();
+        for part in rule.rule.scope {
+            scope.push(self.who(part)?);
+        }
+        Some(Counter {
+            family: rule.family,
+            stem: Stem { key, per: rule.rule.limit.per, kind: rule.rule.kind(), ordinal: rule.ordinal },
+            scope,
+        })
+    }
+
+    /// Whom the request counts for under one part of a scope: its address, where the part says nothing.
+    #[inline(always)]
+    fn who(&self, part: &Scope) -> Option<Who<'_>> {
+        Some(match *part {
+            Scope::Global => Who::Global,
+            Scope::Ip => Who::Ip(self.ip()),
+            Scope::User => match self.given(USER) {
+                Some(user) => Who::User(user),
+                None => Who::NoUser(self.ip()),
+            },
+            Scope::Header(name) => match self.header(name) {
+                [] => Who::NoHeader(name, self.ip()),
+                value => Who::Header(name, key_part::text(value)),
+            },
+            Scope::Function(function) => Who::Function(function.name, self.given(function.path)?),
+        })
+    }
+
+    /// The value of a header without the white space around it, which HTTP/1 does not transmit; empty without the header. Of
+    /// several lines the first counts, which is also the one that handlers see.
+    fn header(&self, name: &str) -> &[u8] {
+        self.request.headers().get(name).map_or(&[], |value| value.as_bytes().trim_ascii())
+    }
+
+    #[inline(always)]
+    fn ip(&self) -> Address {
+        self.clients.ip.of(self.request)
+    }
+}
+
+/// `scope = "user"` on a handler whose limiter was not told who the user is: answered 500.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`{handler}` has `scope = \"user\"`, and its limiter does not know who the user is: write \
+     `RateLimiter::builder().user(…)`; until then every handler with this scope is answered 500"
+)]
+pub(crate) struct NoUserFunction {
+    handler: &'static str,
+}

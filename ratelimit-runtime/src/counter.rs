@@ -1,0 +1,273 @@
+//! The name of a counter: what tells it from every other, in memory and in Redis.
+
+pub(crate) mod address;
+pub(crate) mod client_ip;
+pub(crate) mod digest;
+pub(crate) mod hash;
+pub(crate) mod key_part;
+
+use std::borrow::Cow;
+
+use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
+
+use crate::counter::{
+    address::Address,
+    digest::Digests,
+    hash::WordHasher,
+    key_part::{KeyPart, escape},
+};
+
+/// One counter, named by what a request says of itself. The tuple of its fields is the identity: two counters are the same if
+/// and only if all are equal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Counter<'a> {
+    pub(crate) family: Family,
+    pub(crate) stem: Stem<'a>,
+    pub(crate) scope: SmallVec<[Who<'a>; 1]>,
+}
+
+/// What a counter has in common with those of other clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stem<'a> {
+    pub(crate) key: Name<'a>,
+    /// Seconds: rules of one key with the same window share a counter, whatever their limits.
+    pub(crate) per: u32,
+    /// What stands behind it for any algorithm but plain fixed windows: their numbers mean something else.
+    pub(crate) kind: &'static str,
+    /// Tells rules apart that one handler has with the same key, window and scope: they count one by one.
+    pub(crate) ordinal: u32,
+}
+
+/// How names of counters are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style<'a> {
+    pub(crate) prefix: &'a str,
+    /// Whether the scope stands in braces.
+    pub(crate) tagged: bool,
+    /// In place of what clients say.
+    pub(crate) digests: Option<&'a Digests>,
+}
+
+/// A counter as most are, of all clients together or of an address, under a key that is written in the program: it takes no
+/// memory, so that it can wait with its name until somebody reads it.
+#[cfg(feature = "redis")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plain {
+    stem: Stem<'static>,
+    address: Option<Address>,
+}
+
+/// What is known of a counter before there is a request: its window, a key that is written in the program, and the kinds of
+/// its scope with the names of headers and functions. Where counters are hashed, this much is done already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Family(WordHasher);
+
+impl Family {
+    /// The family with this hash.
+    pub(crate) fn new(hash: u64) -> Self {
+        let mut hasher = WordHasher::new();
+        hasher.word(hash);
+        Self(hasher)
+    }
+
+    /// The hash of one of its counters: in whole words, of which each tells what follows it.
+    #[inline(always)]
+    pub(crate) fn hash(self, ordinal: u32, key: &Name<'_>, scope: &[Who<'_>]) -> u64 {
+        let Self(mut hasher) = self;
+        if ordinal > 0 {
+            hasher.word(9 | u64::from(ordinal) << 8);
+        }
+        if let Name::Given(given) = key {
+            hash_text(&mut hasher, 1, given.as_str());
+        }
+        for who in scope {
+            match who {
+                Who::Global => hasher.word(2),
+                Who::Ip(ip) => hash_address(&mut hasher, 3, *ip),
+                Who::NoUser(ip) => hash_address(&mut hasher, 4, *ip),
+                Who::NoHeader(_, ip) => hash_address(&mut hasher, 5, *ip),
+                Who::User(user) => hash_text(&mut hasher, 6, user.as_str()),
+                Who::Header(_, value) => hash_text(&mut hasher, 7, value),
+                Who::Function(_, value) => hash_text(&mut hasher, 8, value.as_str()),
+            }
+        }
+        hasher.finish()
+    }
+}
+
+/// The key of a counter: written by the developer, or given by a function at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name<'a> {
+    /// Of a rule, as [`escaped`] has it.
+    Rule(&'static str),
+    /// Of a target that is looked at or reset, as [`escaped`] has it.
+    Target(&'a str),
+    Given(&'a KeyPart),
+}
+
+/// One part of a scope: whom the counter counts.
+///
+/// An address stands in for a user or a header that is missing or empty: one counter for all of them could be used up by
+/// anybody. It is none of `scope = "ip"`: two rules of one handler, alike but for their scopes, would otherwise meet in one
+/// counter for some requests and not for others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Who<'a> {
+    Global,
+    Ip(Address),
+    User(&'a KeyPart),
+    NoUser(Address),
+    /// The header's name, and its value as in a [`KeyPart`].
+    Header(&'a str, Cow<'a, str>),
+    NoHeader(&'a str, Address),
+    /// The name of the function, and what it said.
+    Function(&'a str, &'a KeyPart),
+}
+
+impl Counter<'_> {
+    /// What tables know it by.
+    #[inline(always)]
+    pub(crate) fn hash(&self) -> u64 {
+        self.family.hash(self.stem.ordinal, &self.stem.key, &self.scope)
+    }
+
+    /// `{prefix}/{key}/{per}/{scope}`, the counter's name in Redis, behind which stands the end of a window;
+    /// `{per}.{ordinal}` for the second and later rules of a handler that are alike.
+    pub(crate) fn write(&self, style: Style<'_>, out: &mut String) {
+        let Style { tagged, digests, .. } = style;
+        self.stem.write(style, out);
+        out.push_str(if tagged { "/{" } else { "/" });
+        for (index, who) in self.scope.iter().enumerate() {
+            if index > 0 {
+                out.push('+');
+            }
+            who.write(digests, out);
+        }
+        if tagged {
+            out.push('}');
+        }
+    }
+
+    /// How many seconds after the epoch a window of this counter began, if each has its own: the same in every process.
+    pub(crate) fn phase(&self) -> u32 {
+        let mut name = String::with_capacity(128);
+        self.write(Style { prefix: "", tagged: false, digests: None }, &mut name);
+        let digest = Sha256::digest(name.as_bytes());
+        let number = digest.iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+        u32::try_from(number % u64::from(self.stem.per)).unwrap_or_default()
+    }
+
+    /// The same counter as a plain one, if it is.
+    #[cfg(feature = "redis")]
+    pub(crate) fn plain(&self) -> Option<Plain> {
+        let Name::Rule(key) = self.stem.key else { return None };
+        let address = match self.scope[..] {
+            [Who::Global] => None,
+            [Who::Ip(address)] => Some(address),
+            _ => return None,
+        };
+        Some(Plain {
+            stem: Stem { key: Name::Rule(key), per: self.stem.per, kind: self.stem.kind, ordinal: self.stem.ordinal },
+            address,
+        })
+    }
+}
+
+#[cfg(feature = "redis")]
+impl Plain {
+    /// The counter's name, as [`Counter::write`] has it.
+    pub(crate) fn write(&self, style: Style<'_>, out: &mut String) {
+        self.stem.write(style, out);
+        out.push('/');
+        self.address.map_or(Who::Global, Who::Ip).write(style.digests, out);
+    }
+}
+
+impl Stem<'_> {
+    fn write(&self, Style { prefix, digests, .. }: Style<'_>, out: &mut String) {
+        let mut number = itoa::Buffer::new();
+        push(out, &[prefix, "/"]);
+        match self.key {
+            Name::Rule(name) | Name::Target(name) => out.push_str(name),
+            // No name that is written in a program begins like this: a client cannot choose one of those.
+            Name::Given(text) => {
+                out.push('=');
+                push_value(out, digests, text.as_str());
+            }
+        }
+        push(out, &["/", number.format(self.per), self.kind]);
+        if self.ordinal > 0 {
+            push(out, &[".", number.format(self.ordinal)]);
+        }
+    }
+}
+
+/// A text with its kind and its length before it, so that no two sequences of texts are the same words.
+fn hash_text(hasher: &mut WordHasher, kind: u64, text: &str) {
+    hasher.word(kind | (text.len() as u64) << 8);
+    hasher.bytes(text.as_bytes());
+}
+
+#[inline(always)]
+fn hash_address(hasher: &mut WordHasher, kind: u64, address: Address) {
+    match address {
+        Address::Unknown => hasher.word(kind),
+        Address::V4(bits) => hasher.word(kind | 4 << 8 | u64::from(bits) << 32),
+        Address::V6(upper, lower) => {
+            hasher.word(kind | 6 << 8);
+            hasher.word(lower);
+            hasher.word(upper);
+        }
+    }
+}
+
+impl Who<'_> {
+    fn write(&self, digests: Option<&Digests>, out: &mut String) {
+        let kind = match self {
+            Self::Global => "global",
+            Self::Ip(_) => "ip:",
+            Self::User(_) => "user:",
+            Self::NoUser(_) => "user-ip:",
+            Self::Header(..) => "header:",
+            Self::NoHeader(..) => "header-ip:",
+            Self::Function(..) => "fn:",
+        };
+        out.push_str(kind);
+        match self {
+            Self::Global => {}
+            Self::Ip(address) | Self::NoUser(address) => push_client(out, digests, *address),
+            Self::User(text) => push_value(out, digests, text.as_str()),
+            Self::Header(name, text) => {
+                push(out, &[name, ":"]);
+                push_value(out, digests, text);
+            }
+            Self::NoHeader(name, address) => {
+                push(out, &[name, ":"]);
+                push_client(out, digests, *address);
+            }
+            Self::Function(function, text) => {
+                escape(function.as_bytes(), out);
+                out.push('=');
+                push_value(out, digests, text.as_str());
+            }
+        }
+    }
+}
+
+/// What a client says, or the digest of that.
+fn push_value(out: &mut String, digests: Option<&Digests>, text: &str) {
+    let start = out.len();
+    out.push_str(text);
+    digests.inspect(|digests| digests.replace(out, start));
+}
+
+/// A client's address, or the digest of that.
+fn push_client(out: &mut String, digests: Option<&Digests>, address: Address) {
+    let start = out.len();
+    address.write(out);
+    digests.inspect(|digests| digests.replace(out, start));
+}
+
+fn push(out: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| out.push_str(part));
+}

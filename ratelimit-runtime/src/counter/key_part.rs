@@ -1,0 +1,126 @@
+//! Values from outside, and what a developer wrote, as they stand in the names of counters.
+
+use std::{borrow::Cow, fmt};
+
+use sha2::{Digest, Sha256};
+
+use crate::counter::address::Address;
+
+/// Values longer than this, in bytes, stand in keys by their digest.
+const LONGEST_VALUE: usize = 64;
+
+/// A value from outside, as it stands in a key: escaped, so that it cannot be mistaken for another part of the
+/// key, and bounded, so that a client cannot make keys of any size.
+///
+/// Up to 64 bytes are percent-encoded; of more, the SHA-256 is kept. No two values have the same text (`!`
+/// stands before a digest, and is itself escaped in a value), but for those of white space alone: they are empty, and name no
+/// counter. A request with such a value counts for its address.
+///
+/// ```
+/// use ratelimit_runtime::{IntoScope, KeyPart};
+///
+/// /// A type of one's own as the result of a scope function.
+/// struct Tenant(Vec<u8>);
+///
+/// impl IntoScope for Tenant {
+///     fn into_scope(self) -> Result<Option<KeyPart>, actix_web::Error> {
+///         Ok(Some(KeyPart::new(&self.0)))
+///     }
+/// }
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct KeyPart(String);
+
+impl KeyPart {
+    /// The text of `value`.
+    #[must_use]
+    pub fn new(value: &[u8]) -> Self {
+        let value = if value.trim_ascii().is_empty() { b"" } else { value };
+        Self(text(value).into_owned())
+    }
+
+    /// What counts in place of the empty text that a function gave: the address of the client. In any other text, the `=`
+    /// would be escaped.
+    pub(crate) fn stand_in(address: Address) -> Self {
+        let mut text = String::from("ip=");
+        address.write(&mut text);
+        Self(text)
+    }
+
+    /// Whether it says nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a [`KeyPart`] of `value` holds: most often that value.
+pub(crate) fn text(value: &[u8]) -> Cow<'_, str> {
+    if value.len() <= LONGEST_VALUE {
+        return match str::from_utf8(value) {
+            Ok(text) if value.iter().all(|byte| is_plain(*byte)) => text.into(),
+            _ => {
+                let mut text = String::with_capacity(3 * value.len());
+                escape(value, &mut text);
+                text.into()
+            }
+        };
+    }
+    let digest = Sha256::digest(value);
+    let mut text = String::with_capacity(1 + 2 * digest.len());
+    text.push('!');
+    digest.iter().for_each(|byte| push_hex(*byte, &mut text));
+    text.into()
+}
+
+/// Whether it stands for itself: looked up, since every byte that a client sends is asked about.
+fn is_plain(byte: u8) -> bool {
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = 0;
+        while byte < plain.len() {
+            plain[byte] = matches!(
+                byte as u8,
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':'
+            );
+            byte += 1;
+        }
+        plain
+    };
+    PLAIN[usize::from(byte)]
+}
+
+/// A key that a developer wrote, as it stands in the names of counters.
+pub(crate) fn escaped(key: &str) -> String {
+    let mut text = String::with_capacity(key.len());
+    escape(key.as_bytes(), &mut text);
+    text
+}
+
+/// Percent-encodes all but the unreserved characters of RFC 3986 and the colon, which separates nothing that a
+/// client can choose.
+pub(crate) fn escape(value: &[u8], out: &mut String) {
+    for &byte in value {
+        if is_plain(byte) {
+            out.push(byte.into());
+        } else {
+            out.push('%');
+            push_hex(byte, out);
+        }
+    }
+}
+
+pub(crate) fn push_hex(byte: u8, out: &mut String) {
+    for digit in [byte >> 4, byte & 15] {
+        out.push(char::from_digit(digit.into(), 16).unwrap_or('0').to_ascii_uppercase());
+    }
+}

@@ -1,0 +1,4 @@
+//! What a check found, as plain numbers.
+
+pub(crate) mod outcome;
+pub(crate) mod state;

@@ -1,0 +1,263 @@
+//! What a check found.
+
+use std::{cmp::Reverse, fmt, ptr};
+
+use actix_web::http::header::HeaderValue;
+use smallvec::SmallVec;
+
+use crate::decision::outcome::Outcome;
+
+/// What the check of a request found: kept in the request's extensions before the handler runs.
+///
+/// A handler takes it as an argument; a middleware finds it in `response.request().extensions()`. It is there
+/// for every request that reached a handler under `#[ratelimit]`, also for one that was not counted, because
+/// its scope function exempted it or the store failed: [`is_counted`](Self::is_counted) tells.
+///
+/// ```
+/// use actix_web::{Responder, get};
+/// use ratelimit_runtime::{RateLimitState, ratelimit};
+///
+/// #[get("/quote")]
+/// #[ratelimit(limit = 300, per = 300)]
+/// async fn quote(state: RateLimitState) -> impl Responder {
+///     format!("{} of {} left until {}", state.remaining(), state.limit(), state.reset())
+/// }
+/// ```
+///
+/// # Errors
+/// As an argument of a handler without `#[ratelimit]`, it is answered `500 Internal Server Error`;
+/// `Option<RateLimitState>` is `None` there.
+pub struct RateLimitState {
+    /// The limit of the policy's first rule, for a request that no rule counts.
+    first_limit: u32,
+    rules: SmallVec<[RuleState; 1]>,
+    tightest: usize,
+    is_degraded: bool,
+}
+
+/// What a state tells of its rule.
+pub(crate) struct RuleInfo {
+    pub(crate) name: String,
+    /// How much may pass at once.
+    pub(crate) limit: u32,
+    /// The seconds in which that comes back.
+    pub(crate) per: u32,
+    /// Whether the rule refuses a request that does not fit; otherwise it counts and reports.
+    pub(crate) refuses: bool,
+    pub(crate) x_headers: bool,
+    /// The limit as the value of a header. Its bytes are static, so that workers do not share a count of its clones.
+    pub(crate) limit_value: HeaderValue,
+}
+
+/// What the check found for one rule of a handler.
+///
+/// ```
+/// use ratelimit_runtime::{RateLimitState, ratelimit};
+///
+/// #[ratelimit("10/second; 1000/hour")]
+/// async fn left(state: RateLimitState) -> String {
+///     state.rules().map(|rule| format!("{} of {} in {} s\n", rule.remaining(), rule.limit(), rule.per())).collect()
+/// }
+/// ```
+#[derive(Clone, Copy)]
+pub struct RuleState {
+    info: &'static RuleInfo,
+    outcome: Outcome,
+}
+
+impl RateLimitState {
+    /// The state after a check: of each rule that counts the request, and of its outcome.
+    #[inline]
+    pub(crate) fn new(
+        first_limit: u32,
+        mut rules: impl Iterator<Item = &'static RuleInfo>,
+        decided: &[Option<Outcome>],
+    ) -> Self {
+        // One rule, as most handlers have, needs no iterator.
+        if let [Some(outcome)] = decided
+            && let Some(info) = rules.next()
+        {
+            let rules = SmallVec::from_buf([RuleState { info, outcome: *outcome }]);
+            return Self { first_limit, rules, tightest: 0, is_degraded: outcome.is_degraded };
+        }
+        let states = rules.zip(decided).filter_map(|(info, outcome)| Some(RuleState { info, outcome: (*outcome)? }));
+        let rules: SmallVec<[RuleState; 1]> = states.collect();
+        let tightest = tightest(rules.iter().enumerate());
+        let is_degraded = decided.iter().any(|outcome| outcome.is_none_or(|outcome| outcome.is_degraded));
+        Self { first_limit, rules, tightest, is_degraded }
+    }
+
+    /// The limit of the tightest rule: how many requests a window admits; with `algorithm = "gcra"`, how many may come
+    /// at once.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.tight().map_or(self.first_limit, RuleState::limit)
+    }
+
+    /// How many more requests the tightest rule's window admits; the limit, if the request was not counted.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        self.tight().map_or(self.limit(), RuleState::remaining)
+    }
+
+    /// When the tightest rule has more left, in seconds since the Unix epoch by the store's clock: see
+    /// [`RuleState::reset`]. Zero, if the request was not counted.
+    #[must_use]
+    pub fn reset(&self) -> u64 {
+        self.tight().map_or(0, RuleState::reset)
+    }
+
+    /// Seconds until [`reset`](Self::reset), rounded up, at least 1; zero, if the request was not counted.
+    #[must_use]
+    pub fn retry_after(&self) -> u32 {
+        self.tight().map_or(0, RuleState::retry_after)
+    }
+
+    /// Whether a rule was over its limit. The handler sees `true` only under `over_limit = "allow"`.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.rules.iter().any(RuleState::is_over)
+    }
+
+    /// Whether at least one rule was checked: not for a request that is exempt, nor for one that was let
+    /// through because the store failed.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// Whether the decision was made while the store was unavailable: by counters in memory that stand in for it, or, under
+    /// `on_store_error = "allow"`, without any.
+    #[must_use]
+    pub fn is_degraded(&self) -> bool {
+        self.is_degraded
+    }
+
+    /// The rules that were checked, in the order of the attribute.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &RuleState> {
+        self.rules.iter()
+    }
+
+    /// The rule that the numbers above speak of, as an index into [`rules`](Self::rules): the one that refuses
+    /// the longest, else the one with the fewest requests remaining; of equals the one that ends last.
+    #[must_use]
+    pub fn tightest(&self) -> usize {
+        self.tightest
+    }
+
+    /// The request does not count under the rule of `info` after all.
+    pub(crate) fn refund(&mut self, info: &'static RuleInfo) {
+        let refund = |state: &mut RuleState| state.outcome = state.outcome.refunded();
+        self.rules.iter_mut().filter(|state| ptr::eq(state.info, info)).for_each(refund);
+        self.tightest = tightest(self.rules.iter().enumerate());
+    }
+
+    fn tight(&self) -> Option<&RuleState> {
+        self.rules.get(self.tightest)
+    }
+
+    /// The tightest of the rules that want `X-RateLimit-*` headers.
+    pub(crate) fn tightest_with_x_headers(&self) -> Option<&RuleState> {
+        if self.tight()?.info.x_headers {
+            return self.tight();
+        }
+        let wanted = self.rules.iter().enumerate().filter(|(_, state)| state.info.x_headers);
+        self.rules.get(tightest(wanted)).filter(|state| state.info.x_headers)
+    }
+
+    /// The rule that refuses the request the longest.
+    pub(crate) fn refused_by(&self) -> Option<&RuleState> {
+        self.tight().filter(|rule| rule.refuses())
+    }
+}
+
+fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
+    // Of a rule that refuses, it does not matter what remains: it may be too little for this request.
+    let order = |state: &RuleState| {
+        let remaining = if state.refuses() { 0 } else { state.remaining() };
+        (!state.refuses(), remaining, Reverse(state.reset()))
+    };
+    rules.min_by_key(|(_, state)| order(state)).map_or(0, |(index, _)| index)
+}
+
+impl RuleState {
+    /// What clients know the rule by: its scope and its rate, such as `ip:300/300s`. It is short, consists of ASCII letters, digits
+    /// and `-_.:+/`, and is another for each rule of a handler.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        &self.info.name
+    }
+
+    /// How many requests a window admits; with `algorithm = "gcra"`, how many may come at once.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.info.limit
+    }
+
+    /// The length of the window, in seconds; with `algorithm = "gcra"`, the time in which as many come back as may come
+    /// at once, rounded up.
+    #[must_use]
+    pub fn per(&self) -> u32 {
+        self.info.per
+    }
+
+    /// How many more requests are admitted now.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        self.outcome.remaining
+    }
+
+    /// When there is more, in seconds since the Unix epoch by the store's clock.
+    ///
+    /// | algorithm | of a request that fits | of one that does not |
+    /// |---|---|---|
+    /// | `"fixed-window"` | when the window ends | the same |
+    /// | `"sliding-window"` | when the window ends | when so much has faded that it fits: in this window or the next |
+    /// | `"gcra"` | when all tokens are back | when as many are back as it takes |
+    ///
+    /// So with the latter two it may be earlier or later than the request before was told.
+    #[must_use]
+    pub fn reset(&self) -> u64 {
+        self.outcome.reset
+    }
+
+    /// Seconds until [`reset`](Self::reset), rounded up, at least 1.
+    #[must_use]
+    pub fn retry_after(&self) -> u32 {
+        self.outcome.retry_after
+    }
+
+    /// Whether the request did not fit into the window.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.outcome.over
+    }
+
+    /// Whether the rule refuses the request.
+    pub(crate) fn refuses(&self) -> bool {
+        self.outcome.over && self.info.refuses
+    }
+
+    pub(crate) fn info(&self) -> &'static RuleInfo {
+        self.info
+    }
+}
+
+impl Clone for RateLimitState {
+    fn clone(&self) -> Self {
+        // Rules are plain numbers, which are cheaper to copy at once than to clone one by one.
+        Self { rules: SmallVec::from_slice(&self.rules), ..*self }
+    }
+}
+
+impl fmt::Debug for RateLimitState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitState").field("rules", &self.rules).field("tightest", &self.tightest).finish()
+    }
+}
+
+impl fmt::Debug for RuleState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RuleState").field("name", &self.info.name).field("outcome", &self.outcome).finish()
+    }
+}

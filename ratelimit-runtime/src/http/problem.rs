@@ -1,0 +1,46 @@
+//! Answers in the form of RFC 9457, which no cache may keep.
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    body::BoxBody,
+    http::{
+        StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    },
+    web::Bytes,
+};
+
+use crate::{check::subject::NoUserFunction, http::state::NotLimited, rule::function::extract::ExtractsBody};
+
+const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// `500 Internal Server Error`: the developer has something to set up, and reads in the log what it is.
+pub(crate) fn misconfigured() -> HttpResponse {
+    let body = r#"{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"The rate limit is not set up. The log of the server says what is missing."}"#;
+    problem(StatusCode::INTERNAL_SERVER_ERROR, None, body)
+}
+
+pub(crate) fn problem(status: StatusCode, retry_after: Option<HeaderValue>, body: impl Into<Bytes>) -> HttpResponse {
+    let mut response = HttpResponse::with_body(status, BoxBody::new(body.into()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, PROBLEM);
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    if let Some(seconds) = retry_after {
+        headers.insert(RETRY_AFTER, seconds);
+    }
+    response
+}
+
+/// Mistakes of the developer that a request finds, each with its line in the log.
+macro_rules! misconfigured {
+    ($($mistake:ty),*) => { $(
+        impl ResponseError for $mistake {
+            fn error_response(&self) -> HttpResponse {
+                misconfigured()
+            }
+        }
+    )* };
+}
+
+misconfigured!(ExtractsBody, NoUserFunction, NotLimited);

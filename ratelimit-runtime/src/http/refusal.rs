@@ -1,0 +1,62 @@
+//! The answers to a request that is refused: the 429, and the 503 of a store that is down.
+
+use std::{cell::RefCell, ptr};
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::HeaderValue},
+    web::Bytes,
+};
+
+use crate::{
+    decision::state::{RateLimitState, RuleInfo, RuleState},
+    http::problem::problem,
+};
+
+/// Seconds after which to ask a store again that is down.
+const STORE_RETRY: HeaderValue = HeaderValue::from_static("1");
+
+/// `429 Too Many Requests` (RFC 6585) as a problem (RFC 9457) of the type that the IETF draft registers.
+pub(crate) fn too_many_requests(state: &RateLimitState) -> HttpResponse {
+    thread_local! {
+        /// What was said last, by which rule. A plain fixed window says the same to all whom it refuses, until a second
+        /// is over.
+        static LAST: RefCell<Option<(&'static RuleInfo, Refusal)>> = const { RefCell::new(None) };
+    }
+    let mut refusing = state.rules().filter(|rule| rule.refuses());
+    let (Some(rule), None) = (refusing.next(), refusing.next()) else { return Refusal::new(state).answer() };
+    LAST.with_borrow_mut(|last| match last {
+        Some((by, refusal)) if ptr::eq(*by, rule.info()) && refusal.seconds == rule.retry_after() => refusal.answer(),
+        _ => last.insert((rule.info(), Refusal::new(state))).1.answer(),
+    })
+}
+
+/// What a 429 says.
+struct Refusal {
+    seconds: u32,
+    retry_after: HeaderValue,
+    body: Bytes,
+}
+
+impl Refusal {
+    fn new(state: &RateLimitState) -> Self {
+        let seconds = state.refused_by().map_or(1, RuleState::retry_after);
+        // The names are made of characters that need no escape in JSON.
+        let names: Vec<&str> = state.rules().filter(|rule| rule.refuses()).map(RuleState::name).collect();
+        let body = format!(
+            r#"{{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Too Many Requests","status":429,"detail":"The rate limit is reached. Try again in {seconds} s.","violated-policies":["{}"]}}"#,
+            names.join(r#"",""#)
+        );
+        Self { seconds, retry_after: seconds.into(), body: body.into() }
+    }
+
+    fn answer(&self) -> HttpResponse {
+        problem(StatusCode::TOO_MANY_REQUESTS, Some(self.retry_after.clone()), self.body.clone())
+    }
+}
+
+/// `503 Service Unavailable`: the store is down, and the rule refuses to go on without it.
+pub(crate) fn unavailable() -> HttpResponse {
+    let body = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"The rate limit cannot be checked at the moment."}"#;
+    problem(StatusCode::SERVICE_UNAVAILABLE, Some(STORE_RETRY), body)
+}

@@ -1,0 +1,33 @@
+//! Mistakes in a set-up that no compiler sees, found by the first requests of a limiter: each goes to the log once, with
+//! what to write instead. Nothing here changes an answer.
+
+mod app_data;
+mod forwarding;
+mod per_worker;
+
+use actix_web::HttpRequest;
+
+use crate::{
+    limiter::{RateLimiter, origin::LOOKS},
+    rule::prepared::Prepared,
+};
+
+/// Looks at a request to a handler under `rules` that `limiter` serves.
+#[inline(always)]
+pub(crate) fn look(limiter: &RateLimiter, request: &HttpRequest, rules: &[Prepared]) {
+    if limiter.origin().has_looks() {
+        look_once(limiter, request, rules);
+    }
+}
+
+#[cold]
+fn look_once(limiter: &RateLimiter, request: &HttpRequest, rules: &[Prepared]) {
+    let Some(left) = limiter.origin().take_look() else { return };
+    if left == LOOKS {
+        per_worker::look(limiter, request);
+    }
+    app_data::look(limiter, request);
+    if rules.iter().any(|rule| rule.rule.may_count_addresses()) {
+        forwarding::look(limiter.clients(), request);
+    }
+}

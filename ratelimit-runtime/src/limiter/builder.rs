@@ -1,0 +1,282 @@
+//! How a limiter is set up.
+
+#[cfg(feature = "redis")]
+mod redis;
+
+use std::{fmt, sync::Once, time::Duration};
+
+use crate::{
+    counter::client_ip::{self, ClientIp, TrustedProxies},
+    error::Error,
+    limiter::{
+        Limiter, RateLimiter, Store,
+        clients::{Clients, UserFunction},
+        origin::Origin,
+    },
+    rule::{function::traits::ScopeFunction, on_store_error::OnStoreError},
+    store::{
+        clock::Clock,
+        memory::MemoryStore,
+        url::{Scheme, StoreUrl},
+    },
+};
+
+impl RateLimiter {
+    /// A limiter with the store of `url`, and defaults for everything else.
+    ///
+    /// | URL | store |
+    /// |---|---|
+    /// | `memory://` | this process's memory |
+    /// | `redis://[user[:password]@]host[:port][/database]` | Redis or Valkey over TCP (cargo feature `redis`, on by default) |
+    /// | `rediss://…` | the same over TLS (cargo feature `rustls`) |
+    /// | `redis+unix:///path[?db=…&user=…&pass=…]`, `unix:///path` | the same over a Unix socket |
+    /// | `redis+cluster://[user[:password]@]host[:port][,host[:port]…]` | Redis Cluster: some of its nodes, from which the others are known |
+    /// | `redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/service[/database]` | the primary of a service, as its sentinels say |
+    /// | `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS, to servers and sentinels alike |
+    ///
+    /// User and password are those of the servers. Options of the sentinels stand behind a question mark:
+    /// `?sentinel_user=…&sentinel_password=…` is their login, and `sentinel_tls=false` or `true` is for sentinels that differ from the
+    /// servers in whether they speak TLS. Each scheme also goes with `valkey` in place of `redis`.
+    ///
+    /// In a user or a password, write `%40` for `@`, `%2F` for `/`, `%3A` for `:`, `%3F` for `?`, `%23` for `#`, `%26` for `&` and `%25` for
+    /// `%`. White space around the URL does not matter, nor do capitals in the scheme. A fragment (`#…`) is an error.
+    ///
+    /// Nothing is connected yet: a Redis that is not up does not stop the application from starting.
+    ///
+    /// # Errors
+    /// [`Error::Url`], naming the part of `url` that makes no sense, without repeating it: it may be a piece of a password.
+    #[track_caller]
+    pub fn connect(url: &str) -> Result<Self, Error> {
+        Self::builder().connect(url)
+    }
+
+    /// A limiter that counts in this process's memory, with defaults for everything else.
+    #[must_use]
+    #[track_caller]
+    pub fn in_memory() -> Self {
+        Self::builder().in_memory()
+    }
+
+    /// A limiter with settings of its own.
+    pub fn builder() -> RateLimiterBuilder {
+        RateLimiterBuilder::default()
+    }
+}
+
+/// Settings of a [`RateLimiter`]; each has a default that is safe for a server that clients reach directly.
+///
+/// ```
+/// use std::time::Duration;
+/// use actix_web::HttpRequest;
+/// use ratelimit_runtime::{OnStoreError, RateLimiter, TrustedProxies};
+///
+/// # fn main() -> Result<(), ratelimit_runtime::Error> {
+/// let limiter = RateLimiter::builder()
+///     .prefix("shop")
+///     .deadline(Duration::from_millis(50))
+///     .on_store_error(OnStoreError::Deny)
+///     .trusted_proxies(TrustedProxies::networks(["10.0.0.0/8"])?)
+///     .user(|request: &HttpRequest| request.headers().get("x-user")?.to_str().ok().map(str::to_owned))
+///     .connect("redis://127.0.0.1/")?;
+/// # drop(limiter);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub struct RateLimiterBuilder {
+    prefix: String,
+    deadline: Duration,
+    on_store_error: OnStoreError,
+    capacity: usize,
+    clock: Clock,
+    ip: ClientIp,
+    user: Option<Box<UserFunction>>,
+    #[cfg(feature = "redis")]
+    redis: crate::store::redis::Options,
+}
+
+impl Default for RateLimiterBuilder {
+    fn default() -> Self {
+        Self {
+            prefix: "rate-limit".to_owned(),
+            deadline: Duration::from_millis(100),
+            on_store_error: OnStoreError::default(),
+            capacity: 1_000_000,
+            clock: Clock::default(),
+            ip: ClientIp { trusted: None, ipv6_prefix: 64, nat64: Vec::new() },
+            user: None,
+            #[cfg(feature = "redis")]
+            redis: crate::store::redis::Options::default(),
+        }
+    }
+}
+
+impl RateLimiterBuilder {
+    /// The first part of every key in Redis; `rate-limit` unless set. Applications that share a Redis and not
+    /// their limits have different ones.
+    ///
+    /// It has at most 256 bytes and no control characters. In a cluster it has no braces, since they choose the slot of a key: the
+    /// counters are spread by whom they count. [`connect`](Self::connect) fails for any other one with [`Error::Prefix`].
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// How long a check may take before the store counts as failed; 100 milliseconds unless set, at least 1, at most
+    /// an hour. It covers everything, connecting included.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline.clamp(Duration::from_millis(1), Duration::from_secs(3600));
+        self
+    }
+
+    /// What to do with a request when the store fails; [`OnStoreError::Local`] unless set. A rule's own
+    /// `on_store_error` goes before this.
+    pub fn on_store_error(mut self, on_store_error: OnStoreError) -> Self {
+        self.on_store_error = on_store_error;
+        self
+    }
+
+    /// How many counters the in-memory store holds; 1,000,000 unless set, which takes up to 34 MB; 268,435,456 at the
+    /// most, and fewer where there is not the memory for them. The same bound holds for the counters that stand in for a failing
+    /// store.
+    ///
+    /// Past the capacity, and near it for one counter in a thousand, a new counter takes the place of one of ten others: of the one
+    /// that is least full, as a share of its own limit. A counter at its limit goes last. Among equals the one that ends soonest
+    /// goes, then one at random. Which ten these are, nobody outside the process can know.
+    ///
+    /// So whoever can make new counters at will (a header's value, addresses of many networks) can make the store forget
+    /// others, if they make enough of them before the others' windows end. Measured with the default capacity, as the requests
+    /// until the store has forgotten the first of 1000 clients, and half of them, under a limit of 5 a minute
+    /// (`cargo run --release -p ratelimit-benches --bin eviction`):
+    ///
+    /// | each new counter | forgets clients at 5 of 5 | at 4 of 5 | at 1 of 5 |
+    /// |---|---|---|---|
+    /// | has 1 of 300 requests | none in 10,000,000 | none in 10,000,000 | none in 10,000,000 |
+    /// | has 4 of 10 | none in 10,000,000 | none in 10,000,000 | 760,000 to 2,490,000 |
+    /// | is at its limit after 5 requests | 5,000,000 to more than 10,000,000 | 4,100,000 to more than 10,000,000 | the same |
+    /// | is at its limit after 1 request | 720,000 to 2,580,000 | the same | the same |
+    ///
+    /// The numbers grow with the capacity. A rule that one request exhausts, under a scope whose values clients choose, is
+    /// the one to avoid.
+    ///
+    /// In one of a thousand processes that hold a million counters, two of them count as one.
+    pub fn capacity(mut self, capacity: usize) -> Self {
+        self.capacity = capacity;
+        self
+    }
+
+    /// The clock of the in-memory store; the system's unless set. Redis goes by its own.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The proxies that may say what the client's address is; none unless set, and then `scope = "ip"` is the
+    /// address of whoever connected.
+    pub fn trusted_proxies(mut self, proxies: TrustedProxies) -> Self {
+        self.ip.trusted = Some(proxies);
+        self
+    }
+
+    /// How many leading bits of an IPv6 address stand for one client; 64 unless set, since that much is given to
+    /// every customer of a provider. More than 128 is 128.
+    ///
+    /// An IPv6 address that a tunnel or a translator has made of an IPv4 address counts as that IPv4 address: IPv4-mapped
+    /// (`::ffff:0:0/96`) and the older `::/96` and `::ffff:0:0:0/96`, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), 6to4 (`2002::/16`)
+    /// and Teredo (`2001::/32`).
+    pub fn ipv6_prefix(mut self, bits: u8) -> Self {
+        self.ip.ipv6_prefix = bits;
+        self
+    }
+
+    /// A prefix of one's own that a NAT64 or SIIT-DC translator puts in front of the IPv4 addresses of clients: 32, 40, 48, 56,
+    /// 64 or 96 bits, as in RFC 6052. An address behind it counts as the IPv4 address in it; otherwise, all clients that come
+    /// through the translator are one. May be called several times; `64:ff9b::/96` and `64:ff9b:1::/48` are known without.
+    ///
+    /// ```
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let limiter = RateLimiter::builder().nat64_prefix("2001:db8:64::/96")?.in_memory();
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Nat64Prefix`], if it is none of these.
+    pub fn nat64_prefix(mut self, prefix: &str) -> Result<Self, Error> {
+        self.ip.nat64.push(client_ip::nat64_prefix(prefix)?);
+        Ok(self)
+    }
+
+    /// Who the user of a request is, for `scope = "user"`: a plain function of `&HttpRequest`, or one written
+    /// like an Actix handler, with extractors. `None`, an empty text, and one of white space alone count the request for its
+    /// address.
+    ///
+    /// Without this, a handler with `scope = "user"` answers 500 and logs what is missing.
+    pub fn user<F, Marker>(mut self, function: F) -> Self
+    where
+        F: ScopeFunction<Marker> + Send + Sync + 'static,
+    {
+        self.user = Some(Clients::user_function(function));
+        self
+    }
+
+    /// A limiter that counts in this process's memory.
+    #[must_use]
+    #[track_caller]
+    pub fn in_memory(self) -> RateLimiter {
+        let store = Store::Memory(MemoryStore::new(self.capacity));
+        self.build(store)
+    }
+
+    /// A limiter with the store of `url`: see [`RateLimiter::connect`].
+    ///
+    /// # Errors
+    /// [`Error::Url`], naming the part of `url` that makes no sense; [`Error::Prefix`] and [`Error::Tls`], where a setting cannot be
+    /// used with it.
+    #[track_caller]
+    pub fn connect(self, url: &str) -> Result<RateLimiter, Error> {
+        let url = StoreUrl::read(url)?;
+        match url.scheme {
+            Scheme::Memory if url.rest.is_empty() => Ok(self.in_memory()),
+            Scheme::Memory => {
+                Err(Error::Url { part: "path", reason: "write memory:// with nothing after it".to_owned() })
+            }
+            Scheme::Redis { .. } => self.redis(url),
+        }
+    }
+
+    #[cfg(not(feature = "redis"))]
+    fn redis(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        Err(Error::Url {
+            part: "scheme",
+            reason: "Redis is the cargo feature `redis` of ratelimit-runtime; switch it on, or write memory://"
+                .to_owned(),
+        })
+    }
+
+    #[track_caller]
+    fn build(self, store: Store) -> RateLimiter {
+        let clients = Clients { ip: self.ip, user: self.user, reported: Once::new() };
+        RateLimiter::new(Limiter { store, clock: self.clock, clients, origin: Origin::here() })
+    }
+}
+
+impl fmt::Debug for RateLimiterBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("RateLimiterBuilder");
+        debug
+            .field("prefix", &self.prefix)
+            .field("deadline", &self.deadline)
+            .field("on_store_error", &self.on_store_error)
+            .field("capacity", &self.capacity)
+            .field("clock", &self.clock)
+            .field("ip", &self.ip)
+            .field("user", &self.user.is_some());
+        #[cfg(feature = "redis")]
+        debug.field("redis", &self.redis);
+        debug.finish()
+    }
+}

@@ -1,0 +1,180 @@
+//! The settings of a limiter that counts in Redis.
+
+#[cfg(feature = "rustls")]
+use std::path::PathBuf;
+use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
+
+use crate::{
+    counter::digest::Hashing,
+    error::Error,
+    limiter::{RateLimiter, Store, builder::RateLimiterBuilder, fallback::Fallback},
+    store::{
+        redis::{Credentials, Provider, RedisStore},
+        url::StoreUrl,
+    },
+};
+
+/// Settings of TLS (cargo feature `rustls`), for `rediss://`, `rediss+cluster://` and `rediss+sentinel://`. Other URLs take no
+/// notice of them, apart from a warning in the log.
+///
+/// Unless set, the certificates that the operating system trusts are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), and the
+/// server is shown none. They are read once in a process, when the first limiter with TLS is made.
+#[cfg(feature = "rustls")]
+impl RateLimiterBuilder {
+    /// The file of the authorities that sign the servers' certificates, in PEM; they are trusted in place of those that the operating
+    /// system trusts.
+    ///
+    /// It is read by [`connect`](Self::connect), which fails if it cannot be used, and again at each connection: a file that is
+    /// replaced is used from then on.
+    ///
+    /// ```no_run
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let limiter = RateLimiter::builder()
+    ///     .tls_ca_file("/etc/redis/ca.pem")
+    ///     .tls_client_certificate("/etc/redis/client.pem", "/etc/redis/client.key")
+    ///     .connect("rediss://redis.internal:6380/")?;
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tls_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.redis.tls.ca_file = Some(path.into());
+        self
+    }
+
+    /// The certificate that this application shows to servers and sentinels, and its private key: two files in PEM, the first with the
+    /// certificates between this one and the authority, if there are any, the second without a password. Both may be the same file.
+    ///
+    /// They are read by [`connect`](Self::connect), which fails if they cannot be used, and again at each connection: a certificate that is
+    /// renewed is used from then on. In the moment in which one of the two is replaced and the other is not, the former ones are.
+    pub fn tls_client_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.redis.tls.client_certificate = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// The host name, or address, that the certificates of all servers and sentinels are for; the one that is connected to unless set.
+    ///
+    /// It is for servers that are reached by another name than that of their certificate: by a tunnel, or in a cluster whose nodes
+    /// tell their addresses.
+    pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
+        self.redis.tls.server_name = Some(name.into());
+        self
+    }
+}
+
+/// Settings of Redis (cargo feature `redis`). A limiter that counts in memory takes no notice of them.
+impl RateLimiterBuilder {
+    /// After which time without traffic a TCP connection to Redis sends something by itself (keepalive), so that load balancers and
+    /// NAT do not forget it; 30 seconds unless set. At least a second, at most 32,767, in whole seconds; zero switches it off.
+    ///
+    /// If it is forgotten all the same, the next check gets a new connection within its deadline.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let limiter = RateLimiter::builder().tcp_keepalive(Duration::from_secs(10)).connect("redis://127.0.0.1/")?;
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn tcp_keepalive(mut self, idle: Duration) -> Self {
+        self.redis.keepalive = idle;
+        self
+    }
+
+    /// Replaces the values that clients send by digests in the names of counters in Redis; `false` unless set.
+    ///
+    /// Names stand in clear in `SCAN`, `MONITOR`, the slow log and dumps, and contain the values of headers (which may be API keys), users, the
+    /// results of scope and key functions, and addresses. With `true`, each of these is replaced by half of its HMAC-SHA256, keyed by the
+    /// [`prefix`](Self::prefix) and the [secret](Self::hash_secret). Applications with the same prefix and secret share their counters, in all
+    /// processes and releases; [`peek`](RateLimiter::peek) and [`reset`](RateLimiter::reset) go by the values as ever. Keys that
+    /// are written in the program, and the names of headers and functions, stay in clear.
+    ///
+    /// Without a secret, this hides what cannot be guessed, such as API keys. The prefix stands in each name, so whoever sees the names can try
+    /// out addresses, mail addresses and the like, and see which of them are there.
+    ///
+    /// A change of this setting, the prefix or the secret starts every counter anew. In memory, nothing has a name.
+    ///
+    /// ```
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let limiter = RateLimiter::builder().hash_keys(true).connect("redis://127.0.0.1/")?;
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn hash_keys(mut self, hash_keys: bool) -> Self {
+        self.redis.hashing.is_on = hash_keys;
+        self
+    }
+
+    /// A secret for the digests of [`hash_keys`](Self::hash_keys), which this switches on: without it, nobody can find out a value by
+    /// trial. Every process that shares counters has the same one. Its length is up to you; 32 random bytes are enough.
+    ///
+    /// ```
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let secret = || Ok::<_, std::env::VarError>("0123456789");
+    /// let secret = secret()?; // std::env::var("RATELIMIT_HASH_SECRET"), say
+    /// let limiter = RateLimiter::builder().hash_secret(secret).connect("redis://127.0.0.1/")?;
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn hash_secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
+        self.redis.hashing = Hashing { is_on: true, secret: secret.into() };
+        self
+    }
+
+    /// An async function that gives the user and the password of the servers, for credentials that change: tokens of AWS IAM or
+    /// Microsoft Entra ID, passwords that are rotated. The URL holds none then; sentinels keep theirs from the URL.
+    ///
+    /// It is asked when a connection logs in. One call at a time is under way in a process, and logins within two seconds of its
+    /// answer share it, unless a server refuses it. A call may take ten seconds, but meanwhile the store counts as failed: a function
+    /// that takes long keeps its token until shortly before that expires. A connection that is open stays in use, whatever
+    /// becomes of its credentials, until the server ends it.
+    ///
+    /// An error means that there is no connection, and is tried again; its text is written to the log, so it must hold no secret.
+    ///
+    /// ```no_run
+    /// use ratelimit_runtime::{Credentials, RateLimiter};
+    ///
+    /// async fn token() -> std::io::Result<String> {
+    /// #   Ok(String::new())
+    ///     // Ask the cloud's library for one.
+    /// }
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let limiter = RateLimiter::builder()
+    ///     .credentials(|| async { Ok::<_, std::io::Error>(Credentials::new("app", token().await?)) })
+    ///     .connect("redis://redis.internal/")?;
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// `examples/credentials.rs` is a server to run.
+    pub fn credentials<F, A, E>(mut self, function: F) -> Self
+    where
+        F: Fn() -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Credentials, E>> + Send + 'static,
+        E: Display,
+    {
+        self.redis.credentials = Some(Arc::new(Provider::new(function)));
+        self
+    }
+
+    #[track_caller]
+    pub(super) fn redis(mut self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        let (prefix, options) = (std::mem::take(&mut self.prefix), std::mem::take(&mut self.redis));
+        let store = RedisStore::new(url, prefix, self.deadline, options)?;
+        let store = Store::Redis(store, Fallback::new(self.on_store_error, self.capacity));
+        Ok(self.build(store))
+    }
+}

@@ -1,0 +1,66 @@
+//! What becomes of a request when the store fails.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    decision::outcome::{Decided, Denied, Outcome},
+    rule::on_store_error::OnStoreError,
+    store::{Hit, Hits, memory::MemoryStore},
+};
+
+/// Stands in for a failing store.
+pub(crate) struct Fallback {
+    on_store_error: OnStoreError,
+    /// What this process knows of each counter, so that it counts on from there: from the start, as nobody tells
+    /// beforehand when the store will fail.
+    local: MemoryStore,
+}
+
+impl Fallback {
+    pub(crate) fn new(on_store_error: OnStoreError, capacity: usize) -> Self {
+        Self { on_store_error, local: MemoryStore::new(capacity) }
+    }
+
+    /// Keeps what the store has said.
+    pub(crate) fn keep(&self, now: impl Fn() -> Duration, hits: &[Hit], outcomes: &[Outcome]) {
+        for (hit, outcome) in hits.iter().zip(outcomes) {
+            if self.wants(hit) == OnStoreError::Local {
+                let used = hit.terms.capacity().saturating_sub(outcome.remaining);
+                self.local.raise(now(), hit, used, outcome.window_end);
+            }
+        }
+    }
+
+    /// Does with each hit what its rule wants, or else the limiter.
+    pub(crate) fn hit(&self, now: Duration, hits: &Hits) -> Result<Decided, Denied> {
+        if hits.iter().any(|hit| self.wants(hit) == OnStoreError::Deny) {
+            return Err(Denied);
+        }
+        let is_local = |hit: &&Hit| self.wants(hit) == OnStoreError::Local;
+        let counted: Hits = hits.iter().filter(is_local).copied().collect();
+        let outcomes = self.local.hit(now, &counted).into_iter();
+        let mut outcomes = outcomes.map(|outcome| Outcome { is_degraded: true, ..outcome });
+        Ok(hits.iter().map(|hit| if is_local(&hit) { outcomes.next() } else { None }).collect())
+    }
+
+    /// Gives back what was taken, here or from the store.
+    pub(crate) fn refund(&self, now: Duration, hit: &Hit, outcome: &Outcome) {
+        if self.wants(hit) == OnStoreError::Local {
+            self.local.refund(now, hit, outcome.window_end, outcome.taken);
+        }
+    }
+
+    pub(crate) fn reset(&self, now: Duration, hit: &Hit) {
+        self.local.reset(now, hit);
+    }
+
+    fn wants(&self, hit: &Hit) -> OnStoreError {
+        hit.on_store_error.unwrap_or(self.on_store_error)
+    }
+}
+
+impl fmt::Debug for Fallback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.on_store_error, f)
+    }
+}

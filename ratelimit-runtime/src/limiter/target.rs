@@ -1,0 +1,320 @@
+//! A counter as an administrator names it: to look at it, or to reset it.
+
+use std::net::IpAddr;
+
+use smallvec::SmallVec;
+
+use crate::{
+    counter::{
+        Counter, Name, Stem, Who,
+        key_part::{KeyPart, escaped},
+    },
+    decision::outcome::Outcome,
+    limiter::clients::Clients,
+    rule::{
+        algorithm::{Algorithm, gcra::LONGEST_REFILL},
+        limit::Limit,
+        prepared::family,
+        terms::Terms,
+    },
+    store::Hit,
+};
+
+/// Names a counter, for [`RateLimiter::peek`](crate::RateLimiter::peek) and
+/// [`RateLimiter::reset`](crate::RateLimiter::reset): the same key, limit, window, algorithm and scope as in an attribute.
+///
+/// ```
+/// use ratelimit_runtime::{LimitTarget, ratelimit};
+///
+/// #[ratelimit(limit = 5, per = 60, key = "login", scope = "ip")]
+/// async fn login() -> &'static str {
+///     "five attempts a minute"
+/// }
+///
+/// let attempts = LimitTarget::new("login", 5, 60).ip([192, 0, 2, 60].into());
+/// # let _ = (login, attempts);
+/// ```
+///
+/// A rule without `key = "…"` has the path of its handler, `module::function`. A scope of several parts is named part by
+/// part, in the order of the attribute; without any part, it is `scope = "global"`.
+#[derive(Clone, Debug)]
+pub struct LimitTarget {
+    key: Key,
+    limit: Limit,
+    algorithm: Algorithm,
+    stagger: bool,
+    ordinal: u32,
+    scope: SmallVec<[Part; 1]>,
+}
+
+#[derive(Clone, Debug)]
+enum Key {
+    Literal(String),
+    Given(Value),
+}
+
+/// As in an attribute, with whom it counts.
+#[derive(Clone, Debug)]
+enum Part {
+    Ip(IpAddr),
+    User(KeyPart),
+    NoUser(IpAddr),
+    Global,
+    /// The header's name in lower case.
+    Header(String, KeyPart),
+    NoHeader(String, IpAddr),
+    /// The function's name.
+    Function(String, Value),
+}
+
+/// What a function gave.
+#[derive(Clone, Debug)]
+struct Value {
+    text: KeyPart,
+    /// The client to whom it gave an empty text. What stands in for that depends on the limiter, by which addresses are counted.
+    missing: Option<IpAddr>,
+}
+
+impl Value {
+    fn of(text: &str) -> Self {
+        Self { text: KeyPart::new(text.as_bytes()), missing: None }
+    }
+
+    fn missing(address: IpAddr) -> Self {
+        Self { text: KeyPart::new(b""), missing: Some(address) }
+    }
+
+    fn resolve(&mut self, clients: &Clients) {
+        if let Some(address) = self.missing {
+            self.text = KeyPart::stand_in(clients.ip.counted(address));
+        }
+    }
+}
+
+impl LimitTarget {
+    /// A counter of the rule `limit = …, per = …` with `key = "…"`. Zero is taken for one, and a window of more than
+    /// 2147483647 seconds for one of so many: no attribute has such numbers.
+    #[must_use]
+    pub fn new(key: &'static str, limit: u32, per: u32) -> Self {
+        Self::with(Key::Literal(escaped(key)), limit, per)
+    }
+
+    /// A counter of a rule with a key function that gave `key`.
+    #[must_use]
+    pub fn given(key: &str, limit: u32, per: u32) -> Self {
+        Self::with(Key::Given(Value::of(key)), limit, per)
+    }
+
+    /// A counter of a rule with a key function that gave an empty key to the client of this address.
+    #[must_use]
+    pub fn without_key(address: IpAddr, limit: u32, per: u32) -> Self {
+        Self::with(Key::Given(Value::missing(address)), limit, per)
+    }
+
+    fn with(key: Key, limit: u32, per: u32) -> Self {
+        let limit = Limit { limit: limit.max(1), per: per.clamp(1, i32::MAX as u32) };
+        Self { key, limit, algorithm: Algorithm::FixedWindow, stagger: false, ordinal: 0, scope: SmallVec::new() }
+    }
+
+    /// `algorithm = "sliding-window"`
+    #[must_use]
+    pub fn sliding_window(mut self) -> Self {
+        self.algorithm = Algorithm::SlidingWindow;
+        self.limit.per = self.limit.per.min(i32::MAX as u32 / 2);
+        self
+    }
+
+    /// `algorithm = "gcra"` with this `burst`; zero is taken for one, and more than come back within 90 days for as many
+    /// as do.
+    #[must_use]
+    pub fn gcra(mut self, burst: u32) -> Self {
+        let Limit { limit, per } = self.limit;
+        let most = u64::from(LONGEST_REFILL) * u64::from(limit) / u64::from(per);
+        self.algorithm = Algorithm::Gcra { burst: burst.min(u32::try_from(most).unwrap_or(u32::MAX)).max(1) };
+        self
+    }
+
+    /// `stagger = true`
+    #[must_use]
+    pub fn stagger(mut self) -> Self {
+        self.stagger = true;
+        self
+    }
+
+    /// Of several rules of one handler that are alike but for their limits, the one behind so many others; 0 unless set.
+    #[must_use]
+    pub fn behind(mut self, others: u32) -> Self {
+        self.ordinal = others;
+        self
+    }
+
+    /// `scope = "ip"`: the client of this address, or of its network where IPv6 addresses are counted so.
+    #[must_use]
+    pub fn ip(self, address: IpAddr) -> Self {
+        self.part(Part::Ip(address))
+    }
+
+    /// `scope = "user"`
+    #[must_use]
+    pub fn user(self, user: &str) -> Self {
+        self.part(Part::User(KeyPart::new(user.as_bytes())))
+    }
+
+    /// `scope = "user"`, of the client of this address while it is no user.
+    #[must_use]
+    pub fn without_user(self, address: IpAddr) -> Self {
+        self.part(Part::NoUser(address))
+    }
+
+    /// `scope = "global"`
+    #[must_use]
+    pub fn global(self) -> Self {
+        self.part(Part::Global)
+    }
+
+    /// `scope = "header:…"`, with the header's name and its value.
+    #[must_use]
+    pub fn header(self, name: &str, value: &str) -> Self {
+        self.part(Part::Header(name.to_ascii_lowercase(), KeyPart::new(value.trim_ascii().as_bytes())))
+    }
+
+    /// `scope = "header:…"`, of the client of this address without the header or with an empty one.
+    ///
+    /// ```
+    /// use ratelimit_runtime::LimitTarget;
+    ///
+    /// // Of `#[ratelimit(limit = 5, per = 60, key = "search", scope = "header:X-Api-Key")]`.
+    /// let without_a_key = LimitTarget::new("search", 5, 60).without_header("x-api-key", [192, 0, 2, 60].into());
+    /// # let _ = without_a_key;
+    /// ```
+    #[must_use]
+    pub fn without_header(self, name: &str, address: IpAddr) -> Self {
+        self.part(Part::NoHeader(name.to_ascii_lowercase(), address))
+    }
+
+    /// `scope = function`: the function's name as it stands in the attribute, and what the function gives.
+    ///
+    /// ```
+    /// use ratelimit_runtime::LimitTarget;
+    ///
+    /// // Of `#[ratelimit(limit = 5, per = 60, key = "search", scope = auth::tenant)]`.
+    /// let acme = LimitTarget::new("search", 5, 60).function("tenant", "acme");
+    /// # let _ = acme;
+    /// ```
+    #[must_use]
+    pub fn function(self, name: &str, value: &str) -> Self {
+        self.part(Part::Function(last_segment(name), Value::of(value)))
+    }
+
+    /// `scope = function`, where the function gave an empty text to the client of this address.
+    #[must_use]
+    pub fn without_value(self, name: &str, address: IpAddr) -> Self {
+        self.part(Part::Function(last_segment(name), Value::missing(address)))
+    }
+
+    fn part(mut self, part: Part) -> Self {
+        self.scope.push(part);
+        self
+    }
+
+    /// The target for a limiter, which counts addresses in its own way.
+    pub(crate) fn resolved(&self, clients: &Clients) -> Self {
+        let mut target = self.clone();
+        if let Key::Given(value) = &mut target.key {
+            value.resolve(clients);
+        }
+        for part in &mut target.scope {
+            if let Part::Function(_, value) = part {
+                value.resolve(clients);
+            }
+        }
+        target
+    }
+
+    /// A hit that costs nothing, and its counter, of a target that is [resolved](Self::resolved).
+    pub(crate) fn hit(&self, clients: &Clients) -> (Hit, Counter<'_>) {
+        let counter = self.counter(clients);
+        let phase = if self.stagger { counter.phase() } else { 0 };
+        let terms = Terms { limit: self.limit, algorithm: self.algorithm, phase, cost: 0 };
+        let hit = Hit { hash: counter.hash(), terms, refuses: false, lease: 1, on_store_error: None };
+        (hit, counter)
+    }
+
+    fn counter(&self, clients: &Clients) -> Counter<'_> {
+        let kind = self.algorithm.kind(self.stagger);
+        let (key, literal) = match &self.key {
+            Key::Literal(key) => (Name::Target(key), Some(key.as_str())),
+            Key::Given(value) => (Name::Given(&value.text), None),
+        };
+        // A counter counts somebody: without a part that says whom, everybody.
+        let scope = if self.scope.is_empty() { &[Part::Global][..] } else { &self.scope[..] };
+        let parts = scope.iter().map(|part| match part {
+            Part::Ip(_) => ("ip", ""),
+            Part::User(_) | Part::NoUser(_) => ("user", ""),
+            Part::Global => ("global", ""),
+            Part::Header(name, _) | Part::NoHeader(name, _) => ("header", name.as_str()),
+            Part::Function(name, _) => ("fn", name.as_str()),
+        });
+        let family = family(self.limit.per, kind, literal, parts);
+        let who = |part| match part {
+            &Part::Ip(address) => Who::Ip(clients.ip.counted(address)),
+            Part::User(text) => Who::User(text),
+            &Part::NoUser(address) => Who::NoUser(clients.ip.counted(address)),
+            Part::Global => Who::Global,
+            Part::Header(name, text) => Who::Header(name, text.as_str().into()),
+            Part::NoHeader(name, address) => Who::NoHeader(name, clients.ip.counted(*address)),
+            Part::Function(function, value) => Who::Function(function, &value.text),
+        };
+        let scope = scope.iter().map(who).collect();
+        Counter { family, stem: Stem { key, per: self.limit.per, kind, ordinal: self.ordinal }, scope }
+    }
+}
+
+/// The name of a function in keys, of its path.
+fn last_segment(path: &str) -> String {
+    path.rsplit("::").next().unwrap_or(path).to_owned()
+}
+
+/// What a counter holds, as [`RateLimiter::peek`](crate::RateLimiter::peek) found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peek {
+    limit: u32,
+    remaining: u32,
+    reset: u64,
+}
+
+impl Peek {
+    pub(crate) fn new(terms: &Terms, outcome: Outcome) -> Self {
+        Self { limit: terms.capacity(), remaining: outcome.remaining, reset: outcome.reset }
+    }
+
+    /// How many requests a window admits; with `algorithm = "gcra"`, how many may come at once.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// How many more are admitted now.
+    #[must_use]
+    pub fn remaining(&self) -> u32 {
+        self.remaining
+    }
+
+    /// When the window ends, or all tokens of GCRA are back, in seconds since the Unix epoch by the store's clock.
+    #[must_use]
+    pub fn reset(&self) -> u64 {
+        self.reset
+    }
+}
+
+/// The store did not answer within the deadline, or with an error that the log tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the rate limit store does not answer; the log says why")]
+pub struct StoreUnavailable;
+
+#[cfg(feature = "redis")]
+impl From<crate::store::redis::StoreFailed> for StoreUnavailable {
+    fn from(_: crate::store::redis::StoreFailed) -> Self {
+        Self
+    }
+}

@@ -1,0 +1,253 @@
+//! One limit of a policy, and whom it counts, as plain static data.
+
+pub(crate) mod algorithm;
+pub(crate) mod claims;
+pub(crate) mod function;
+pub(crate) mod limit;
+pub(crate) mod name;
+pub(crate) mod number;
+pub(crate) mod on_store_error;
+pub(crate) mod policy;
+pub(crate) mod prepared;
+pub(crate) mod scope;
+pub(crate) mod terms;
+
+use crate::{
+    counter::key_part::KeyPart,
+    rule::{
+        algorithm::{Algorithm, gcra::LONGEST_REFILL},
+        function::held::{AskRef, CountIfRef, RespondRef},
+        limit::{LONGEST_WINDOW, Limit},
+        on_store_error::OnStoreError,
+        scope::Scope,
+    },
+};
+
+/// How much of a limit a request takes.
+#[derive(Clone, Copy)]
+pub(crate) enum Cost {
+    Fixed(u32),
+    /// The function's path as it was written, and the function. Wide enough that no cost has to be cut to fit.
+    Function(&'static str, AskRef<u64>),
+}
+
+/// Which counters a rule uses: the handler's own, or those of a name that several handlers share.
+#[derive(Clone, Copy)]
+pub(crate) enum KeySource {
+    Handler,
+    Named(&'static str),
+    /// The function's path as it was written, and the function.
+    Function(&'static str, AskRef<Option<KeyPart>>),
+}
+
+/// What answers a request over the limit.
+#[derive(Clone, Copy)]
+pub(crate) enum OverLimit {
+    Reject,
+    Allow,
+    Function(RespondRef),
+}
+
+/// One limit of a handler, and whom it counts.
+pub struct Rule {
+    pub(crate) limit: Limit,
+    pub(crate) algorithm: Algorithm,
+    /// Whether each counter has a window phase of its own.
+    pub(crate) stagger: bool,
+    pub(crate) scope: &'static [Scope],
+    pub(crate) key: KeySource,
+    pub(crate) cost: Cost,
+    /// Whether a request counts, by its response: it is given back if not.
+    pub(crate) count_if: Option<CountIfRef>,
+    /// Whether a request is not counted at all: the function's path, and the function.
+    pub(crate) exempt: Option<(&'static str, AskRef<bool>)>,
+    /// None of them: all.
+    pub(crate) methods: &'static [&'static str],
+    pub(crate) over_limit: OverLimit,
+    pub(crate) x_headers: bool,
+    pub(crate) on_store_error: Option<OnStoreError>,
+    /// How many tokens are taken from a shared store at once; 1 is no lease.
+    pub(crate) lease: u32,
+}
+
+#[allow(missing_docs, reason = "called by the attribute's output only; the attribute documents each argument")]
+impl Rule {
+    #[must_use]
+    #[track_caller]
+    pub const fn new(limit: i128, per: i128) -> Self {
+        Self {
+            limit: Limit::new(limit, per),
+            algorithm: Algorithm::FixedWindow,
+            stagger: false,
+            scope: &[Scope::Ip],
+            key: KeySource::Handler,
+            cost: Cost::Fixed(1),
+            count_if: None,
+            exempt: None,
+            methods: &[],
+            over_limit: OverLimit::Reject,
+            x_headers: true,
+            on_store_error: None,
+            lease: 1,
+        }
+    }
+
+    #[must_use]
+    #[track_caller]
+    pub const fn sliding_window(mut self) -> Self {
+        assert!(
+            self.limit.per as i128 <= LONGEST_WINDOW / 2,
+            "`per` of a sliding window must be at most 1073741823 seconds"
+        );
+        self.algorithm = Algorithm::SlidingWindow;
+        self
+    }
+
+    #[must_use]
+    #[track_caller]
+    pub const fn gcra(mut self, burst: i128) -> Self {
+        assert!(burst >= 1, "`burst` must be at least 1");
+        assert!(burst <= u32::MAX as i128, "`burst` must be at most 4294967295");
+        assert!(
+            burst * self.limit.per as i128 <= LONGEST_REFILL as i128 * self.limit.limit as i128,
+            "`burst` tokens must come back within 90 days: make `burst` smaller, or the rate higher"
+        );
+        self.algorithm = Algorithm::Gcra { burst: burst as u32 };
+        self
+    }
+
+    #[must_use]
+    pub const fn stagger(mut self) -> Self {
+        self.stagger = true;
+        self
+    }
+
+    #[must_use]
+    pub const fn scope(mut self, scope: &'static [Scope]) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    #[must_use]
+    pub const fn key(mut self, name: &'static str) -> Self {
+        self.key = KeySource::Named(name);
+        self
+    }
+
+    #[must_use]
+    pub const fn key_function(mut self, path: &'static str, function: AskRef<Option<KeyPart>>) -> Self {
+        self.key = KeySource::Function(path, function);
+        self
+    }
+
+    /// Stands behind the algorithm, whose capacity it is held against.
+    #[must_use]
+    #[track_caller]
+    pub const fn cost(mut self, cost: i128) -> Self {
+        assert!(cost >= 1, "`cost` must be at least 1");
+        match self.algorithm {
+            Algorithm::Gcra { burst } => assert!(cost <= burst as i128, "`cost` must be at most `burst`"),
+            _ => assert!(cost <= self.limit.limit as i128, "`cost` must be at most `limit`"),
+        }
+        self.cost = Cost::Fixed(cost as u32);
+        self
+    }
+
+    #[must_use]
+    pub const fn cost_function(mut self, path: &'static str, function: AskRef<u64>) -> Self {
+        self.cost = Cost::Function(path, function);
+        self
+    }
+
+    #[must_use]
+    pub const fn count_if(mut self, function: CountIfRef) -> Self {
+        self.count_if = Some(function);
+        self
+    }
+
+    #[must_use]
+    pub const fn exempt(mut self, path: &'static str, function: AskRef<bool>) -> Self {
+        self.exempt = Some((path, function));
+        self
+    }
+
+    #[must_use]
+    pub const fn methods(mut self, methods: &'static [&'static str]) -> Self {
+        self.methods = methods;
+        self
+    }
+
+    #[must_use]
+    pub const fn over_limit(mut self, function: RespondRef) -> Self {
+        self.over_limit = OverLimit::Function(function);
+        self
+    }
+
+    #[must_use]
+    pub const fn shadow(mut self) -> Self {
+        self.over_limit = OverLimit::Allow;
+        self
+    }
+
+    #[must_use]
+    pub const fn without_x_headers(mut self) -> Self {
+        self.x_headers = false;
+        self
+    }
+
+    #[must_use]
+    pub const fn on_store_error(mut self, on_store_error: OnStoreError) -> Self {
+        self.on_store_error = Some(on_store_error);
+        self
+    }
+
+    /// Stands behind the cost, of which it must hold one. 1 is no lease, whatever the cost.
+    #[must_use]
+    #[track_caller]
+    pub const fn lease(mut self, lease: i128) -> Self {
+        assert!(lease >= 1, "`lease` must be at least 1");
+        assert!(lease <= self.limit.limit as i128, "`lease` must be at most `limit`");
+        if let Cost::Fixed(cost) = self.cost {
+            assert!(lease == 1 || lease >= cost as i128, "`lease` must be at least `cost`");
+        }
+        self.lease = lease as u32;
+        self
+    }
+
+    pub(crate) const fn refuses(&self) -> bool {
+        !matches!(self.over_limit, OverLimit::Allow)
+    }
+
+    /// Whether a request may count for the address that it came from: for those without a user or a header, too.
+    pub(crate) fn may_count_addresses(&self) -> bool {
+        self.scope.iter().any(|part| matches!(part, Scope::Ip | Scope::User | Scope::Header(_)))
+    }
+
+    /// How much may pass at once.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.algorithm.capacity(self.limit)
+    }
+
+    /// What tells its counters from those of other algorithms.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.algorithm.kind(self.stagger)
+    }
+
+    /// Whether both have the same key function, or none.
+    pub(crate) fn has_key_function_of(&self, other: &Self) -> bool {
+        let path = |rule: &Self| match rule.key {
+            KeySource::Function(path, _) => Some(path),
+            KeySource::Handler | KeySource::Named(_) => None,
+        };
+        path(self) == path(other)
+    }
+
+    /// Whether functions of users have to be asked before it can count a request.
+    pub(crate) fn asks(&self) -> bool {
+        let is_function = |part: &Scope| matches!(part, Scope::User | Scope::Function(..));
+        matches!(self.key, KeySource::Function(..))
+            || matches!(self.cost, Cost::Function(..))
+            || self.exempt.is_some()
+            || self.scope.iter().any(is_function)
+    }
+}

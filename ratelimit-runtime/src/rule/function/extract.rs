@@ -1,0 +1,45 @@
+//! The extractors of a function that is asked about a request. The body belongs to the handler, so they get none, and one
+//! that asks for it is a mistake to report: to an extractor in an `Option`, a missing body looks like a client that
+//! sent nothing, and the limit would be switched off without a word.
+
+use std::{collections::BTreeSet, sync::Mutex};
+
+use actix_web::{Error, FromRequest, HttpRequest, dev::Payload};
+
+/// The arguments of `function`, out of everything but the request's body.
+///
+/// # Errors
+/// [`ExtractsBody`], if one of the extractors asks for the body, whether or not it would read it; or else the error of
+/// an extractor.
+pub(super) async fn extract<Args: FromRequest>(request: &HttpRequest, function: &'static str) -> Result<Args, Error> {
+    let nothing: Payload = Payload::None;
+    // An extractor takes the payload and leaves `None` in its place, or does not need it. Its future cannot borrow the
+    // payload, so it cannot do so later.
+    let mut payload: Payload = Payload::Stream { payload: Box::pin(nothing) };
+    let args = Args::from_request(request, &mut payload);
+    if matches!(payload, Payload::None) {
+        return Err(ExtractsBody { function }.into());
+    }
+    args.await.map_err(Into::into)
+}
+
+/// A function of an attribute has an extractor that takes the body: answered 500.
+#[derive(Debug, thiserror::Error)]
+#[error("`{function}` extracts the request's body")]
+pub(crate) struct ExtractsBody {
+    function: &'static str,
+}
+
+impl ExtractsBody {
+    /// Tells the log once for each handler and function.
+    pub(crate) fn report(&self, handler: &'static str) {
+        static REPORTED: Mutex<BTreeSet<(&str, &str)>> = Mutex::new(BTreeSet::new());
+        let is_new = REPORTED.lock().is_ok_and(|mut reported| reported.insert((handler, self.function)));
+        if is_new {
+            log::error!(
+                "#[ratelimit] on `{handler}`: {self}, which the handler alone can read, so requests are answered 500: \
+                 let the function use the path, the query or a header"
+            );
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What the functions may be that users name in an attribute.
+//!
+//! A function is either plain, `fn(&HttpRequest) -> T`, or written like any Actix handler: `async`, with
+//! extractors as its arguments. The `Marker` parameter of each trait tells the two apart, and is inferred.
+
+use actix_web::{HttpRequest, HttpResponse};
+
+use crate::{counter::key_part::KeyPart, decision::state::RateLimitState, rule::function::answer::Answer};
+
+/// A function that names a counter: `fn(&HttpRequest) -> T`, or an Actix handler whose result is `T`, where
+/// `T:` [`IntoScope`].
+///
+/// ```
+/// use actix_web::{HttpRequest, web};
+/// use ratelimit_runtime::ratelimit;
+///
+/// fn path(request: &HttpRequest) -> String {
+///     request.path().to_owned()
+/// }
+///
+/// async fn shop(shop: web::Path<u64>) -> u64 {
+///     shop.into_inner()
+/// }
+///
+/// #[ratelimit("300/5m", scope = [path, shop])]
+/// async fn offers() -> &'static str {
+///     "counted for each path and shop"
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "this function cannot name a counter",
+    note = "a scope, key or user function is `fn(&HttpRequest) -> T`, or `async` with extractors as its arguments",
+    note = "`T` is a `String`, a `&'static str`, an integer, an `IpAddr`, or an `Option` or `Result` of one of them"
+)]
+pub trait ScopeFunction<Marker> {
+    /// Asks the function about `request`.
+    fn ask(&self, request: &HttpRequest) -> Answer<Option<KeyPart>>;
+}
+
+/// A function that says what a request costs: `fn(&HttpRequest) -> T`, or an Actix handler whose result is `T`, where
+/// `T:` [`IntoCost`].
+///
+/// ```
+/// use actix_web::{HttpRequest, web};
+/// use ratelimit_runtime::ratelimit;
+///
+/// fn pages(request: &HttpRequest) -> u32 {
+///     if request.path().ends_with("/all") { 10 } else { 1 }
+/// }
+///
+/// async fn rows(rows: web::Path<u64>) -> u64 {
+///     rows.into_inner()
+/// }
+///
+/// #[ratelimit("300/5m", cost = pages)]
+/// #[ratelimit("100000/day", scope = "user", cost = rows)]
+/// async fn report() -> &'static str {
+///     "as long as it is dear"
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "this cannot say what a request costs",
+    note = "a cost function is `fn(&HttpRequest) -> T`, or `async` with extractors as its arguments",
+    note = "`T` is a `u32` or another unsigned integer, or a `Result` of one",
+    note = "the name of a `const` is in capitals: any other is taken for a function"
+)]
+pub trait CostFunction<Marker> {
+    /// Asks the function about `request`.
+    fn ask(&self, request: &HttpRequest) -> Answer<u64>;
+}
+
+/// A function that says whether a request is exempt from a rule: `fn(&HttpRequest) -> T`, or an Actix handler whose
+/// result is `T`, where `T:` [`IntoExempt`].
+///
+/// ```
+/// use actix_web::{HttpRequest, web};
+/// use ratelimit_runtime::ratelimit;
+///
+/// struct Partners(Vec<String>);
+///
+/// async fn partner(partners: web::Data<Partners>, request: HttpRequest) -> bool {
+///     let key = request.headers().get("X-Api-Key").and_then(|key| key.to_str().ok());
+///     key.is_some_and(|key| partners.0.iter().any(|partner| partner == key))
+/// }
+///
+/// #[ratelimit("300/5m", exempt = partner)]
+/// async fn quote() -> &'static str {
+///     "partners may ask as often as they like"
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "this function cannot exempt a request",
+    note = "an exempt function is `fn(&HttpRequest) -> T`, or `async` with extractors as its arguments",
+    note = "`T` is a `bool`, or a `Result` of one"
+)]
+pub trait ExemptFunction<Marker> {
+    /// Asks the function about `request`.
+    fn ask(&self, request: &HttpRequest) -> Answer<bool>;
+}
+
+/// A function that says of a response whether its request counts: `fn(&HttpResponse) -> bool`.
+///
+/// ```
+/// use actix_web::HttpResponse;
+/// use ratelimit_runtime::ratelimit;
+///
+/// fn failed(response: &HttpResponse) -> bool {
+///     !response.status().is_success()
+/// }
+///
+/// #[ratelimit("5/minute", count_if = failed)]
+/// async fn login() -> HttpResponse {
+///     HttpResponse::Unauthorized().finish()
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "this function cannot say whether a request counts",
+    note = "a count_if function is `fn(&HttpResponse) -> bool`, and not `async`: the response is ready to be sent"
+)]
+pub trait CountFunction {
+    /// Asks the function about `response`.
+    fn counts(&self, response: &HttpResponse) -> bool;
+}
+
+/// A function that answers a request over its limit: `fn(&HttpRequest, &RateLimitState) -> R`, or an Actix
+/// handler, where `R: Responder`.
+///
+/// ```
+/// use actix_web::{HttpRequest, HttpResponse};
+/// use ratelimit_runtime::{RateLimitState, ratelimit};
+///
+/// fn later(_: &HttpRequest, state: &RateLimitState) -> HttpResponse {
+///     HttpResponse::ServiceUnavailable().body(format!("busy for {} s", state.retry_after()))
+/// }
+///
+/// #[ratelimit("300/5m", over_limit = later)]
+/// async fn quote() -> &'static str {
+///     "Simplicity is prerequisite for reliability."
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "this function cannot answer a request over its limit",
+    note = "an over_limit function is `fn(&HttpRequest, &RateLimitState) -> R`, or `async` with extractors as its \
+            arguments, where `R: Responder`"
+)]
+pub trait OverLimitFunction<Marker> {
+    /// Lets the function answer `request`, which is over the limit as `state` says.
+    fn answer(&self, request: &HttpRequest, state: &RateLimitState) -> Answer<HttpResponse>;
+}

@@ -1,0 +1,37 @@
+//! How many requests a rule admits, in which time.
+
+/// The longest window, in seconds (68 years): counters keep the end of their window in 32 bits, and half of
+/// that range tells the past from the future.
+pub(crate) const LONGEST_WINDOW: i128 = i32::MAX as i128;
+
+/// How many requests in how many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    pub(crate) limit: u32,
+    pub(crate) per: u32,
+}
+
+impl Limit {
+    /// `limit` requests in a window of `per` seconds. Out of range, constant evaluation fails: both come from
+    /// attributes, so this is a compile error there.
+    #[must_use]
+    #[track_caller]
+    pub const fn new(limit: i128, per: i128) -> Self {
+        assert!(limit >= 1, "`limit` must be at least 1");
+        assert!(limit <= u32::MAX as i128, "`limit` must be at most 4294967295");
+        assert!(per >= 1, "`per` must be at least 1 second");
+        assert!(per <= LONGEST_WINDOW, "`per` must be at most 2147483647 seconds");
+        Self { limit: limit as u32, per: per as u32 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_keeps_its_whole_range() {
+        let limit = Limit::new(u32::MAX.into(), LONGEST_WINDOW);
+        assert_eq!((limit.limit, limit.per), (u32::MAX, i32::MAX as u32));
+    }
+}

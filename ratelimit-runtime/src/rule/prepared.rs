@@ -1,0 +1,69 @@
+//! A rule with what is worked out of it once, at the first request of its policy.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use actix_web::http::header::HeaderValue;
+
+use crate::{
+    counter::{Family, key_part::escaped},
+    decision::state::RuleInfo,
+    rule::{
+        KeySource, Rule,
+        name::{distinct, rule_name},
+        scope::Scope,
+    },
+};
+
+/// A rule, ready for requests.
+pub(crate) struct Prepared {
+    pub(crate) rule: &'static Rule,
+    /// The handler's path, or the name that it was given in its place, escaped; of no meaning where a function gives the key.
+    pub(crate) key: String,
+    /// The part of the counters' names that is the same for all requests.
+    pub(crate) family: Family,
+    /// Tells its counters from those of the rules before it that are alike.
+    pub(crate) ordinal: u32,
+    /// Whether functions of users have to be asked before it can count a request.
+    pub(crate) asks: bool,
+    pub(crate) info: RuleInfo,
+}
+
+impl Prepared {
+    /// Prepares a rule of the policy at `path`, which stands after the rules `before`.
+    pub(crate) fn new(rule: &'static Rule, path: &'static str, before: &[Self]) -> Self {
+        let key = match rule.key {
+            // Whether `module_path!()` writes the `r#` of a raw name is up to the compiler.
+            KeySource::Handler => escaped(&path.replace("r#", "")),
+            KeySource::Named(name) | KeySource::Function(name, _) => escaped(name),
+        };
+        // A key that a function gives is another for each request.
+        let literal = (!matches!(rule.key, KeySource::Function(..))).then_some(key.as_str());
+        let family = family(rule.limit.per, rule.kind(), literal, rule.scope.iter().map(Scope::identity));
+        let is_alike = |other: &&Self| other.family == family && other.rule.has_key_function_of(rule);
+        let alike = before.iter().filter(is_alike).count();
+        let name = rule_name(rule.scope.iter().map(Scope::name), rule.limit);
+        let limit = rule.capacity();
+        let info = RuleInfo {
+            name: distinct(name, before.iter().map(|other| other.info.name.as_str())),
+            limit,
+            per: rule.algorithm.refill(rule.limit),
+            refuses: rule.refuses(),
+            x_headers: rule.x_headers,
+            limit_value: HeaderValue::from_static(limit.to_string().leak()),
+        };
+        Self { rule, key, family, ordinal: u32::try_from(alike).unwrap_or(u32::MAX), asks: rule.asks(), info }
+    }
+}
+
+/// The part of counters' names that is the same for all requests, hashed. Clients have no part in it, so it needs no secret.
+pub(crate) fn family<'a>(
+    per: u32,
+    kind: &str,
+    key: Option<&str>,
+    scope: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Family {
+    let mut hasher = DefaultHasher::new();
+    (per, kind, key).hash(&mut hasher);
+    scope.for_each(|part| part.hash(&mut hasher));
+    Family::new(hasher.finish())
+}
