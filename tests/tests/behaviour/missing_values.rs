@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{IntoScope, LimitTarget, RateLimiter, Text, ratelimit};
+use ratelimit_runtime::{IntoScope, LimitTarget, RateLimiter, KeyPart, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::http::Server;
 #[cfg(feature = "redis")]
@@ -62,8 +62,8 @@ async fn extracted(request: HttpRequest) -> Option<String> {
 struct Own(Option<String>);
 
 impl IntoScope for Own {
-    fn into_scope(self) -> Result<Option<Text>, actix_web::Error> {
-        Ok(self.0.map(|value| Text::new(value.as_bytes())))
+    fn into_scope(self) -> Result<Option<KeyPart>, actix_web::Error> {
+        Ok(self.0.map(|value| KeyPart::new(value.as_bytes())))
     }
 }
 
