@@ -11,6 +11,7 @@
 mod eviction;
 mod rates;
 mod table;
+mod tag;
 
 use std::time::Duration;
 
@@ -27,12 +28,10 @@ use crate::{
         memory::{
             rates::Rates,
             table::{Set, Slot, Table, Value},
+            tag::{arrival_tag, tag, window_tag},
         },
     },
 };
-
-/// Marks the tags of GCRA's slots.
-const ARRIVAL: u32 = 1 << 31;
 
 /// Marks the number of a bucket of GCRA that had too few tokens for another rule, since it was full last. Nanoseconds need 30 bits.
 const OVERDRAWN: u32 = 1 << 31;
@@ -390,27 +389,6 @@ fn goes_on(before: CounterState, after: CounterState) -> bool {
 #[inline(always)]
 fn seconds_left(window_end: u32, now: u64) -> i64 {
     i64::from(window_end.wrapping_sub(now as u32) as i32)
-}
-
-/// What a counter's slot is known by in its set: a part of the hash that has none in the choice of the set. Two of a million
-/// counters are taken for one another in one table of a thousand.
-#[inline(always)]
-fn tag(hash: u64) -> u32 {
-    // Zero marks a slot that was never used.
-    ((hash >> 32) as u32 & !ARRIVAL).max(1)
-}
-
-/// The tag of a sliding window, which differs from that of the windows beside it.
-fn window_tag(hash: u64, window: u64) -> u32 {
-    tag(hash ^ (window & 1) << 62)
-}
-
-/// The tag of a bucket of GCRA, which differs from those of other rates.
-fn arrival_tag(hash: u64, terms: &Terms) -> u32 {
-    // Any odd number that spreads the bits upwards, where the tag is.
-    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let rate = u64::from(terms.limit.limit) | u64::from(terms.capacity()) << 32;
-    tag(hash ^ rate.wrapping_mul(SPREAD)) | ARRIVAL
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{IntoScope, LimitTarget, RateLimiter, KeyPart, ratelimit};
+use ratelimit_runtime::{IntoScope, KeyPart, LimitTarget, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::http::Server;
 #[cfg(feature = "redis")]

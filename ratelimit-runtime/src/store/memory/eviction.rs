@@ -17,8 +17,8 @@ use std::time::Duration;
 use crate::{
     rule::terms::{CounterState, Terms},
     store::memory::{
-        ARRIVAL,
         table::{Set, Slot, Value},
+        tag::ARRIVAL,
     },
 };
 
