@@ -52,6 +52,7 @@ impl Terms {
     }
 
     /// The time in which one token of GCRA comes back, in nanoseconds, rounded up.
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn emission(&self) -> u64 {
         self.bucket().emission()
     }
