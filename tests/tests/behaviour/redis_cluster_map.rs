@@ -1,8 +1,9 @@
 //! The map of a cluster's slots: who is asked for it, whom a process believes, and who asks again.
 
 use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::rt::Runtime;
 use actix_web::web::{self, ServiceConfig};
@@ -10,6 +11,7 @@ use actix_web::{HttpResponse, Responder};
 use ratelimit_runtime::{LimitTarget, OnStoreError, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
+use ratelimit_tests::fake_redis::{FakeRedis, Says};
 use ratelimit_tests::http::Server;
 use ratelimit_tests::redis_cluster::RedisCluster;
 use ratelimit_tests::redis_server::RedisServer;
@@ -100,4 +102,25 @@ fn a_node_that_is_cut_off_from_the_others_is_not_believed() {
     }
     assert_eq!(stray.keys(), [""; 0]);
     assert_eq!(cluster.get(&cluster.keys()[0]), Some(10));
+}
+
+#[test]
+fn while_no_node_tells_the_map_requests_do_not_wait_and_it_is_soon_asked_for_again() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let node = FakeRedis::start({
+        let asked = Arc::clone(&asked);
+        move |_| {
+            asked.lock().unwrap().push(Instant::now());
+            Says::Text("-LOADING Redis is loading the dataset in memory\r\n".to_owned())
+        }
+    });
+    let server = Served::limited_by(&limiter(&format!("redis+cluster://{}", node.address()), PATIENCE), 1, routes);
+    let start = Instant::now();
+    assert_eq!(server.statuses("/", 3), [503; 3]);
+    assert!(start.elapsed() < PATIENCE / 2, "three answers took {:?}", start.elapsed());
+    wait::until("the node is asked several times", || asked.lock().unwrap().len() > 3);
+    let asked = asked.lock().unwrap();
+    let pause = asked.windows(2).map(|pair| pair[1] - pair[0]).min();
+    // As long as a worker has its turn, if it does not say that it is over.
+    assert!(pause < Some(Duration::from_millis(1500)), "{pause:?}");
 }

@@ -76,8 +76,9 @@ impl Mapper {
     async fn refresh(&self, is_wanted: impl Fn(&Map) -> bool) {
         let mut map = self.cluster.map();
         while !is_wanted(&map.borrow_and_update()) {
-            match self.cluster.turns.take(Instant::now()) {
-                Turn::Now => self.read().await,
+            let now = Instant::now();
+            match self.cluster.turns.take(now) {
+                Turn::Now => self.read(now).await,
                 Turn::At(time) => {
                     select! {
                         _ = map.changed() => {}
@@ -88,9 +89,9 @@ impl Mapper {
         }
     }
 
-    /// Reads the map for all workers.
-    async fn read(&self) {
-        let reading = Reading { cluster: &self.cluster, began: Instant::now() };
+    /// Reads the map for all workers, in the turn that began then.
+    async fn read(&self, began: Instant) {
+        let reading = Reading { cluster: &self.cluster, began };
         match self.ask_nodes().await {
             Ok(map) => {
                 if self.cluster.map.send_replace(Arc::new(map.asked_at(reading.began))).is_down() {
