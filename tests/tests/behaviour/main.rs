@@ -46,6 +46,8 @@ mod redis_connections;
 #[cfg(feature = "redis")]
 mod redis_credentials;
 #[cfg(feature = "redis")]
+mod redis_leases;
+#[cfg(feature = "redis")]
 mod redis_memory;
 #[cfg(feature = "redis")]
 mod redis_prefix;
@@ -57,6 +59,8 @@ mod redis_resolver;
 mod redis_script;
 #[cfg(feature = "redis")]
 mod redis_sentinel;
+#[cfg(feature = "redis")]
+mod redis_sentinel_choice;
 #[cfg(feature = "redis")]
 mod redis_store;
 #[cfg(feature = "rustls")]

@@ -269,6 +269,14 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_costs_no_more_than_what_is_left_is_not_refused() {
+        let (_, mut view, now) = full();
+        let cost = |cost| Hit { terms: Terms { cost, ..hit().terms }, hash: 7, ..hit() };
+        view.learn(&cost(3), 3, 1100, TIME + Duration::from_millis(1));
+        assert_eq!([1, 2, 3].map(|tokens| view.refuse(&cost(tokens), now).is_some()), [false, false, true]);
+    }
+
+    #[test]
     fn what_was_read_of_the_mark_is_good_for_a_second() {
         let (_, mut view, now) = full();
         assert_eq!(view.refuse(&hit(), now + BELIEVED), None);
