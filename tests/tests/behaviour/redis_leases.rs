@@ -86,7 +86,7 @@ fn a_request_that_one_rule_refuses_spends_no_token_of_another() {
     }
     // A token that was taken may be refused to others, until it is given back.
     wait::until("all that may pass have passed", || ask("c") == 60 || ask("d") == 60);
-    assert_eq!(["c", "d", "e"].map(|client| ask(client)), [60; 3]);
+    assert_eq!(["c", "d", "e"].map(ask), [60; 3]);
 }
 
 #[test]
