@@ -35,9 +35,11 @@ pub(crate) enum Refusal<A> {
     Function(Error),
 }
 
-/// Makes the answer to a request that a rule refuses. It belongs to the layer above, and it is called while the state is at hand:
-/// to look it up in the extensions takes 100 instructions.
-pub(crate) type Refuse<A> = fn(&'static Rule, &RateLimitState) -> A;
+/// The answer to a request that a rule refuses, a matter of the layer above. It is made while the state is at hand: to look the
+/// state up in the extensions takes 100 instructions.
+pub(crate) trait OverLimitAnswer: 'static {
+    fn new(rule: &'static Rule, state: &RateLimitState) -> Self;
+}
 
 /// Most checks are done at once. What has to be waited for is boxed, so that the futures of all handlers stay small.
 pub(crate) enum Step<'a, A> {
@@ -58,42 +60,41 @@ impl<A> Step<'_, A> {
 type Rules = SmallVec<[&'static Prepared; 1]>;
 
 /// Checks `request` under `rules`, which are those of `policy`.
-pub(crate) fn check<'a, A: 'static>(
+#[inline]
+pub(crate) fn check<'a, A: OverLimitAnswer>(
     policy: &'static Policy,
     rules: &'static [Prepared],
     limiter: &'a RateLimiter,
     request: &'a HttpRequest,
-    refuse: Refuse<A>,
 ) -> Step<'a, A> {
     let subject = Subject::new(limiter.clients(), request);
     if rules.iter().any(|rule| rule.asks) {
         return Step::Later(Box::pin(async move {
             let subject = subject.ask(policy.path(), rules).await.map_err(Refusal::Function)?;
-            begin(policy, rules, limiter, &subject, request, refuse).get().await
+            begin(policy, rules, limiter, &subject, request).get().await
         }));
     }
-    begin(policy, rules, limiter, &subject, request, refuse)
+    begin(policy, rules, limiter, &subject, request)
 }
 
 /// Counts a request whose functions were asked.
 #[inline]
-fn begin<'a, A: 'static>(
+fn begin<'a, A: OverLimitAnswer>(
     policy: &'static Policy,
     prepared: &'static [Prepared],
     limiter: &'a RateLimiter,
     subject: &Subject<'_>,
     request: &'a HttpRequest,
-    refuse: Refuse<A>,
 ) -> Step<'a, A> {
     // One rule, as most handlers have: nothing to gather.
     if let [rule] = prepared
         && let Some(counter) = subject.counter(rule)
     {
         let (rules, hits) = (Rules::from_buf([rule]), Hits::from_buf([hit(subject, rule.rule, &counter)]));
-        return Check { policy, rules, hits, keys: None, limiter, request, refuse }.run(&[counter]);
+        return Check { policy, rules, hits, keys: None, limiter, request }.run(&[counter]);
     }
     let (rules, hits, counters) = gather(prepared, subject);
-    Check { policy, rules, hits, keys: None, limiter, request, refuse }.run(&counters)
+    Check { policy, rules, hits, keys: None, limiter, request }.run(&counters)
 }
 
 /// The rules that count a request, the hit of each, and the counters.
@@ -124,7 +125,7 @@ fn hit(subject: &Subject<'_>, rule: &Rule, counter: &Counter<'_>) -> Hit {
 }
 
 /// A check whose subject is resolved.
-struct Check<'a, A> {
+struct Check<'a> {
     policy: &'static Policy,
     rules: Rules,
     /// One for each rule.
@@ -133,13 +134,12 @@ struct Check<'a, A> {
     keys: Option<Vec<CounterKey>>,
     limiter: &'a RateLimiter,
     request: &'a HttpRequest,
-    refuse: Refuse<A>,
 }
 
-impl<'a, A: 'static> Check<'a, A> {
+impl<'a> Check<'a> {
     /// Asks the store. `counters` are those of the hits.
     #[inline(always)]
-    fn run(mut self, counters: &[Counter<'_>]) -> Step<'a, A> {
+    fn run<A: OverLimitAnswer>(mut self, counters: &[Counter<'_>]) -> Step<'a, A> {
         let limiter = self.limiter;
         if self.rules.iter().any(|rule| rule.rule.count_if.is_some()) {
             self.keys = Some(counters.iter().map(|counter| limiter.key(counter)).collect());
@@ -156,15 +156,19 @@ impl<'a, A: 'static> Check<'a, A> {
 
     /// Keeps the state for the handler and the middlewares.
     #[inline]
-    fn conclude(self, decided: Result<Decided, Denied>) -> Verdict<A> {
-        let Self { policy, rules, hits, keys, limiter, request, refuse } = self;
+    fn conclude<A: OverLimitAnswer>(self, decided: Result<Decided, Denied>) -> Verdict<A> {
+        let Self { policy, rules, hits, keys, limiter, request } = self;
         let Ok(decided) = decided else { return Err(Refusal::Unavailable) };
         let charges = keys.map(|keys| Charges::new(limiter, &hits, &rules, keys, &decided));
         let state = RateLimitState::new(policy.first_limit(), rules.iter().map(|rule| &rule.info), &decided);
-        let refusing = state.refused_by().map(RuleState::info);
-        let rule = refusing.and_then(|info| rules.iter().find(|rule| ptr::eq(&rule.info, info)));
-        let answer = rule.map(|rule| refuse(rule.rule, &state));
+        let Some(refusing) = state.refused_by().map(RuleState::info) else {
+            slot::keep(request, state);
+            return Ok(charges);
+        };
+        let rule = rules.iter().find(|rule| ptr::eq(&rule.info, refusing));
+        // One of the rules refuses, so there is an answer.
+        let verdict = rule.map_or(Ok(None), |rule| Err(Refusal::OverLimit(A::new(rule.rule, &state))));
         slot::keep(request, state);
-        answer.map_or(Ok(charges), |answer| Err(Refusal::OverLimit(answer)))
+        verdict
     }
 }

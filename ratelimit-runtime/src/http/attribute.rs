@@ -13,7 +13,7 @@ use actix_web::{
 };
 
 use crate::{
-    check::{self, Refusal, Step, slot},
+    check::{self, OverLimitAnswer, Refusal, Step, slot},
     decision::state::RateLimitState,
     http::{problem, refusal, warnings},
     limiter::RateLimiter,
@@ -77,12 +77,12 @@ where
     response
 }
 
-/// Starts the check of a request; `None`, where a mistake in the set-up prevents it.
+/// Starts the check of a request; `None` where a mistake in the set-up prevents it.
 fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> Option<Step<'a, Answer>> {
     let limiter = RateLimiter::of(request).ok()?;
     let rules = policy.prepared()?;
     warnings::look(limiter, request, rules);
-    Some(check::check(policy, rules, limiter, request, refuse))
+    Some(check::check(policy, rules, limiter, request))
 }
 
 /// The answer to a request over the limit.
@@ -92,10 +92,12 @@ enum Answer {
     Ask(Box<(RespondRef, RateLimitState)>),
 }
 
-fn refuse(rule: &'static Rule, state: &RateLimitState) -> Answer {
-    match rule.over_limit {
-        OverLimit::Function(function) => Answer::Ask(Box::new((function, state.clone()))),
-        OverLimit::Reject | OverLimit::Allow => Answer::Now(refusal::too_many_requests(state)),
+impl OverLimitAnswer for Answer {
+    fn new(rule: &'static Rule, state: &RateLimitState) -> Self {
+        match rule.over_limit {
+            OverLimit::Function(function) => Self::Ask(Box::new((function, state.clone()))),
+            OverLimit::Reject | OverLimit::Allow => Self::Now(refusal::too_many_requests(state)),
+        }
     }
 }
 
