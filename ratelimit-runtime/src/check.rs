@@ -116,7 +116,7 @@ fn gather<'a>(prepared: &'static [Prepared], subject: &'a Subject<'_>) -> (Rules
 }
 
 /// The hit of a request under a rule.
-#[inline(always)]
+#[inline]
 fn hit(subject: &Subject<'_>, rule: &Rule, counter: &Counter<'_>) -> Hit {
     let Rule { limit, algorithm, lease, on_store_error, .. } = *rule;
     let phase = if rule.stagger { counter.phase() } else { 0 };

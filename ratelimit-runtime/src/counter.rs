@@ -72,7 +72,7 @@ impl Family {
     }
 
     /// The hash of one of its counters: in whole words, of which each tells what follows it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn hash(self, ordinal: u32, key: &Name<'_>, scope: &[Who<'_>]) -> u64 {
         let Self(mut hasher) = self;
         if ordinal > 0 {
@@ -126,7 +126,7 @@ pub(crate) enum Who<'a> {
 
 impl Counter<'_> {
     /// What tables know it by.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn hash(&self) -> u64 {
         self.family.hash(self.stem.ordinal, &self.stem.key, &self.scope)
     }
@@ -208,7 +208,7 @@ fn hash_text(hasher: &mut WordHasher, kind: u64, text: &str) {
     hasher.bytes(text.as_bytes());
 }
 
-#[inline(always)]
+#[inline]
 fn hash_address(hasher: &mut WordHasher, kind: u64, address: Address) {
     match address {
         Address::Unknown => hasher.word(kind),

@@ -129,7 +129,7 @@ impl RateLimiter {
     }
 
     /// The time for what is counted in memory, since the epoch.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn now(&self) -> Duration {
         self.0.now()
     }
@@ -258,7 +258,7 @@ impl RateLimiter {
 
 impl Limiter {
     /// The time for what is counted in memory, since the epoch.
-    #[inline(always)]
+    #[inline]
     fn now(&self) -> Duration {
         match &self.store {
             Store::Memory(_) => self.clock.now(),

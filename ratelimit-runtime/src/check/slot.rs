@@ -37,7 +37,7 @@ impl StateSlot {
 }
 
 /// Puts the state into the extensions of its request, and into the slot, if there is one.
-#[inline(always)]
+#[inline]
 pub(crate) fn keep(request: &HttpRequest, state: RateLimitState) {
     let mut extensions = request.extensions_mut();
     if let Some(slot) = extensions.get::<StateSlot>() {

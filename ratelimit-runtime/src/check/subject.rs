@@ -95,7 +95,7 @@ impl<'a> Subject<'a> {
     }
 
     /// How much of the limit the request takes under a rule whose functions were asked.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn cost(&self, rule: &Rule) -> u64 {
         match rule.cost {
             Cost::Fixed(cost) => cost.into(),
@@ -181,7 +181,7 @@ impl<'a> Subject<'a> {
         self.request.headers().get(name).map_or(&[], |value| value.as_bytes().trim_ascii())
     }
 
-    #[inline(always)]
+    #[inline]
     fn ip(&self) -> Address {
         self.clients.ip.of(self.request)
     }

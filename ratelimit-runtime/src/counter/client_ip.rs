@@ -211,7 +211,7 @@ pub(crate) struct ClientIp {
 }
 
 impl ClientIp {
-    #[inline(always)]
+    #[inline]
     pub(crate) fn of(&self, request: &HttpRequest) -> Address {
         match (&self.trusted, request.peer_addr()) {
             // By far the most, and nothing to work out.

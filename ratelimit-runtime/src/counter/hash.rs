@@ -34,7 +34,7 @@ impl WordHasher {
         Self { state }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn word(&mut self, word: u64) {
         self.state[3] ^= word;
         self.round();
@@ -50,7 +50,7 @@ impl WordHasher {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn finish(mut self) -> u64 {
         self.state[2] ^= 0xff;
         for _ in 0..3 {
@@ -59,7 +59,7 @@ impl WordHasher {
         self.state.into_iter().fold(0, |hash, word| hash ^ word)
     }
 
-    #[inline(always)]
+    #[inline]
     fn round(&mut self) {
         let [mut a, mut b, mut c, mut d] = self.state;
         a = a.wrapping_add(b);

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Looks at a request to a handler under `rules` that `limiter` serves.
-#[inline(always)]
+#[inline]
 pub(crate) fn look(limiter: &RateLimiter, request: &HttpRequest, rules: &[Prepared]) {
     if limiter.origin().has_looks() {
         look_once(limiter, request, rules);

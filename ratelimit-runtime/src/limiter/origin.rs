@@ -25,7 +25,7 @@ impl Origin {
     }
 
     /// Whether there are requests left to look at.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn has_looks(&self) -> bool {
         self.looks_left.load(Relaxed) != 0
     }

@@ -15,7 +15,7 @@ type Form = (&'static str, fn(&HttpRequest) -> Option<&RateLimiter>);
 
 impl RateLimiter {
     /// The limiter that serves `request`: its application's, or else the process's.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn of(request: &HttpRequest) -> Result<&Self, &'static Error> {
         match request.app_data::<Self>() {
             Some(limiter) => Ok(limiter),

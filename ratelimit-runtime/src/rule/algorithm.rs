@@ -20,7 +20,7 @@ pub(crate) enum Algorithm {
 
 impl Algorithm {
     /// How much may pass at once.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn capacity(self, Limit { limit, .. }: Limit) -> u32 {
         match self {
             Self::FixedWindow | Self::SlidingWindow => limit,

@@ -34,19 +34,19 @@ pub(crate) enum CounterState {
 
 impl Terms {
     /// The end of the window in which `now` lies, in seconds since the epoch.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn window_end(&self, now: u64) -> u64 {
         fixed_window::end(self.limit, self.phase, now)
     }
 
     /// How much may pass at once.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn capacity(&self) -> u32 {
         self.algorithm.capacity(self.limit)
     }
 
     /// GCRA's bucket.
-    #[inline(always)]
+    #[inline]
     fn bucket(&self) -> Bucket {
         Bucket { rate: self.limit, burst: self.capacity() }
     }
@@ -58,7 +58,7 @@ impl Terms {
     }
 
     /// How much of the capacity is used, rounded up.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn used(&self, state: CounterState, now: Duration) -> u64 {
         match state {
             CounterState::Window { used, .. } => used.into(),
@@ -69,19 +69,19 @@ impl Terms {
         }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(crate) fn remaining(&self, state: CounterState, now: Duration) -> u32 {
         u64::from(self.capacity()).saturating_sub(self.used(state, now)).try_into().unwrap_or(u32::MAX)
     }
 
     /// Whether the request fits. One that costs nothing does.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn fits(&self, state: CounterState, now: Duration) -> bool {
         self.cost == 0 || self.used(state, now).saturating_add(self.cost) <= self.capacity().into()
     }
 
     /// The counter after `tokens` were taken from it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn take(&self, state: CounterState, tokens: u64, now: Duration) -> CounterState {
         let more = |used| fixed_window::take(used, tokens);
         match state {
@@ -128,7 +128,7 @@ impl Terms {
 
     /// The time at which a request that does not fit will; for one that fits, the time at which the window ends, or all tokens
     /// of GCRA are back.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn reset(&self, state: CounterState, fits: bool, now: Duration) -> Duration {
         match state {
             CounterState::Window { end, .. } => Duration::from_secs(end),

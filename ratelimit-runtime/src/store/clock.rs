@@ -72,7 +72,7 @@ impl Clock {
     }
 
     /// The time since the Unix epoch; zero for a system clock that stands before it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn now(&self) -> Duration {
         match &self.0 {
             Source::System => system(),
@@ -82,7 +82,7 @@ impl Clock {
 }
 
 /// The system's time, with the right second.
-#[inline(always)]
+#[inline]
 pub(crate) fn system() -> Duration {
     #[cfg(target_os = "linux")]
     if let Some(coarse) = coarse() {
@@ -100,7 +100,7 @@ fn exact() -> Duration {
 ///
 /// Asked through libc, where a clock that is set for one process alone (by libfaketime, say) is set too.
 #[cfg(target_os = "linux")]
-#[inline(always)]
+#[inline]
 fn coarse() -> Option<Duration> {
     use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
@@ -113,7 +113,7 @@ fn coarse() -> Option<Duration> {
 ///
 /// No more than that is taken from the exact clock, which would be ahead of the next tick of the coarse one: time would go back.
 #[cfg(target_os = "linux")]
-#[inline(always)]
+#[inline]
 fn within_second(coarse: Duration, exact: impl FnOnce() -> Duration) -> Duration {
     const LONGEST_TICK: u32 = 10_000_000;
 

@@ -3,7 +3,7 @@
 use crate::rule::limit::Limit;
 
 /// The end of the window in which `now` lies. Both are in seconds since the epoch.
-#[inline(always)]
+#[inline]
 pub(crate) fn end(Limit { per, .. }: Limit, phase: u32, now: u64) -> u64 {
     let (per, phase) = (u64::from(per), u64::from(phase));
     match now.checked_sub(phase) {
@@ -13,7 +13,7 @@ pub(crate) fn end(Limit { per, .. }: Limit, phase: u32, now: u64) -> u64 {
 }
 
 /// The count of a window after `tokens` were taken.
-#[inline(always)]
+#[inline]
 pub(crate) fn take(used: u32, tokens: u64) -> u32 {
     u32::try_from(u64::from(used).saturating_add(tokens)).unwrap_or(u32::MAX)
 }
