@@ -21,24 +21,26 @@ use crate::{
     store::{CounterKey, Hit, Hits},
 };
 
-/// The result of a check: an admitted request, with the charges that its response may refund, or a refusal. In either case, the
-/// state is in the request's extensions.
-pub(crate) type Verdict<A> = Result<Option<Box<Charges>>, Refusal<A>>;
+/// The result of a check: the charges of an admitted request that its response may refund, or the answer to one that is not
+/// admitted. In either case, the state is in the request's extensions.
+pub(crate) type Verdict<A> = Result<Option<Box<Charges>>, A>;
 
-/// Why a request is not admitted.
-pub(crate) enum Refusal<A> {
-    /// A rule refuses it, and this is the answer.
-    OverLimit(A),
-    /// The store failed, and a rule refuses to go on without it.
-    Unavailable,
-    /// A function of users failed.
-    Function(Error),
-}
-
-/// The answer to a request that a rule refuses, a matter of the layer above. It is made while the state is at hand: to look the
+/// The answer to a request that is not admitted, a matter of the layer above. It is made while the state is at hand: to look the
 /// state up in the extensions takes 100 instructions.
-pub(crate) trait OverLimitAnswer: 'static {
-    fn new(rule: &'static Rule, state: &RateLimitState) -> Self;
+pub(crate) trait Answer: Sized + 'static {
+    /// The answer to a request that `rule` of `policy` refuses.
+    fn over_limit<'a>(
+        policy: &'static Policy,
+        rule: &'static Rule,
+        state: &RateLimitState,
+        request: &'a HttpRequest,
+    ) -> Step<'a, Self>;
+
+    /// The answer where the store failed, and a rule refuses to go on without it.
+    fn unavailable() -> Self;
+
+    /// The answer where a function of users failed.
+    fn failed(policy: &'static Policy, error: Error) -> Self;
 }
 
 /// Most checks are done at once. What has to be waited for is boxed, so that the futures of all handlers stay small.
@@ -48,7 +50,7 @@ pub(crate) enum Step<'a, A> {
 }
 
 impl<A> Step<'_, A> {
-    async fn get(self) -> Verdict<A> {
+    pub(crate) async fn get(self) -> Verdict<A> {
         match self {
             Self::Done(verdict) => verdict,
             Self::Later(verdict) => verdict.await,
@@ -61,7 +63,7 @@ type Rules = SmallVec<[&'static Prepared; 1]>;
 
 /// Checks `request` under `rules`, which are those of `policy`.
 #[inline]
-pub(crate) fn check<'a, A: OverLimitAnswer>(
+pub(crate) fn check<'a, A: Answer>(
     policy: &'static Policy,
     rules: &'static [Prepared],
     limiter: &'a RateLimiter,
@@ -70,7 +72,7 @@ pub(crate) fn check<'a, A: OverLimitAnswer>(
     let subject = Subject::new(limiter.clients(), request);
     if rules.iter().any(|rule| rule.asks) {
         return Step::Later(Box::pin(async move {
-            let subject = subject.ask(policy.path(), rules).await.map_err(Refusal::Function)?;
+            let subject = subject.ask(policy.path(), rules).await.map_err(|error| A::failed(policy, error))?;
             begin(policy, rules, limiter, &subject, request).get().await
         }));
     }
@@ -79,7 +81,7 @@ pub(crate) fn check<'a, A: OverLimitAnswer>(
 
 /// Counts a request whose functions were asked.
 #[inline]
-fn begin<'a, A: OverLimitAnswer>(
+fn begin<'a, A: Answer>(
     policy: &'static Policy,
     prepared: &'static [Prepared],
     limiter: &'a RateLimiter,
@@ -139,36 +141,34 @@ struct Check<'a> {
 impl<'a> Check<'a> {
     /// Asks the store. `counters` are those of the hits.
     #[inline(always)]
-    fn run<A: OverLimitAnswer>(mut self, counters: &[Counter<'_>]) -> Step<'a, A> {
+    fn run<A: Answer>(mut self, counters: &[Counter<'_>]) -> Step<'a, A> {
         let limiter = self.limiter;
         if self.rules.iter().any(|rule| rule.rule.count_if.is_some()) {
             self.keys = Some(counters.iter().map(|counter| limiter.key(counter)).collect());
         }
         match limiter.begin(&self.hits, counters) {
-            Begin::Done(decided) => Step::Done(self.conclude(decided)),
+            Begin::Done(decided) => self.conclude(decided),
             #[cfg(feature = "redis")]
             Begin::Asked(answer) => Step::Later(Box::pin(async move {
                 let decided = limiter.finish(&self.hits, answer).await;
-                self.conclude(decided)
+                self.conclude(decided).get().await
             })),
         }
     }
 
-    /// Keeps the state for the handler and the middlewares.
+    /// Keeps the state for the handler and the middlewares, and has the request answered if a rule refuses it.
     #[inline]
-    fn conclude<A: OverLimitAnswer>(self, decided: Result<Decided, Denied>) -> Verdict<A> {
+    fn conclude<A: Answer>(self, decided: Result<Decided, Denied>) -> Step<'a, A> {
         let Self { policy, rules, hits, keys, limiter, request } = self;
-        let Ok(decided) = decided else { return Err(Refusal::Unavailable) };
+        let Ok(decided) = decided else { return Step::Done(Err(A::unavailable())) };
         let charges = keys.map(|keys| Charges::new(limiter, &hits, &rules, keys, &decided));
         let state = RateLimitState::new(policy.first_limit(), rules.iter().map(|rule| &rule.info), &decided);
-        let Some(refusing) = state.refused_by().map(RuleState::info) else {
-            slot::keep(request, state);
-            return Ok(charges);
+        let refusing = state.refused_by().map(RuleState::info);
+        let step = match refusing.and_then(|info| rules.iter().find(|rule| ptr::eq(&rule.info, info))) {
+            None => Step::Done(Ok(charges)),
+            Some(rule) => A::over_limit(policy, rule.rule, &state, request),
         };
-        let rule = rules.iter().find(|rule| ptr::eq(&rule.info, refusing));
-        // One of the rules refuses, so there is an answer.
-        let verdict = rule.map_or(Ok(None), |rule| Err(Refusal::OverLimit(A::new(rule.rule, &state))));
         slot::keep(request, state);
-        verdict
+        step
     }
 }

@@ -149,10 +149,12 @@ impl RateLimiter {
         if hits.is_empty() {
             return Begin::Done(Ok(Decided::new()));
         }
-        match &self.0.store {
-            Store::Memory(store) => Begin::Done(Ok(all(&store.hit(self.now(), hits)))),
+        match (&self.0.store, &hits[..]) {
+            // One rule, as most handlers have: it saves 40 instructions to gather nothing.
+            (Store::Memory(store), [hit]) => Begin::Done(Ok(Decided::from_buf([Some(store.hit_one(self.now(), hit))]))),
+            (Store::Memory(store), hits) => Begin::Done(Ok(all(&store.hit(self.now(), hits)))),
             #[cfg(feature = "redis")]
-            Store::Redis(store, fallback) => match store.begin(hits, counters) {
+            (Store::Redis(store, fallback), _) => match store.begin(hits, counters) {
                 Begun::Decided(outcomes) => Begin::Done(Ok(self.decided(fallback, hits, &outcomes))),
                 Begun::Asked(asked) => Begin::Asked(asked),
                 Begun::Failed => Begin::Done(fallback.hit(self.now(), hits)),
@@ -270,11 +272,7 @@ impl Limiter {
 
 /// The outcomes of hits that were all counted.
 fn all(outcomes: &[Outcome]) -> Decided {
-    match *outcomes {
-        // As most handlers have it, and cheaper than to gather.
-        [outcome] => Decided::from_buf([Some(outcome)]),
-        _ => outcomes.iter().copied().map(Some).collect(),
-    }
+    outcomes.iter().copied().map(Some).collect()
 }
 
 impl fmt::Debug for RateLimiter {

@@ -18,20 +18,37 @@ use crate::{
     },
 };
 
-/// A request on its way through the rules of its handler. First the functions of users are asked, which may have to be
-/// waited for; with their answers at hand, the counters are named.
+/// A request as the rules of its policy see it. First the functions of users are asked, some of which are awaited; with their
+/// answers at hand, the counters are named.
 pub(crate) struct Subject<'a> {
     clients: &'a Clients,
     request: &'a HttpRequest,
-    /// What each function said, by its path: it is asked once, however many rules name it. `None` exempts the request.
-    answers: Vec<(&'static str, Option<KeyPart>)>,
+    /// Boxed, since most rules ask no function.
+    answers: Option<Box<Answers>>,
+}
+
+/// The answers of functions, by their paths: each is asked once, however many rules name it.
+#[derive(Default)]
+struct Answers {
+    /// Of scope and key functions; `None` exempts the request.
+    parts: Vec<(&'static str, Option<KeyPart>)>,
     exempt: Vec<(&'static str, bool)>,
     costs: Vec<(&'static str, u64)>,
 }
 
-/// What the function of a path has said, if it was asked.
-fn said<T: Copy>(answers: &[(&'static str, T)], path: &str) -> Option<T> {
-    answers.iter().find(|(known, _)| *known == path).map(|(_, said)| *said)
+impl Answers {
+    fn exempt(&self, path: &str) -> Option<bool> {
+        find(&self.exempt, path).copied()
+    }
+
+    fn cost(&self, path: &str) -> Option<u64> {
+        find(&self.costs, path).copied()
+    }
+}
+
+/// The answer of the function of a path, if it was asked.
+fn find<'a, T>(answers: &'a [(&'static str, T)], path: &str) -> Option<&'a T> {
+    answers.iter().find(|(known, _)| *known == path).map(|(_, answer)| answer)
 }
 
 /// A cost that no limit has room for.
@@ -42,7 +59,7 @@ const USER: &str = "\"user\"";
 
 impl<'a> Subject<'a> {
     pub(crate) fn new(clients: &'a Clients, request: &'a HttpRequest) -> Self {
-        Self { clients, request, answers: Vec::new(), exempt: Vec::new(), costs: Vec::new() }
+        Self { clients, request, answers: None }
     }
 
     /// Asks the functions that the rules of `handler` name: of each rule up to the one that exempts the request from it.
@@ -50,9 +67,10 @@ impl<'a> Subject<'a> {
         'rules: for rule in rules {
             if let Some((path, function)) = rule.rule.exempt
                 && self.has_method(rule.rule)
-                && said(&self.exempt, path).is_none()
+                && self.answers().exempt(path).is_none()
             {
-                self.exempt.push((path, function.ask(self.request).get().await?));
+                let answer = function.ask(self.request).get().await?;
+                self.answers().exempt.push((path, answer));
             }
             if !self.counts(rule.rule) {
                 continue;
@@ -76,18 +94,24 @@ impl<'a> Subject<'a> {
                 }
             }
             if let Cost::Function(path, function) = rule.rule.cost
-                && said(&self.costs, path).is_none()
+                && self.answers().cost(path).is_none()
             {
-                self.costs.push((path, function.ask(self.request).get().await?));
+                let answer = function.ask(self.request).get().await?;
+                self.answers().costs.push((path, answer));
             }
         }
         Ok(self)
     }
 
-    /// Whether the rule is one for this request, by its method and by what its function has said.
+    fn answers(&mut self) -> &mut Answers {
+        self.answers.get_or_insert_default()
+    }
+
+    /// Whether the rule counts the request, by its method and by the answer of its exempt function.
     #[inline(always)]
     fn counts(&self, rule: &Rule) -> bool {
-        self.has_method(rule) && rule.exempt.is_none_or(|(path, _)| said(&self.exempt, path) != Some(true))
+        let is_exempt = |path| self.answers.as_ref().and_then(|answers| answers.exempt(path)) == Some(true);
+        self.has_method(rule) && !rule.exempt.is_some_and(|(path, _)| is_exempt(path))
     }
 
     fn has_method(&self, rule: &Rule) -> bool {
@@ -99,8 +123,11 @@ impl<'a> Subject<'a> {
     pub(crate) fn cost(&self, rule: &Rule) -> u64 {
         match rule.cost {
             Cost::Fixed(cost) => cost.into(),
-            // More than any limit is as good as any other number that is: so sums with it stay in range.
-            Cost::Function(path, _) => said(&self.costs, path).unwrap_or(1).min(NEVER_FITS),
+            Cost::Function(path, _) => {
+                let cost = self.answers.as_ref().and_then(|answers| answers.cost(path));
+                // Sums with a cost that no limit has room for stay in range.
+                cost.unwrap_or(1).min(NEVER_FITS)
+            }
         }
     }
 
@@ -110,13 +137,13 @@ impl<'a> Subject<'a> {
         path: &'static str,
         function: impl Fn(&HttpRequest) -> Answer<Option<KeyPart>>,
     ) -> Result<(), Error> {
-        if !self.answers.iter().any(|(known, _)| *known == path) {
+        if find(&self.answers().parts, path).is_none() {
             let given = match function(self.request).get().await? {
                 // No user is somebody whom the rule counts; anything else without a value must not go uncounted.
                 Some(text) if text.is_empty() => (path != USER).then(|| KeyPart::stand_in(self.ip())),
                 given => given,
             };
-            self.answers.push((path, given));
+            self.answers().parts.push((path, given));
         }
         Ok(())
     }
@@ -131,9 +158,9 @@ impl<'a> Subject<'a> {
         self.ask_function(USER, function).await
     }
 
-    /// What the function written as `path` has said; `None` where it exempts the request.
+    /// The answer of the scope or key function written as `path`; `None` where it exempts the request.
     fn given(&self, path: &str) -> Option<&KeyPart> {
-        self.answers.iter().find(|(known, _)| *known == path)?.1.as_ref()
+        find(&self.answers.as_ref()?.parts, path)?.as_ref()
     }
 
     /// The counter of a rule whose functions were asked; `None` where it does not count the request.

@@ -2,8 +2,7 @@
 
 use std::{
     convert::Infallible,
-    future::{Future, Ready, ready},
-    pin::Pin,
+    future::{Ready, ready},
 };
 
 use actix_web::{
@@ -13,7 +12,7 @@ use actix_web::{
 };
 
 use crate::{
-    check::{self, OverLimitAnswer, Refusal, Step, slot},
+    check::{self, Answer, Step, slot},
     decision::state::RateLimitState,
     http::{problem, refusal, warnings},
     limiter::RateLimiter,
@@ -55,17 +54,12 @@ where
     H::Output: Responder,
 {
     let verdict = match check(policy, &request) {
-        Some(Step::Done(verdict)) => verdict,
-        Some(Step::Later(verdict)) => verdict.await,
-        // Logged when the limiter was made, or when the rules were prepared.
-        None => return problem::misconfigured(),
+        Step::Done(verdict) => verdict,
+        Step::Later(verdict) => verdict.await,
     };
     let charges = match verdict {
         Ok(charges) => charges,
-        Err(Refusal::OverLimit(Answer::Now(response))) => return response,
-        Err(Refusal::OverLimit(Answer::Ask(ask))) => return respond(*ask, &request, policy.path()).await,
-        Err(Refusal::Unavailable) => return refusal::unavailable(),
-        Err(Refusal::Function(error)) => return failed(error, policy.path()),
+        Err(answer) => return answer,
     };
     let response = match Args::from_request(&request, &mut payload).await {
         Ok(args) => handler.call(args).await.respond_to(&request).map_into_boxed_body(),
@@ -77,51 +71,55 @@ where
     response
 }
 
-/// Starts the check of a request; `None` where a mistake in the set-up prevents it.
-fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> Option<Step<'a, Answer>> {
-    let limiter = RateLimiter::of(request).ok()?;
-    let rules = policy.prepared()?;
+fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> Step<'a, HttpResponse> {
+    // A mistake in the set-up, which is logged when the limiter is made, or when the rules are prepared.
+    let misconfigured = || Step::Done(Err(problem::misconfigured()));
+    let Ok(limiter) = RateLimiter::of(request) else { return misconfigured() };
+    let Some(rules) = policy.prepared() else { return misconfigured() };
     warnings::look(limiter, request, rules);
-    Some(check::check(policy, rules, limiter, request))
+    check::check(policy, rules, limiter, request)
 }
 
-/// The answer to a request over the limit.
-enum Answer {
-    Now(HttpResponse),
-    /// A function of users answers, and is told the state.
-    Ask(Box<(RespondRef, RateLimitState)>),
-}
-
-impl OverLimitAnswer for Answer {
-    fn new(rule: &'static Rule, state: &RateLimitState) -> Self {
+impl Answer for HttpResponse {
+    fn over_limit<'a>(
+        policy: &'static Policy,
+        rule: &'static Rule,
+        state: &RateLimitState,
+        request: &'a HttpRequest,
+    ) -> Step<'a, Self> {
         match rule.over_limit {
-            OverLimit::Function(function) => Self::Ask(Box::new((function, state.clone()))),
-            OverLimit::Reject | OverLimit::Allow => Self::Now(refusal::too_many_requests(state)),
+            OverLimit::Function(function) => {
+                let state = state.clone();
+                Step::Later(Box::pin(async move { Err(respond(policy, function, state, request).await) }))
+            }
+            OverLimit::Reject | OverLimit::Allow => Step::Done(Err(refusal::too_many_requests(state))),
         }
+    }
+
+    fn unavailable() -> Self {
+        refusal::unavailable()
+    }
+
+    fn failed(policy: &'static Policy, error: Error) -> Self {
+        // The log tells of a mistake of the developer.
+        if let Some(mistake) = error.as_error::<ExtractsBody>() {
+            mistake.report(policy.path());
+        }
+        Self::from_error(error)
     }
 }
 
-/// The answer of a user's function. A 429 says when to try again.
-#[inline(never)]
-fn respond<'a>(
-    (function, state): (RespondRef, RateLimitState),
-    request: &'a HttpRequest,
-    handler: &'static str,
-) -> Pin<Box<dyn Future<Output = HttpResponse> + 'a>> {
-    Box::pin(async move {
-        let answer = function.respond(request, &state).get().await;
-        let mut response = answer.unwrap_or_else(|error| failed(error, handler));
-        if response.status() == StatusCode::TOO_MANY_REQUESTS && !response.headers().contains_key(header::RETRY_AFTER) {
-            response.headers_mut().insert(header::RETRY_AFTER, state.retry_after().into());
-        }
-        response
-    })
-}
-
-/// The answer to a request for which a function of users failed. The log tells of a mistake of the developer.
-fn failed(error: Error, handler: &'static str) -> HttpResponse {
-    if let Some(mistake) = error.as_error::<ExtractsBody>() {
-        mistake.report(handler);
+/// The answer of a user's function to a request over the limit. A 429 says when to try again.
+async fn respond(
+    policy: &'static Policy,
+    function: RespondRef,
+    state: RateLimitState,
+    request: &HttpRequest,
+) -> HttpResponse {
+    let answer = function.respond(request, &state).get().await;
+    let mut response = answer.unwrap_or_else(|error| HttpResponse::failed(policy, error));
+    if response.status() == StatusCode::TOO_MANY_REQUESTS && !response.headers().contains_key(header::RETRY_AFTER) {
+        response.headers_mut().insert(header::RETRY_AFTER, state.retry_after().into());
     }
-    HttpResponse::from_error(error)
+    response
 }

@@ -60,16 +60,7 @@ impl MemoryStore {
         Self { table: Table::new(capacity), rates: Rates::default() }
     }
 
-    /// Checks and counts one request at `now`, the time since the epoch.
-    #[inline(always)]
-    pub(crate) fn hit(&self, now: Duration, hits: &[Hit]) -> Outcomes {
-        match hits {
-            [hit] => Outcomes::from_buf([self.hit_one(now, hit)]),
-            _ => self.hit_all(now, hits),
-        }
-    }
-
-    /// One rule, as most handlers have: one lock, and nothing to gather.
+    /// Checks and counts a request of one rule at `now`, the time since the epoch: with one lock, and nothing to gather.
     #[inline(always)]
     pub(crate) fn hit_one(&self, now: Duration, hit: &Hit) -> Outcome {
         let set = self.lock(hit.hash);
@@ -80,7 +71,8 @@ impl MemoryStore {
         }
     }
 
-    fn hit_all(&self, now: Duration, hits: &[Hit]) -> Outcomes {
+    /// Checks and counts a request at `now`, the time since the epoch.
+    pub(crate) fn hit(&self, now: Duration, hits: &[Hit]) -> Outcomes {
         let sets = self.lock_all(hits);
         let look = |hit: &Hit| {
             // It is among those that were locked.
