@@ -140,6 +140,7 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     /// Asks the store. `counters` are those of the hits.
+    // Saves 16 instructions of a check.
     #[inline(always)]
     fn run<A: Answer>(mut self, counters: &[Counter<'_>]) -> Step<'a, A> {
         let limiter = self.limiter;

@@ -30,7 +30,7 @@ const LARGEST: u64 = 61;
 const FRACTION: u32 = 32;
 
 /// The gauge of a counter that is full when so much remains after a request that took `taken`, or nothing.
-#[inline(always)]
+#[inline]
 pub(super) fn full(remaining: u32, taken: u64) -> Option<u64> {
     if u64::from(remaining) >= taken.max(1) {
         return None;

@@ -83,7 +83,7 @@ impl Table {
     }
 
     /// Waits for a set, which others have for no longer than a check takes.
-    #[inline(always)]
+    #[inline]
     pub(super) fn lock(&self, set: usize) -> Set<'_> {
         let (sets, _) = self.words[self.first..].as_chunks();
         let words = &sets[set];
@@ -111,7 +111,7 @@ fn wait(lock: &AtomicU64) {
 }
 
 impl Drop for Set<'_> {
-    #[inline(always)]
+    #[inline]
     fn drop(&mut self) {
         // While it is locked, nobody else changes this word.
         self.0[0].store(self.0[0].load(Relaxed) & !LOCKED, Release);
@@ -120,7 +120,7 @@ impl Drop for Set<'_> {
 
 impl Set<'_> {
     /// The slot with this tag, which is not zero.
-    #[inline(always)]
+    #[inline]
     pub(super) fn find(&self, tag: u32) -> Option<Slot> {
         self.find_in(0, tag).or_else(|| self.find_in(WORDS_PER_LINE, tag))
     }
@@ -134,13 +134,13 @@ impl Set<'_> {
         ranked.map_or(Slot(FIRST_VALUE), |(slot, _)| slot)
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn read(&self, slot: Slot) -> Value {
         let word = self.value(slot).load(Relaxed);
         Value { kept_until: (word >> 32) as u32, number: word as u32 }
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn write(&self, slot: Slot, Value { kept_until, number }: Value) {
         self.value(slot).store(u64::from(kept_until) << 32 | u64::from(number), Relaxed);
     }
@@ -157,7 +157,7 @@ impl Set<'_> {
     }
 
     /// Makes it no less than `gauge`.
-    #[inline(always)]
+    #[inline]
     pub(super) fn raise_gauge(&self, slot: Slot, gauge: u64) {
         if self.gauge(slot) < gauge {
             self.set_gauge(slot, gauge);
@@ -165,7 +165,7 @@ impl Set<'_> {
     }
 
     /// The first word of a slot's line, and where in it the slot's gauge begins.
-    #[inline(always)]
+    #[inline]
     fn gauge_bits(&self, Slot(slot): Slot) -> (&AtomicU64, usize) {
         (&self.0[slot & WORDS_PER_LINE], 1 + GAUGE_BITS * (slot % WORDS_PER_LINE - FIRST_VALUE))
     }
@@ -188,13 +188,13 @@ impl Set<'_> {
         (&self.0[slot / WORDS_PER_LINE * WORDS_PER_LINE + half / 2], half % 2 == 1)
     }
 
-    #[inline(always)]
+    #[inline]
     fn value(&self, Slot(slot): Slot) -> &AtomicU64 {
         &self.0[slot % WORDS]
     }
 
     /// The slot with this tag in the line that begins at a word.
-    #[inline(always)]
+    #[inline]
     fn find_in(&self, line: usize, tag: u32) -> Option<Slot> {
         let [first, second, third] = [line, line + 1, line + 2].map(|word| self.0[word].load(Relaxed));
         let tags = [first >> 32, second, second >> 32, third, third >> 32];

@@ -7,7 +7,7 @@ pub(super) const ARRIVAL: u32 = 1 << 31;
 
 /// What a counter's slot is known by in its set: a part of the hash that has none in the choice of the set. Two of a million
 /// counters are taken for one another in one table of a thousand.
-#[inline(always)]
+#[inline]
 pub(super) fn tag(hash: u64) -> u32 {
     // Zero marks a slot that was never used.
     ((hash >> 32) as u32 & !ARRIVAL).max(1)
