@@ -84,7 +84,7 @@ pub(crate) fn decide<'a>(
 }
 
 /// The same decision about a request with one hit.
-#[inline]
+#[inline(always)]
 pub(crate) fn decide_one(hit: &Hit, found: CounterState, now: Duration) -> Outcome {
     let fits = hit.terms.fits(found, now);
     hit.outcome(found, fits, fits, now)
@@ -113,7 +113,7 @@ impl Hit {
 }
 
 /// Rounded up, so that nobody comes too early.
-#[inline]
+#[inline(always)]
 fn in_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

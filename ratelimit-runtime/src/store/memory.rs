@@ -64,7 +64,7 @@ impl MemoryStore {
     }
 
     /// Checks and counts a request of one rule at `now`, the time since the epoch: with one lock, and nothing to gather.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hit_one(&self, now: Duration, hit: &Hit) -> Outcome {
         let set = self.lock(hit.hash);
         match hit.terms.algorithm {
@@ -152,7 +152,7 @@ impl MemoryStore {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn lock(&self, hash: u64) -> Set<'_> {
         self.table.lock(self.table.set(hash))
     }
@@ -167,7 +167,7 @@ impl MemoryStore {
 }
 
 /// Decides about a counter that was looked at, and counts.
-#[inline]
+#[inline(always)]
 fn count(set: &Set<'_>, rates: &Rates, look: Look, hit: &Hit, now: Duration) -> Outcome {
     let outcome = decide_one(hit, look.found, now);
     keep(set, rates, look, hit, &outcome, now);
@@ -197,7 +197,7 @@ enum Shared {
 }
 
 /// Takes from the other buckets of a counter of GCRA what was taken from the one of this rule, or gives it back to them.
-#[inline]
+#[inline(always)]
 fn share(set: &Set<'_>, rates: &Rates, hit: &Hit, shared: Shared, now: Duration) {
     if matches!(hit.terms.algorithm, Algorithm::Gcra { .. }) {
         share_with(set, rates.others(&hit.terms), hit.hash, shared, now);
@@ -233,7 +233,7 @@ fn share_with(set: &Set<'_>, others: impl Iterator<Item = Terms>, hash: u64, sha
 }
 
 /// Notes that a counter is full, if it is after a request has taken so much of it.
-#[inline]
+#[inline(always)]
 fn note_full(set: &Set<'_>, look: Look, hit: &Hit, remaining: u32, taken: u64) {
     let Some(gauge) = eviction::full(remaining, taken) else { return };
     if taken > 0 || !look.begins {
@@ -322,7 +322,7 @@ fn look_gcra(set: &Set<'_>, rates: &Rates, hash: u64, terms: &Terms, now: Durati
 }
 
 /// GCRA's arrival time, as a slot holds it.
-#[inline]
+#[inline(always)]
 fn arrival(Value { kept_until, number }: Value, seconds: u64) -> CounterState {
     let whole = seconds.saturating_add_signed(seconds_left(kept_until, seconds) - 1);
     CounterState::Arrival(whole.saturating_mul(NANOS).saturating_add((number & !OVERDRAWN).into()))
@@ -358,7 +358,7 @@ fn write(set: &Set<'_>, rates: &Rates, look: Look, terms: &Terms, found: Counter
 }
 
 /// What a slot holds of a counter.
-#[inline]
+#[inline(always)]
 fn value(found: CounterState, terms: &Terms) -> Value {
     let (kept_until, number) = match found {
         CounterState::Window { used, end } => (end, used),
@@ -381,7 +381,7 @@ fn goes_on(before: CounterState, after: CounterState) -> bool {
 
 /// The time from `now` to the end of a window, of which the lower 32 bits were kept: windows are shorter than
 /// half of that range, so the sign of the difference tells the past from the future.
-#[inline]
+#[inline(always)]
 fn seconds_left(window_end: u32, now: u64) -> i64 {
     i64::from(window_end.wrapping_sub(now as u32) as i32)
 }
