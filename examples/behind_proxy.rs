@@ -15,8 +15,8 @@ async fn quote() -> impl Responder {
 
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
-    let proxies = TrustedProxies::networks(["127.0.0.0/8", "::1"]).map_err(std::io::Error::other)?;
-    let limiter = RateLimiter::builder().trusted_proxies(proxies).in_memory();
+    let proxies = TrustedProxies::networks(["127.0.0.0/8", "::1"])?;
+    let limiter = RateLimiter::builder().trusted_proxies(proxies).build()?;
     let server =
         HttpServer::new(move || App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote))
             .bind(address())?;

@@ -41,8 +41,8 @@ async fn main() -> io::Result<()> {
             let (user, file) = (user.clone(), file.clone());
             async move { Ok::<_, io::Error>(Credentials::new(user, token(file).await?)) }
         })
-        .connect(&url)
-        .map_err(io::Error::other)?;
+        .store(&url)
+        .build()?;
     let server =
         HttpServer::new(move || App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote))
             .bind(address())?;

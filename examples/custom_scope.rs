@@ -62,7 +62,7 @@ async fn status() -> impl Responder {
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let limiter =
-        RateLimiter::builder().user(|claims: Option<Claims>| async move { claims.map(|it| it.user) }).in_memory();
+        RateLimiter::builder().user(|claims: Option<Claims>| async move { claims.map(|it| it.user) }).build()?;
     let server = HttpServer::new(move || {
         App::new()
             .app_data(limiter.clone())

@@ -27,7 +27,7 @@ async fn login(form: Option<web::Form<HashMap<String, String>>>) -> impl Respond
 #[get("/attempts/{address}")]
 async fn attempts(address: web::Path<IpAddr>, limiter: web::Data<RateLimiter>) -> actix_web::Result<String> {
     let peek = limiter.peek(&attempts_of(*address)).await.map_err(ErrorServiceUnavailable)?;
-    Ok(format!("{} of {} left until {}\n", peek.remaining(), peek.limit(), peek.reset()))
+    Ok(format!("{} of {} left until {}\n", peek.remaining(), peek.limit(), peek.reset_at()))
 }
 
 #[delete("/attempts/{address}")]
@@ -45,7 +45,7 @@ fn attempts_of(address: IpAddr) -> LimitTarget {
 async fn main() -> std::io::Result<()> {
     let url = std::env::var("RATELIMIT_URL").unwrap_or_else(|_| "memory://".to_owned());
     // In `Data`, handlers have it, too.
-    let limiter = web::Data::new(RateLimiter::connect(&url).map_err(std::io::Error::other)?);
+    let limiter = web::Data::new(RateLimiter::open(&url)?);
     let server = HttpServer::new(move || {
         App::new()
             .app_data(limiter.clone())

@@ -6,7 +6,8 @@ use ratelimit_runtime::{RateLimitHeaders, RateLimitState, RateLimiter, ratelimit
 
 /// A plain function: what is wanted of the request, and what the check found.
 fn come_back_later(request: &HttpRequest, state: &RateLimitState) -> impl Responder {
-    let text = format!("{} is busy: come back in {} seconds.\n", request.path(), state.retry_after());
+    let seconds = state.retry_after().unwrap_or(1);
+    let text = format!("{} is busy: come back in {seconds} seconds.\n", request.path());
     (text, StatusCode::TOO_MANY_REQUESTS)
 }
 
@@ -15,7 +16,8 @@ struct Teaser(&'static str);
 
 /// Written like a handler: it may wait, and takes extractors.
 async fn teaser(teaser: web::Data<Teaser>, state: RateLimitState) -> HttpResponse {
-    HttpResponse::Ok().body(format!("{} (full results again in {} s)\n", teaser.0, state.retry_after()))
+    let seconds = state.retry_after().unwrap_or(1);
+    HttpResponse::Ok().body(format!("{} (full results again in {seconds} s)\n", teaser.0))
 }
 
 #[get("/quote")]

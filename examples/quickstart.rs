@@ -13,7 +13,7 @@ async fn quote() -> impl Responder {
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let url = std::env::var("RATELIMIT_URL").unwrap_or_else(|_| "memory://".to_owned());
-    let limiter = RateLimiter::connect(&url).map_err(std::io::Error::other)?;
+    let limiter = RateLimiter::open(&url)?;
     let server =
         HttpServer::new(move || App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote))
             .bind(address())?;

@@ -26,11 +26,7 @@ async fn login() -> impl Responder {
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let url = std::env::var("RATELIMIT_URL").unwrap_or_else(|_| "redis://127.0.0.1/".to_owned());
-    let limiter = RateLimiter::builder()
-        .prefix("example")
-        .deadline(Duration::from_millis(50))
-        .connect(&url)
-        .map_err(std::io::Error::other)?;
+    let limiter = RateLimiter::builder().prefix("example").deadline(Duration::from_millis(50)).store(&url).build()?;
     let server = HttpServer::new(move || {
         App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote).service(login)
     })

@@ -373,7 +373,7 @@ use crate::handler::Handler;
 /// }
 ///
 /// # actix_web::rt::System::new().block_on(async {
-/// let limiter = RateLimiter::builder().in_memory();
+/// let limiter = RateLimiter::builder().build()?;
 /// let app = test::init_service(App::new().app_data(limiter).route("/", web::get().to(quote))).await;
 /// for expected in [StatusCode::OK, StatusCode::TOO_MANY_REQUESTS] {
 ///     let request = test::TestRequest::get().uri("/").to_request();

@@ -32,11 +32,11 @@ pub use crate::{
     },
     decision::state::{RateLimitState, RuleState},
     error::Error,
-    http::headers::{RateLimitHeaders, RateLimitHeadersFuture, RateLimitHeadersService},
+    http::headers::RateLimitHeaders,
     limiter::{
         RateLimiter,
         builder::RateLimiterBuilder,
-        target::{LimitTarget, Peek, StoreUnavailable},
+        target::{CheckError, LimitTarget, Peek},
     },
     rule::{
         function::{
@@ -45,7 +45,7 @@ pub use crate::{
         },
         on_store_error::OnStoreError,
     },
-    store::clock::Clock,
+    store::clock::ManualClock,
 };
 
 /// What the attribute's output is made of. Not part of the public interface: it changes with the attribute,

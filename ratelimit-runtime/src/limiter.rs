@@ -21,7 +21,7 @@ use crate::{
     limiter::{
         clients::Clients,
         origin::Origin,
-        target::{LimitTarget, Peek, StoreUnavailable},
+        target::{CheckError, LimitTarget, Peek},
     },
     rule::algorithm::Algorithm,
     store::{CounterKey, Hit, Hits, clock::Clock, memory::MemoryStore},
@@ -59,7 +59,7 @@ use crate::{
 /// }
 ///
 /// # fn main() -> Result<(), ratelimit_runtime::Error> {
-/// let limiter = RateLimiter::connect("memory://")?;
+/// let limiter = RateLimiter::open("memory://")?;
 /// let app = App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote);
 /// # drop(app);
 /// # Ok(())
@@ -208,17 +208,19 @@ impl RateLimiter {
     /// Looks at a counter without counting: what is left, and when it comes back.
     ///
     /// ```
-    /// use ratelimit_runtime::{LimitTarget, RateLimiter, StoreUnavailable};
+    /// use ratelimit_runtime::{LimitTarget, RateLimiter, CheckError};
     ///
-    /// async fn left(limiter: &RateLimiter, user: &str) -> Result<u32, StoreUnavailable> {
+    /// async fn left(limiter: &RateLimiter, user: &str) -> Result<u32, CheckError> {
     ///     // As under `#[ratelimit(limit = 5, per = 60, key = "login", scope = "user")]`.
     ///     Ok(limiter.peek(&LimitTarget::new("login", 5, 60).user(user)).await?.remaining())
     /// }
     /// ```
     ///
     /// # Errors
-    /// [`StoreUnavailable`], if the store does not answer within the deadline.
-    pub async fn peek(&self, target: &LimitTarget) -> Result<Peek, StoreUnavailable> {
+    /// [`CheckError::StoreUnavailable`], if the store does not answer within the deadline, and [`CheckError::Target`] for a target out
+    /// of range.
+    pub async fn peek(&self, target: &LimitTarget) -> Result<Peek, CheckError> {
+        target.check()?;
         let target = target.resolved(self.clients());
         let (hit, counter) = target.hit(self.clients());
         let outcome = match &self.0.store {
@@ -226,7 +228,7 @@ impl RateLimiter {
             #[cfg(feature = "redis")]
             Store::Redis(store, _) => store.peek(self.key(&counter), hit).await?.first().copied(),
         };
-        outcome.map(|outcome| Peek::new(&hit.terms, outcome)).ok_or(StoreUnavailable)
+        outcome.map(|outcome| Peek::new(&hit.terms, outcome)).ok_or(CheckError::StoreUnavailable)
     }
 
     /// Forgets what a counter has counted. Every process sees it: at once, or within a second where it refuses by what
@@ -234,16 +236,18 @@ impl RateLimiter {
     /// a lease) is taken from the new count.
     ///
     /// ```
-    /// use ratelimit_runtime::{LimitTarget, RateLimiter, StoreUnavailable};
+    /// use ratelimit_runtime::{LimitTarget, RateLimiter, CheckError};
     ///
-    /// async fn forgive(limiter: &RateLimiter, user: &str) -> Result<(), StoreUnavailable> {
+    /// async fn forgive(limiter: &RateLimiter, user: &str) -> Result<(), CheckError> {
     ///     limiter.reset(&LimitTarget::new("login", 5, 60).user(user)).await
     /// }
     /// ```
     ///
     /// # Errors
-    /// [`StoreUnavailable`], if the store does not answer within the deadline.
-    pub async fn reset(&self, target: &LimitTarget) -> Result<(), StoreUnavailable> {
+    /// [`CheckError::StoreUnavailable`], if the store does not answer within the deadline, and [`CheckError::Target`] for a target out
+    /// of range.
+    pub async fn reset(&self, target: &LimitTarget) -> Result<(), CheckError> {
+        target.check()?;
         let target = target.resolved(self.clients());
         let (hit, counter) = target.hit(self.clients());
         match &self.0.store {

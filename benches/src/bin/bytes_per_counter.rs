@@ -37,14 +37,14 @@ fn report(store: &str, bytes: usize) {
 fn memory() -> usize {
     let load = Load { verdict: Verdict::Admitted, keys: Keys::One };
     // What Actix keeps for requests is there before the first reading.
-    let other = RateLimiter::builder().capacity(1).in_memory();
+    let other = RateLimiter::builder().capacity(1).build().expect("a limiter in memory");
     let service = offline::limited(load, &other);
     for _ in 0..1000 {
         offline::call(&service, offline::request(offline::address(0)));
     }
 
     let before = resident();
-    let limiter = RateLimiter::builder().capacity(COUNTERS as usize).in_memory();
+    let limiter = RateLimiter::builder().capacity(COUNTERS as usize).build().expect("a limiter in memory");
     let service = offline::limited(load, &limiter);
     for client in 0..COUNTERS {
         offline::call(&service, offline::request(offline::address(client)));

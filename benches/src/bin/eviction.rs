@@ -7,7 +7,7 @@
 use actix_web::{App, Resource, http::StatusCode, test, web};
 use futures_util::FutureExt;
 use ratelimit_benches::offline::{self, Application};
-use ratelimit_runtime::{Clock, LimitTarget, RateLimiter, ratelimit};
+use ratelimit_runtime::{LimitTarget, ManualClock, RateLimiter, ratelimit};
 
 /// The clients, whose addresses no flood has.
 const CLIENTS: u32 = 1000;
@@ -70,7 +70,11 @@ fn main() {
 /// How many requests it takes until one client, 1 %, 10 % and 50 % of them are forgotten.
 fn flood(capacity: usize, path: &str, requests: u32, used: u32) -> [Option<usize>; 4] {
     // Time stands still: what is measured is how much must fit into the windows of the clients.
-    let limiter = RateLimiter::builder().capacity(capacity).clock(Clock::manual(1_700_000_000)).in_memory();
+    let limiter = RateLimiter::builder()
+        .capacity(capacity)
+        .clock(ManualClock::new(1_700_000_000))
+        .build()
+        .expect("a limiter in memory");
     let app = App::new().app_data(limiter.clone()).service(web::resource("/client").get(client));
     let resources: [Resource; 4] = [
         web::resource("/with_room").get(with_room),

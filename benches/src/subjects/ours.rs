@@ -22,7 +22,7 @@ pub(super) fn configure(
         Verdict::Admitted => OnStoreError::Deny,
         Verdict::Refused => OnStoreError::Allow,
     };
-    let limiter = RateLimiter::builder().on_store_error(on_store_error).connect(redis.unwrap_or("memory://"))?;
+    let limiter = RateLimiter::builder().on_store_error(on_store_error).store(redis.unwrap_or("memory://")).build()?;
     Ok(Arc::new(move |app| {
         app.app_data(limiter.clone());
         let resource = web::resource("/").route(handler(load));

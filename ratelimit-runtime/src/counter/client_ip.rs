@@ -26,6 +26,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// # drop(one_proxy);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ForwardingHeader {
     /// `X-Forwarded-For: 192.0.2.60, 10.0.0.1`
     #[default]
@@ -63,7 +64,7 @@ impl ForwardingHeader {
 ///
 /// # fn main() -> Result<(), ratelimit_runtime::Error> {
 /// let proxies = TrustedProxies::networks(["10.0.0.0/8", "fd00::/8"])?.header(ForwardingHeader::Forwarded);
-/// let limiter = RateLimiter::builder().trusted_proxies(proxies).in_memory();
+/// let limiter = RateLimiter::builder().trusted_proxies(proxies).build()?;
 /// # drop(limiter);
 /// # Ok(())
 /// # }

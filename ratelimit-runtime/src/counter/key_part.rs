@@ -24,17 +24,30 @@ const LONGEST_VALUE: usize = 64;
 ///
 /// impl IntoScope for Tenant {
 ///     fn into_scope(self) -> Result<Option<KeyPart>, actix_web::Error> {
-///         Ok(Some(KeyPart::new(&self.0)))
+///         Ok(Some(KeyPart::from_bytes(&self.0)))
 ///     }
 /// }
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct KeyPart(String);
 
 impl KeyPart {
-    /// The text of `value`.
+    /// The part for a value that can be displayed: a text, an integer, a UUID.
+    ///
+    /// ```
+    /// use ratelimit_runtime::KeyPart;
+    ///
+    /// assert_eq!(KeyPart::new(42).as_ref(), "42");
+    /// assert_eq!(KeyPart::new("a b").as_ref(), "a%20b");
+    /// ```
     #[must_use]
-    pub fn new(value: &[u8]) -> Self {
+    pub fn new(value: impl fmt::Display) -> Self {
+        Self::from_bytes(value.to_string().as_bytes())
+    }
+
+    /// The part for a value of bytes, such as a header's.
+    #[must_use]
+    pub fn from_bytes(value: &[u8]) -> Self {
         let value = if value.trim_ascii().is_empty() { b"" } else { value };
         Self(text(value).into_owned())
     }
@@ -54,6 +67,19 @@ impl KeyPart {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl AsRef<str> for KeyPart {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The text as it stands in a key.
+impl fmt::Display for KeyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

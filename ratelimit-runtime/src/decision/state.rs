@@ -20,7 +20,7 @@ use crate::decision::outcome::Outcome;
 /// #[get("/quote")]
 /// #[ratelimit(limit = 300, per = 300)]
 /// async fn quote(state: RateLimitState) -> impl Responder {
-///     format!("{} of {} left until {}", state.remaining(), state.limit(), state.reset())
+///     format!("{} of {} left", state.remaining(), state.limit())
 /// }
 /// ```
 ///
@@ -100,17 +100,17 @@ impl RateLimitState {
         self.tight().map_or(self.limit(), RuleState::remaining)
     }
 
-    /// When the tightest rule has more left, in seconds since the Unix epoch by the store's clock: see
-    /// [`RuleState::reset`]. Zero, if the request was not counted.
+    /// The time at which the tightest rule has more left, in seconds since the Unix epoch by the store's clock: see
+    /// [`RuleState::reset_at`]. `None`, if no rule counted the request.
     #[must_use]
-    pub fn reset(&self) -> u64 {
-        self.tight().map_or(0, RuleState::reset)
+    pub fn reset_at(&self) -> Option<u64> {
+        self.tight().map(RuleState::reset_at)
     }
 
-    /// Seconds until [`reset`](Self::reset), rounded up, at least 1; zero, if the request was not counted.
+    /// Seconds until [`reset_at`](Self::reset_at), rounded up, at least 1. `None`, if no rule counted the request.
     #[must_use]
-    pub fn retry_after(&self) -> u32 {
-        self.tight().map_or(0, RuleState::retry_after)
+    pub fn retry_after(&self) -> Option<u32> {
+        self.tight().map(RuleState::retry_after)
     }
 
     /// Whether a rule was over its limit. The handler sees `true` only under `over_limit = "allow"`.
@@ -175,7 +175,7 @@ fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
     // Of a rule that refuses, it does not matter what remains: it may be too little for this request.
     let order = |state: &RuleState| {
         let remaining = if state.refuses() { 0 } else { state.remaining() };
-        (!state.refuses(), remaining, Reverse(state.reset()))
+        (!state.refuses(), remaining, Reverse(state.reset_at()))
     };
     rules.min_by_key(|(_, state)| order(state)).map_or(0, |(index, _)| index)
 }
@@ -217,11 +217,11 @@ impl RuleState {
     ///
     /// So with the latter two it may be earlier or later than the request before was told.
     #[must_use]
-    pub fn reset(&self) -> u64 {
+    pub fn reset_at(&self) -> u64 {
         self.outcome.reset
     }
 
-    /// Seconds until [`reset`](Self::reset), rounded up, at least 1.
+    /// Seconds until [`reset_at`](Self::reset_at), rounded up, at least 1.
     #[must_use]
     pub fn retry_after(&self) -> u32 {
         self.outcome.retry_after

@@ -119,7 +119,9 @@ async fn respond(
     let answer = function.respond(request, &state).get().await;
     let mut response = answer.unwrap_or_else(|error| HttpResponse::failed(policy, error));
     if response.status() == StatusCode::TOO_MANY_REQUESTS && !response.headers().contains_key(header::RETRY_AFTER) {
-        response.headers_mut().insert(header::RETRY_AFTER, state.retry_after().into());
+        // A rule that refuses has counted, so there is a time.
+        let seconds = state.retry_after().unwrap_or(1);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
 }

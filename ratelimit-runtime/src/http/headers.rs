@@ -29,7 +29,7 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 /// |---|---|
 /// | `X-RateLimit-Limit` | how many requests a window admits; with `algorithm = "gcra"`, how many may come at once |
 /// | `X-RateLimit-Remaining` | how many are left |
-/// | `X-RateLimit-Reset` | when there is more, in seconds since the Unix epoch: see [`RuleState::reset`](crate::RuleState::reset) |
+/// | `X-RateLimit-Reset` | when there is more, in seconds since the Unix epoch: see [`RuleState::reset_at`](crate::RuleState::reset_at) |
 ///
 /// Of a handler with several rules, they speak of the tightest. A rule with `send_x_headers = false` is left out.
 /// A header that the handler has set itself stays as it is. Answers of other handlers, and of requests that were
@@ -44,7 +44,7 @@ const RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy")
 /// let app = App::new().wrap(RateLimitHeaders::default().ietf());
 /// # drop(app);
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RateLimitHeaders {
     ietf: bool,
 }
@@ -58,11 +58,11 @@ impl RateLimitHeaders {
         self
     }
 
-    fn write(self, state: &RateLimitState, headers: &mut HeaderMap) {
+    fn write(&self, state: &RateLimitState, headers: &mut HeaderMap) {
         if let Some(rule) = state.tightest_with_x_headers() {
             set(headers, LIMIT, rule.info().limit_value.clone());
             set(headers, REMAINING, number(rule.remaining().into()));
-            set(headers, RESET, reset(rule.reset()));
+            set(headers, RESET, reset(rule.reset_at()));
         }
         if self.ietf && state.is_counted() {
             let policies = state.rules().map(|rule| format!("\"{}\";q={};w={}", rule.name(), rule.limit(), rule.per()));
@@ -133,7 +133,7 @@ where
     type Future = Ready<Result<Self::Transform, Self::InitError>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(RateLimitHeadersService { service, headers: *self }))
+        ready(Ok(RateLimitHeadersService { service, headers: self.clone() }))
     }
 }
 
@@ -156,7 +156,7 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let slot = StateSlot::of(&request);
-        RateLimitHeadersFuture { answer: self.service.call(request), headers: self.headers, slot }
+        RateLimitHeadersFuture { answer: self.service.call(request), headers: self.headers.clone(), slot }
     }
 }
 
@@ -181,11 +181,11 @@ where
         let this = self.project();
         let mut answer = ready!(this.answer.poll(context));
         let Some(state) = this.slot.state() else { return Poll::Ready(answer) };
-        let headers = *this.headers;
+        let headers = &*this.headers;
         match &mut answer {
             Ok(response) => headers.write(&state, response.headers_mut()),
             Err(error) => {
-                let state = state.clone();
+                let (headers, state) = (headers.clone(), state.clone());
                 error.add_response_mapper(move |mut response| {
                     headers.write(&state, response.headers_mut());
                     response

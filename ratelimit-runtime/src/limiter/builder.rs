@@ -15,14 +15,15 @@ use crate::{
     },
     rule::{function::traits::ScopeFunction, on_store_error::OnStoreError},
     store::{
-        clock::Clock,
+        clock::{Clock, ManualClock},
         memory::MemoryStore,
         url::{Scheme, StoreUrl},
     },
 };
 
 impl RateLimiter {
-    /// A limiter with the store of `url`, and defaults for everything else.
+    /// Opens the store of `url`, with defaults for all settings. No connection is made yet: an application starts whether or not
+    /// its store is up.
     ///
     /// | URL | store |
     /// |---|---|
@@ -46,22 +47,26 @@ impl RateLimiter {
     /// # Errors
     /// [`Error::Url`], naming the part of `url` that makes no sense, without repeating it: it may be a piece of a password.
     #[track_caller]
-    pub fn connect(url: &str) -> Result<Self, Error> {
-        Self::builder().connect(url)
+    pub fn open(url: &str) -> Result<Self, Error> {
+        Self::builder().store(url).build()
     }
 
-    /// A limiter that counts in this process's memory, with defaults for everything else.
+    /// A limiter that counts in this process's memory, with defaults for all settings.
     #[must_use]
     #[track_caller]
     pub fn in_memory() -> Self {
-        Self::builder().in_memory()
+        RateLimiterBuilder::default().in_memory()
     }
 
-    /// A limiter with settings of its own.
+    /// The settings of a new limiter, which counts in this process's memory unless [`store`](RateLimiterBuilder::store) names
+    /// another store.
     pub fn builder() -> RateLimiterBuilder {
         RateLimiterBuilder::default()
     }
 }
+
+const SHORTEST_DEADLINE: Duration = Duration::from_millis(1);
+const LONGEST_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// Settings of a [`RateLimiter`]; each has a default that is safe for a server that clients reach directly.
 ///
@@ -77,13 +82,17 @@ impl RateLimiter {
 ///     .on_store_error(OnStoreError::Deny)
 ///     .trusted_proxies(TrustedProxies::networks(["10.0.0.0/8"])?)
 ///     .user(|request: &HttpRequest| request.headers().get("x-user")?.to_str().ok().map(str::to_owned))
-///     .connect("redis://127.0.0.1/")?;
+///     .store("redis://127.0.0.1/").build()?;
 /// # drop(limiter);
 /// # Ok(())
 /// # }
 /// ```
 #[must_use]
 pub struct RateLimiterBuilder {
+    /// The URL of the store, which may hold a password.
+    url: Option<String>,
+    /// The first setting that cannot be used.
+    error: Option<Error>,
     prefix: String,
     deadline: Duration,
     on_store_error: OnStoreError,
@@ -98,11 +107,13 @@ pub struct RateLimiterBuilder {
 impl Default for RateLimiterBuilder {
     fn default() -> Self {
         Self {
+            url: None,
+            error: None,
             prefix: "rate-limit".to_owned(),
             deadline: Duration::from_millis(100),
             on_store_error: OnStoreError::default(),
             capacity: 1_000_000,
-            clock: Clock::default(),
+            clock: Clock::System,
             ip: ClientIp { trusted: None, ipv6_prefix: 64, nat64: Vec::new() },
             user: None,
             #[cfg(feature = "redis")]
@@ -112,20 +123,27 @@ impl Default for RateLimiterBuilder {
 }
 
 impl RateLimiterBuilder {
+    /// The store that counts, by its URL as in [`RateLimiter::open`]; this process's memory unless set. [`build`](Self::build)
+    /// fails with [`Error::Url`] for a URL that makes no sense.
+    pub fn store(mut self, url: &str) -> Self {
+        self.url = Some(url.to_owned());
+        self
+    }
+
     /// The first part of every key in Redis; `rate-limit` unless set. Applications that share a Redis and not
     /// their limits have different ones.
     ///
     /// It has at most 256 bytes and no control characters. In a cluster it has no braces, since they choose the slot of a key: the
-    /// counters are spread by whom they count. [`connect`](Self::connect) fails for any other one with [`Error::Prefix`].
+    /// counters are spread by whom they count. [`build`](Self::build) fails for any other one with [`Error::Prefix`].
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// How long a check may take before the store counts as failed; 100 milliseconds unless set, at least 1, at most
-    /// an hour. It covers everything, connecting included.
+    /// How long a check may take before the store counts as failed, from 1 millisecond to 1 hour; 100 milliseconds unless set. It
+    /// covers everything, connecting included. [`build`](Self::build) fails with [`Error::Setting`] for any other time.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline.clamp(Duration::from_millis(1), Duration::from_secs(3600));
+        self.deadline = deadline;
         self
     }
 
@@ -136,9 +154,9 @@ impl RateLimiterBuilder {
         self
     }
 
-    /// How many counters the in-memory store holds; 1,000,000 unless set, which takes up to 34 MB; 268,435,456 at the
-    /// most, and fewer where there is not the memory for them. The same bound holds for the counters that stand in for a failing
-    /// store.
+    /// How many counters the in-memory store holds, from 1 to 268,435,456, and fewer where there is not the memory for them; 1,000,000
+    /// unless set, which takes up to 34 MB. The same bound holds for the counters that stand in for a failing store.
+    /// [`build`](Self::build) fails with [`Error::Setting`] for any other number.
     ///
     /// Past the capacity, and near it for one counter in a thousand, a new counter takes the place of one of ten others: of the one
     /// that is least full, as a share of its own limit. A counter at its limit goes last. Among equals the one that ends soonest
@@ -165,9 +183,10 @@ impl RateLimiterBuilder {
         self
     }
 
-    /// The clock of the in-memory store; the system's unless set. Redis goes by its own.
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
+    /// A clock that a test moves, for the in-memory store, and for the counters in memory that stand in for a failing store; the
+    /// system's unless set. Redis goes by its own.
+    pub fn clock(mut self, clock: ManualClock) -> Self {
+        self.clock = Clock::Manual(clock);
         self
     }
 
@@ -179,7 +198,7 @@ impl RateLimiterBuilder {
     }
 
     /// How many leading bits of an IPv6 address stand for one client; 64 unless set, since that much is given to
-    /// every customer of a provider. More than 128 is 128.
+    /// every customer of a provider. At most 128, or [`build`](Self::build) fails with [`Error::Setting`].
     ///
     /// An IPv6 address that a tunnel or a translator has made of an IPv4 address counts as that IPv4 address: IPv4-mapped
     /// (`::ffff:0:0/96`) and the older `::/96` and `::ffff:0:0:0/96`, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), 6to4 (`2002::/16`)
@@ -197,17 +216,19 @@ impl RateLimiterBuilder {
     /// use ratelimit_runtime::RateLimiter;
     ///
     /// # fn main() -> Result<(), ratelimit_runtime::Error> {
-    /// let limiter = RateLimiter::builder().nat64_prefix("2001:db8:64::/96")?.in_memory();
+    /// let limiter = RateLimiter::builder().nat64_prefix("2001:db8:64::/96").build()?;
     /// # drop(limiter);
     /// # Ok(())
     /// # }
     /// ```
     ///
-    /// # Errors
-    /// [`Error::Nat64Prefix`], if it is none of these.
-    pub fn nat64_prefix(mut self, prefix: &str) -> Result<Self, Error> {
-        self.ip.nat64.push(client_ip::nat64_prefix(prefix)?);
-        Ok(self)
+    /// [`build`](Self::build) fails with [`Error::Nat64Prefix`], if it is none of these.
+    pub fn nat64_prefix(mut self, prefix: &str) -> Self {
+        match client_ip::nat64_prefix(prefix) {
+            Ok(prefix) => self.ip.nat64.push(prefix),
+            Err(error) => drop(self.error.get_or_insert(error)),
+        }
+        self
     }
 
     /// Who the user of a request is, for `scope = "user"`: a plain function of `&HttpRequest`, or one written
@@ -223,28 +244,38 @@ impl RateLimiterBuilder {
         self
     }
 
-    /// A limiter that counts in this process's memory.
-    #[must_use]
-    #[track_caller]
-    pub fn in_memory(self) -> RateLimiter {
-        let store = Store::Memory(MemoryStore::new(self.capacity));
-        self.build(store)
-    }
-
-    /// A limiter with the store of `url`: see [`RateLimiter::connect`].
+    /// Makes the limiter. It connects to nothing yet.
     ///
     /// # Errors
-    /// [`Error::Url`], naming the part of `url` that makes no sense; [`Error::Prefix`] and [`Error::Tls`], where a setting cannot be
-    /// used with it.
+    /// [`Error::Url`], naming the part of the store's URL that makes no sense; [`Error::Setting`] for a number out of range;
+    /// [`Error::Nat64Prefix`], [`Error::Prefix`] and [`Error::Tls`] for settings that cannot be used.
     #[track_caller]
-    pub fn connect(self, url: &str) -> Result<RateLimiter, Error> {
-        let url = StoreUrl::read(url)?;
+    pub fn build(mut self) -> Result<RateLimiter, Error> {
+        self.check()?;
+        let text = self.url.take();
+        let url = StoreUrl::read(text.as_deref().unwrap_or("memory://"))?;
         match url.scheme {
             Scheme::Memory if url.rest.is_empty() => Ok(self.in_memory()),
             Scheme::Memory => {
                 Err(Error::Url { part: "path", reason: "write memory:// with nothing after it".to_owned() })
             }
             Scheme::Redis { .. } => self.redis(url),
+        }
+    }
+
+    /// Whether all settings can be used.
+    fn check(&mut self) -> Result<(), Error> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
+        let is_in_range = [
+            ("deadline", (SHORTEST_DEADLINE..=LONGEST_DEADLINE).contains(&self.deadline), "from 1 ms to 1 hour"),
+            ("capacity", (1..=MemoryStore::LARGEST_CAPACITY).contains(&self.capacity), "from 1 to 268435456"),
+            ("ipv6_prefix", self.ip.ipv6_prefix <= 128, "at most 128"),
+        ];
+        match is_in_range.into_iter().find(|(_, is_in_range, _)| !is_in_range) {
+            None => Ok(()),
+            Some((setting, _, range)) => Err(Error::Setting { setting, reason: format!("must be {range}") }),
         }
     }
 
@@ -258,7 +289,13 @@ impl RateLimiterBuilder {
     }
 
     #[track_caller]
-    fn build(self, store: Store) -> RateLimiter {
+    fn in_memory(self) -> RateLimiter {
+        let store = Store::Memory(MemoryStore::new(self.capacity));
+        self.limiter(store)
+    }
+
+    #[track_caller]
+    fn limiter(self, store: Store) -> RateLimiter {
         let clients = Clients { ip: self.ip, user: self.user, reported: Once::new() };
         RateLimiter::new(Limiter { store, clock: self.clock, clients, origin: Origin::here() })
     }
@@ -268,6 +305,7 @@ impl fmt::Debug for RateLimiterBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("RateLimiterBuilder");
         debug
+            .field("store", &self.url.as_ref().map(|_| "of a URL"))
             .field("prefix", &self.prefix)
             .field("deadline", &self.deadline)
             .field("on_store_error", &self.on_store_error)

@@ -51,7 +51,7 @@ fn of_process() -> Result<&'static RateLimiter, &'static Error> {
     LIMITER
         .get_or_init(|| match std::env::var(URL_VARIABLE) {
             Ok(url) if !url.trim().is_empty() => {
-                RateLimiter::connect(&url).inspect_err(|error| log::error!("{URL_VARIABLE}: {error}"))
+                RateLimiter::open(&url).inspect_err(|error| log::error!("{URL_VARIABLE}: {error}"))
             }
             Ok(_) | Err(VarError::NotPresent) => {
                 log::warn!(

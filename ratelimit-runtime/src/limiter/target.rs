@@ -13,7 +13,7 @@ use crate::{
     limiter::clients::Clients,
     rule::{
         algorithm::{Algorithm, gcra::LONGEST_REFILL},
-        limit::Limit,
+        limit::{LONGEST_WINDOW, Limit},
         prepared::family,
         terms::Terms,
     },
@@ -77,11 +77,11 @@ struct Value {
 
 impl Value {
     fn of(text: &str) -> Self {
-        Self { text: KeyPart::new(text.as_bytes()), missing: None }
+        Self { text: KeyPart::from_bytes(text.as_bytes()), missing: None }
     }
 
     fn missing(address: IpAddr) -> Self {
-        Self { text: KeyPart::new(b""), missing: Some(address) }
+        Self { text: KeyPart::from_bytes(b""), missing: Some(address) }
     }
 
     fn resolve(&mut self, clients: &Clients) {
@@ -92,8 +92,9 @@ impl Value {
 }
 
 impl LimitTarget {
-    /// A counter of the rule `limit = …, per = …` with `key = "…"`. Zero is taken for one, and a window of more than
-    /// 2147483647 seconds for one of so many: no attribute has such numbers.
+    /// A counter of the rule `limit = …, per = …` with `key = "…"`. The ranges are those of the attribute: `limit` is at least 1, and
+    /// `per` is from 1 to 2147483647 seconds. Outside of them, there is no counter to find, and
+    /// [`peek`](crate::RateLimiter::peek) and [`reset`](crate::RateLimiter::reset) fail with [`CheckError::Target`].
     #[must_use]
     pub fn new(key: &'static str, limit: u32, per: u32) -> Self {
         Self::with(Key::Literal(escaped(key)), limit, per)
@@ -112,7 +113,7 @@ impl LimitTarget {
     }
 
     fn with(key: Key, limit: u32, per: u32) -> Self {
-        let limit = Limit { limit: limit.max(1), per: per.clamp(1, i32::MAX as u32) };
+        let limit = Limit { limit, per };
         Self { key, limit, algorithm: Algorithm::FixedWindow, stagger: false, ordinal: 0, scope: SmallVec::new() }
     }
 
@@ -120,18 +121,38 @@ impl LimitTarget {
     #[must_use]
     pub fn sliding_window(mut self) -> Self {
         self.algorithm = Algorithm::SlidingWindow;
-        self.limit.per = self.limit.per.min(i32::MAX as u32 / 2);
         self
     }
 
-    /// `algorithm = "gcra"` with this `burst`; zero is taken for one, and more than come back within 90 days for as many
-    /// as do.
+    /// `algorithm = "gcra"` with this `burst`, which comes back within 90 days.
     #[must_use]
     pub fn gcra(mut self, burst: u32) -> Self {
-        let Limit { limit, per } = self.limit;
-        let most = u64::from(LONGEST_REFILL) * u64::from(limit) / u64::from(per);
-        self.algorithm = Algorithm::Gcra { burst: burst.min(u32::try_from(most).unwrap_or(u32::MAX)).max(1) };
+        self.algorithm = Algorithm::Gcra { burst };
         self
+    }
+
+    /// Whether an attribute can have its numbers.
+    pub(crate) fn check(&self) -> Result<(), CheckError> {
+        let Limit { limit, per } = self.limit;
+        let longest = match self.algorithm {
+            Algorithm::SlidingWindow => LONGEST_WINDOW / 2,
+            Algorithm::FixedWindow | Algorithm::Gcra { .. } => LONGEST_WINDOW,
+        };
+        let refill = |burst: u32| u64::from(burst) * u64::from(per);
+        let reason = match self.algorithm {
+            _ if limit == 0 => "`limit` must be at least 1",
+            _ if per == 0 => "`per` must be at least 1 second",
+            Algorithm::SlidingWindow if i128::from(per) > longest => {
+                "`per` of a sliding window must be at most 1073741823 seconds"
+            }
+            _ if i128::from(per) > longest => "`per` must be at most 2147483647 seconds",
+            Algorithm::Gcra { burst: 0 } => "`burst` must be at least 1",
+            Algorithm::Gcra { burst } if refill(burst) > u64::from(LONGEST_REFILL) * u64::from(limit) => {
+                "`burst` tokens must come back within 90 days"
+            }
+            _ => return Ok(()),
+        };
+        Err(CheckError::Target { reason })
     }
 
     /// `stagger = true`
@@ -157,7 +178,7 @@ impl LimitTarget {
     /// `scope = "user"`
     #[must_use]
     pub fn user(self, user: &str) -> Self {
-        self.part(Part::User(KeyPart::new(user.as_bytes())))
+        self.part(Part::User(KeyPart::from_bytes(user.as_bytes())))
     }
 
     /// `scope = "user"`, of the client of this address while it is no user.
@@ -175,7 +196,7 @@ impl LimitTarget {
     /// `scope = "header:…"`, with the header's name and its value.
     #[must_use]
     pub fn header(self, name: &str, value: &str) -> Self {
-        self.part(Part::Header(name.to_ascii_lowercase(), KeyPart::new(value.trim_ascii().as_bytes())))
+        self.part(Part::Header(name.to_ascii_lowercase(), KeyPart::from_bytes(value.trim_ascii().as_bytes())))
     }
 
     /// `scope = "header:…"`, of the client of this address without the header or with an empty one.
@@ -302,19 +323,30 @@ impl Peek {
 
     /// When the window ends, or all tokens of GCRA are back, in seconds since the Unix epoch by the store's clock.
     #[must_use]
-    pub fn reset(&self) -> u64 {
+    pub fn reset_at(&self) -> u64 {
         self.reset
     }
 }
 
-/// The store did not answer within the deadline, or with an error that the log tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the rate limit store does not answer; the log says why")]
-pub struct StoreUnavailable;
+/// Why there is no answer about a counter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// The store did not answer within the deadline, or with an error that the log tells.
+    #[error("the rate limit store does not answer; the log says why")]
+    StoreUnavailable,
+    /// The target has a number that no attribute can have.
+    #[non_exhaustive]
+    #[error("the target is no counter of an attribute: {reason}")]
+    Target {
+        /// Which number, and its range.
+        reason: &'static str,
+    },
+}
 
 #[cfg(feature = "redis")]
-impl From<crate::store::redis::StoreFailed> for StoreUnavailable {
+impl From<crate::store::redis::StoreFailed> for CheckError {
     fn from(_: crate::store::redis::StoreFailed) -> Self {
-        Self
+        Self::StoreUnavailable
     }
 }

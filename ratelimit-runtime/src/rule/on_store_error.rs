@@ -9,7 +9,7 @@
 /// use ratelimit_runtime::{OnStoreError, RateLimiter, ratelimit};
 ///
 /// # fn main() -> Result<(), ratelimit_runtime::Error> {
-/// let limiter = RateLimiter::builder().on_store_error(OnStoreError::Allow).connect("redis://127.0.0.1/")?;
+/// let limiter = RateLimiter::builder().on_store_error(OnStoreError::Allow).store("redis://127.0.0.1/").build()?;
 /// # drop(limiter);
 ///
 /// #[ratelimit("5/minute", on_store_error = "deny")]
@@ -21,6 +21,7 @@
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OnStoreError {
     /// Count in this process's memory until the store is back, on from what the process has seen of each counter: every
     /// process then admits up to `limit` by itself.

@@ -8,65 +8,66 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Where the in-memory store, and the in-memory counters that stand in for a failing store, take the time from.
+/// A clock for tests that stands still until it is moved. Its clones move with it.
 ///
-/// Redis counts by its own clock, which this does not change.
+/// The in-memory store counts by it, and so do the counters in memory that stand in for a failing store. Redis counts by its own
+/// clock.
 ///
 /// ```
 /// use std::time::Duration;
-/// use ratelimit_runtime::{Clock, RateLimiter};
+/// use ratelimit_runtime::{ManualClock, RateLimiter};
 ///
-/// let clock = Clock::manual(1_700_000_000);
-/// let limiter = RateLimiter::builder().clock(clock.clone()).in_memory();
+/// # fn main() -> Result<(), ratelimit_runtime::Error> {
+/// let clock = ManualClock::new(1_700_000_000);
+/// let limiter = RateLimiter::builder().clock(clock.clone()).build()?;
 /// clock.advance(Duration::from_secs(300)); // the next window, without waiting for it
 /// # drop(limiter);
+/// # Ok(())
+/// # }
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct Clock(Source);
-
-#[derive(Clone, Debug, Default)]
-enum Source {
-    #[default]
-    System,
+#[derive(Clone, Debug)]
+pub struct ManualClock {
     /// Milliseconds since the Unix epoch.
-    Manual(Arc<AtomicU64>),
+    now: Arc<AtomicU64>,
+}
+
+impl ManualClock {
+    /// A clock that stands at `epoch`, in seconds since the Unix epoch.
+    #[must_use]
+    pub fn new(epoch: u64) -> Self {
+        Self { now: Arc::new(AtomicU64::new(epoch.saturating_mul(1000))) }
+    }
+
+    /// Moves the clock forward, by whole milliseconds.
+    pub fn advance(&self, by: Duration) {
+        self.now.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Sets the clock to `epoch`, in seconds since the Unix epoch, forward or back.
+    pub fn set(&self, epoch: u64) {
+        self.now.store(epoch.saturating_mul(1000), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.now.load(Ordering::Relaxed))
+    }
+}
+
+/// The clock that a limiter counts by in memory.
+#[derive(Clone, Debug)]
+pub(crate) enum Clock {
+    System,
+    Manual(ManualClock),
 }
 
 impl Clock {
-    /// The clock of the operating system: the default.
-    #[must_use]
-    pub fn system() -> Self {
-        Self(Source::System)
-    }
-
-    /// A clock for tests that stands still at `epoch` (seconds since the Unix epoch) until it is moved. Its
-    /// clones move with it.
-    #[must_use]
-    pub fn manual(epoch: u64) -> Self {
-        Self(Source::Manual(Arc::new(AtomicU64::new(epoch.saturating_mul(1000)))))
-    }
-
-    /// Moves a manual clock forward, by whole milliseconds. Does nothing to the system's clock.
-    pub fn advance(&self, by: Duration) {
-        if let Source::Manual(now) = &self.0 {
-            now.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
-        }
-    }
-
-    /// Sets a manual clock to `epoch` (seconds since the Unix epoch), forward or back. Does nothing to the
-    /// system's clock.
-    pub fn set(&self, epoch: u64) {
-        if let Source::Manual(now) = &self.0 {
-            now.store(epoch.saturating_mul(1000), Ordering::Relaxed);
-        }
-    }
-
     /// The time for counters that stand in for those of a store: by the store's clock, so that its windows go on, if it
     /// has told the time and none is set by hand.
     #[cfg(feature = "redis")]
     pub(crate) fn of_store(&self, store: Option<Duration>) -> Duration {
-        match (&self.0, store) {
-            (Source::System, Some(now)) => now,
+        match (self, store) {
+            (Self::System, Some(now)) => now,
             _ => self.now(),
         }
     }
@@ -74,9 +75,9 @@ impl Clock {
     /// The time since the Unix epoch; zero for a system clock that stands before it.
     #[inline]
     pub(crate) fn now(&self) -> Duration {
-        match &self.0 {
-            Source::System => system(),
-            Source::Manual(now) => Duration::from_millis(now.load(Ordering::Relaxed)),
+        match self {
+            Self::System => system(),
+            Self::Manual(clock) => clock.now(),
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::{
         Hit, decide, decide_one,
         memory::{
             rates::Rates,
-            table::{Set, Slot, Table, Value},
+            table::{LARGEST_CAPACITY, Set, Slot, Table, Value},
             tag::{arrival_tag, tag, window_tag},
         },
     },
@@ -58,6 +58,9 @@ struct Look {
 }
 
 impl MemoryStore {
+    /// The most counters that a store holds.
+    pub(crate) const LARGEST_CAPACITY: usize = LARGEST_CAPACITY;
+
     /// A store for `capacity` counters, rounded up to a power of two.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { table: Table::new(capacity), rates: Rates::default() }

@@ -305,7 +305,7 @@ fn limiter() -> Option<RateLimiter> {
     if let Some(file) = env::var_os("APP_CA_FILE") {
         builder = builder.tls_ca_file(file);
     }
-    Some(builder.connect(&url).expect("APP_STORE is a store's URL"))
+    Some(builder.store(&url).build().expect("APP_STORE is a store's URL"))
 }
 
 fn on_store_error() -> OnStoreError {

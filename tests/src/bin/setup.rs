@@ -132,7 +132,7 @@ fn limiter() -> RateLimiter {
         builder = builder.trusted_proxies(proxies);
     }
     let store = env::var("SETUP_STORE").unwrap_or("memory://".to_owned());
-    builder.connect(&store).expect("SETUP_STORE is a store's URL")
+    builder.store(&store).build().expect("SETUP_STORE is a store's URL")
 }
 
 fn proxies() -> Option<TrustedProxies> {

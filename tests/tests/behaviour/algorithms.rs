@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{Clock, LimitTarget, RateLimitHeaders, RateLimitState, RateLimiter, ratelimit};
+use ratelimit_runtime::{LimitTarget, ManualClock, RateLimitHeaders, RateLimitState, RateLimiter, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Reply, Server};
 use ratelimit_tests::wait;
@@ -70,7 +70,7 @@ async fn gate(request: HttpRequest, gate: Data<Gate>) -> String {
 }
 
 /// Takes as long as the header `x-seconds` says, which is no time for anybody else.
-async fn slowly(request: HttpRequest, clock: Data<Clock>) -> impl Responder {
+async fn slowly(request: HttpRequest, clock: Data<ManualClock>) -> impl Responder {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let seconds = header("x-seconds").and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
     clock.advance(Duration::from_secs(seconds));
@@ -85,17 +85,17 @@ async fn slowly(request: HttpRequest, clock: Data<Clock>) -> impl Responder {
 }
 
 #[ratelimit("6/minute", key = "login", count_if = failed)]
-async fn fixed_login(request: HttpRequest, clock: Data<Clock>) -> impl Responder {
+async fn fixed_login(request: HttpRequest, clock: Data<ManualClock>) -> impl Responder {
     slowly(request, clock).await
 }
 
 #[ratelimit("6/minute", key = "login", algorithm = "sliding-window", count_if = failed)]
-async fn sliding_login(request: HttpRequest, clock: Data<Clock>) -> impl Responder {
+async fn sliding_login(request: HttpRequest, clock: Data<ManualClock>) -> impl Responder {
     slowly(request, clock).await
 }
 
 #[ratelimit("6/minute", key = "login", algorithm = "gcra", count_if = failed)]
-async fn gcra_login(request: HttpRequest, clock: Data<Clock>) -> impl Responder {
+async fn gcra_login(request: HttpRequest, clock: Data<ManualClock>) -> impl Responder {
     slowly(request, clock).await
 }
 
@@ -122,9 +122,9 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/login/gcra", web::get().to(gcra_login)).route("/several", web::get().to(several));
 }
 
-fn serve() -> (Served, Clock, RateLimiter) {
-    let clock = Clock::manual(START);
-    let limiter = RateLimiter::builder().clock(clock.clone()).in_memory();
+fn serve() -> (Served, ManualClock, RateLimiter) {
+    let clock = ManualClock::new(START);
+    let limiter = RateLimiter::builder().clock(clock.clone()).build().expect("a limiter in memory");
     let (its_clock, its_gate) = (clock.clone(), Data::new(Gate::default()));
     let server = Served::limited(&limiter, move |config| {
         config.app_data(Data::new(its_clock.clone())).app_data(its_gate.clone());

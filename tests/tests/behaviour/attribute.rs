@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{Clock, ratelimit};
+use ratelimit_runtime::{ManualClock, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 
@@ -82,7 +82,7 @@ async fn three() -> impl Responder {
     HttpResponse::Ok()
 }
 
-fn serve_three() -> (Served, Clock) {
+fn serve_three() -> (Served, ManualClock) {
     let (limiter, clock) = in_memory();
     let server = Served::limited(&limiter, |config| {
         config.route("/", web::get().to(three));

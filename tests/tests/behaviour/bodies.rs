@@ -115,7 +115,8 @@ fn post(server: &Served, path: &str, kind: &str, body: &str) -> Reply {
 
 #[test]
 fn a_function_that_extracts_the_body_is_answered_500_whatever_the_body_is() {
-    let server = Served::limited(&RateLimiter::builder().user(optional_json).in_memory(), routes);
+    let server =
+        Served::limited(&RateLimiter::builder().user(optional_json).build().expect("a limiter in memory"), routes);
     let large = "x".repeat(300_000);
     for path in FUNCTIONS {
         let kind = if path.contains("form") { "application/x-www-form-urlencoded" } else { "application/json" };

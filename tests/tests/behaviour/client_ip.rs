@@ -74,7 +74,7 @@ async fn status(limiter: &RateLimiter, arrival: &Arrival<'_>) -> u16 {
 
 /// Asserts that the request uses up the one request of the client at `address`, and nobody else's.
 async fn assert_counts_for(limiter: RateLimiterBuilder, arrival: Arrival<'_>, address: &str) {
-    let limiter = limiter.in_memory();
+    let limiter = limiter.build().expect("a limiter in memory");
     assert_eq!(status(&limiter, &arrival).await, 200, "{arrival:?}");
     assert_eq!(status(&limiter, &arrival).await, 429, "{arrival:?} is not one client");
     assert_eq!(status(&limiter, &from(address)).await, 429, "{arrival:?} does not count for {address}");
@@ -206,7 +206,7 @@ async fn what_a_proxy_quotes_of_the_client_does_not_say_who_it_is() {
             (hop(), ""),
             (two_hops(), ", for=10.0.0.2"),
         ] {
-            let limiter = trusted.in_memory();
+            let limiter = trusted.build().expect("a limiter in memory");
             let mut statuses = Vec::new();
             for spoof in ["9.9.9.1", "9.9.9.2", "[2001:db8::1]", "9.9.9.4"] {
                 let value = forwarded(spoof) + proxies;
@@ -251,7 +251,7 @@ async fn networks_that_are_written_as_mapped_addresses_are_those_of_ipv4() {
 async fn white_space_around_a_network_does_not_count() {
     let behind = TrustedProxies::networks(" 10.0.0.0/8,\t10.9.9.9 \n".split(',')).expect("networks");
     assert_counts_for(direct().trusted_proxies(behind), from(PROXY).xff("192.0.2.1"), "192.0.2.1").await;
-    let translated = direct().nat64_prefix(" 2001:db8:64::/96\n").expect("a prefix");
+    let translated = direct().nat64_prefix(" 2001:db8:64::/96\n");
     assert_counts_for(translated, from("2001:db8:64::192.0.2.1"), "192.0.2.1").await;
 }
 
@@ -319,10 +319,9 @@ async fn ipv6_clients_are_counted_by_their_network() {
         (direct(), in_64),
         (direct().ipv6_prefix(48), in_48),
         (direct().ipv6_prefix(128), in_128),
-        (direct().ipv6_prefix(255), in_128),
         (direct().ipv6_prefix(0), in_0),
     ] {
-        let limiter = builder.in_memory();
+        let limiter = builder.build().expect("a limiter in memory");
         assert_eq!(status(&limiter, &from(first)).await, 200, "{first}");
         assert_eq!(status(&limiter, &from(same)).await, 429, "{same}");
         assert_eq!(status(&limiter, &from(other)).await, 200, "{other}");
@@ -333,12 +332,12 @@ async fn ipv6_clients_are_counted_by_their_network() {
 async fn requests_without_a_peer_address_share_one_counter() {
     let nowhere = || Arrival { peer: None, lines: Vec::new() };
     for builder in [direct(), behind_networks()] {
-        let limiter = builder.in_memory();
+        let limiter = builder.build().expect("a limiter in memory");
         assert_eq!(status(&limiter, &nowhere()).await, 200);
         assert_eq!(status(&limiter, &nowhere().xff("192.0.2.1")).await, 429, "a free pass");
         assert_eq!(status(&limiter, &from("192.0.2.1")).await, 200, "somebody else");
     }
-    let limiter = behind_hops(1).in_memory();
+    let limiter = behind_hops(1).build().expect("a limiter in memory");
     assert_eq!(status(&limiter, &nowhere().xff("192.0.2.1")).await, 200);
     assert_eq!(status(&limiter, &from("192.0.2.1")).await, 429, "the hop says who it is");
 }

@@ -445,7 +445,7 @@ contract! {
                 assert_eq!((u64::from(peek.limit()), u64::from(peek.remaining())), (limit, remaining), "{handler}");
                 // Of a refused request, the headers say when it fits.
                 if handlers.name.starts_with("fixed") || remaining != 0 {
-                    assert_eq!(peek.reset(), reset, "{handler}");
+                    assert_eq!(peek.reset_at(), reset, "{handler}");
                 }
             }
         }

@@ -31,7 +31,7 @@ impl Shared {
     }
 
     pub(crate) fn in_memory(routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static) -> Self {
-        let limiter = builder().in_memory();
+        let limiter = builder().build().expect("a limiter in memory");
         Self::new("in memory", || limiter.clone(), routes)
     }
 
@@ -65,7 +65,7 @@ impl Shared {
 
 #[cfg(feature = "redis")]
 fn connect(url: &str) -> RateLimiter {
-    builder().connect(url).expect("a URL")
+    builder().store(url).build().expect("a URL")
 }
 
 /// A slow machine must not turn a test of counting into one of failing.

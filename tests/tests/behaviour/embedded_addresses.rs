@@ -52,7 +52,7 @@ fn used(limiter: &RateLimiter, client: &str) -> impl Future<Output = u32> + use<
 
 /// Whether requests from two addresses count for one client.
 async fn is_one(builder: RateLimiterBuilder, one: &str, other: &str) -> bool {
-    let limiter = builder.in_memory();
+    let limiter = builder.build().expect("a limiter in memory");
     ask(&limiter, from(one)).await;
     assert_eq!(used(&limiter, one).await, 1, "{one}");
     let is_one = used(&limiter, other).await == 1;
@@ -112,7 +112,7 @@ async fn loopback_of_ipv6_is_no_ipv4_address() {
 async fn an_address_in_a_forwarding_header_is_read_in_the_same_way() {
     for text in SAME.into_iter().chain(TEREDO) {
         let proxies = TrustedProxies::networks(["10.0.0.1"]).expect("an address");
-        let limiter = RateLimiter::builder().trusted_proxies(proxies).in_memory();
+        let limiter = RateLimiter::builder().trusted_proxies(proxies).build().expect("a limiter in memory");
         for header in [text.to_owned(), format!("[{text}]:4711")] {
             ask(&limiter, from("10.0.0.1").insert_header(("X-Forwarded-For", header))).await;
         }
@@ -123,7 +123,7 @@ async fn an_address_in_a_forwarding_header_is_read_in_the_same_way() {
 #[actix_web::test]
 async fn a_proxy_is_not_trusted_for_the_address_within_its_own() {
     let proxies = TrustedProxies::networks(["10.0.0.1"]).expect("an address");
-    let limiter = RateLimiter::builder().trusted_proxies(proxies).in_memory();
+    let limiter = RateLimiter::builder().trusted_proxies(proxies).build().expect("a limiter in memory");
     ask(&limiter, from("64:ff9b::10.0.0.1").insert_header(("X-Forwarded-For", CLIENT))).await;
     assert_eq!((used(&limiter, CLIENT).await, used(&limiter, "10.0.0.1").await), (0, 1));
 }
@@ -140,14 +140,13 @@ async fn a_prefix_of_a_network_of_ones_own_is_set() {
         ("2001:db8:122:344::/96", "2001:db8:122:344::192.0.2.33"),
         ("64:ff9b:1:c000::/56", "64:ff9b:1:c0c0:0:221::"),
     ] {
-        let builder = || RateLimiter::builder().nat64_prefix(prefix).expect(prefix);
+        let builder = || RateLimiter::builder().nat64_prefix(prefix);
         assert!(is_one(builder(), text, CLIENT).await, "{text}");
         assert!(!is_one(builder(), text, "2001:db9::1").await);
         assert!(is_one(builder(), "64:ff9b::192.0.2.33", CLIENT).await, "{prefix} beside the well-known one");
     }
-    let both =
-        || RateLimiter::builder().nat64_prefix("2001:db8:1::/96").and_then(|it| it.nat64_prefix("2001:db8:2::/96"));
-    assert!(is_one(both().expect("prefixes"), "2001:db8:1::192.0.2.33", "2001:db8:2::192.0.2.33").await);
+    let both = || RateLimiter::builder().nat64_prefix("2001:db8:1::/96").nat64_prefix("2001:db8:2::/96");
+    assert!(is_one(both(), "2001:db8:1::192.0.2.33", "2001:db8:2::192.0.2.33").await);
 }
 
 #[get("/claimed")]
@@ -174,7 +173,8 @@ async fn an_address_that_a_function_gives_is_one_client_in_both_forms_of_ipv4() 
 #[test]
 fn a_prefix_that_is_none_is_an_error_that_names_it() {
     for text in ["", "2001:db8::", "2001:db8::/65", "2001:db8::/128", "192.0.2.0/24", "nat64"] {
-        let error = RateLimiter::builder().nat64_prefix(text).err().unwrap_or_else(|| panic!("{text} is accepted"));
+        let limiter = RateLimiter::builder().nat64_prefix(text).nat64_prefix("2001:db8:1::/96").build();
+        let error = limiter.err().unwrap_or_else(|| panic!("{text} is accepted"));
         assert!(error.to_string().contains(&format!("`{text}`")), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{Clock, RateLimiter, ratelimit};
+use ratelimit_runtime::{ManualClock, RateLimiter, ratelimit};
 
 use crate::START;
 
@@ -91,9 +91,9 @@ const FLOOD: usize = 3000;
 type Application = Box<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = u16>>>>;
 
 /// An application whose store has room for so many counters, and its clock.
-async fn application(capacity: usize) -> (Application, Clock) {
-    let clock = Clock::manual(START);
-    let limiter = RateLimiter::builder().capacity(capacity).clock(clock.clone()).in_memory();
+async fn application(capacity: usize) -> (Application, ManualClock) {
+    let clock = ManualClock::new(START);
+    let limiter = RateLimiter::builder().capacity(capacity).clock(clock.clone()).build().expect("a limiter in memory");
     let service = Rc::new(init_service(App::new().app_data(limiter).configure(routes)).await);
     let application = move |request: TestRequest| -> Pin<Box<dyn Future<Output = u16>>> {
         let service = Rc::clone(&service);

@@ -70,7 +70,7 @@ fn builder() -> RateLimiterBuilder {
 
 /// A limiter, and the application that has it.
 fn serve(builder: RateLimiterBuilder, url: &str) -> (RateLimiter, Served) {
-    let limiter = builder.connect(url).expect("a URL");
+    let limiter = builder.store(url).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
     (limiter, server)
 }
@@ -149,7 +149,7 @@ fn limiters_share_counters_if_they_have_the_same_secret() {
     let redis = RedisServer::on_socket();
     let limiters = || {
         [builder(), builder().hash_keys(true), builder().hash_secret("one"), builder().hash_secret("another")]
-            .map(|builder| builder.connect(&redis.url()).expect("a URL"))
+            .map(|builder| builder.store(&redis.url()).build().expect("a URL"))
     };
     let (target, one) = (LimitTarget::new("user", 2, FOREVER).user("alice"), limiters());
     for limiter in &one {

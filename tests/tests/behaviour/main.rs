@@ -74,15 +74,15 @@ mod embedded_addresses;
 mod eviction;
 mod memory_store;
 
-use ratelimit_runtime::{Clock, RateLimiter};
+use ratelimit_runtime::{ManualClock, RateLimiter};
 
 /// The time at which manual clocks start: no multiple of any window that the tests use.
 const START: u64 = 1_700_000_007;
 
 /// A limiter in memory, and its clock, which stands still until a test moves it.
-fn in_memory() -> (RateLimiter, Clock) {
-    let clock = Clock::manual(START);
-    (RateLimiter::builder().clock(clock.clone()).in_memory(), clock)
+fn in_memory() -> (RateLimiter, ManualClock) {
+    let clock = ManualClock::new(START);
+    (RateLimiter::builder().clock(clock.clone()).build().expect("a limiter in memory"), clock)
 }
 
 /// The end of the window of so many seconds in which `time` lies.

@@ -63,7 +63,7 @@ struct Own(Option<String>);
 
 impl IntoScope for Own {
     fn into_scope(self) -> Result<Option<KeyPart>, actix_web::Error> {
-        Ok(self.0.map(|value| KeyPart::new(value.as_bytes())))
+        Ok(self.0.map(KeyPart::new))
     }
 }
 
@@ -79,7 +79,7 @@ struct Arrival(&'static str, [u8; 4], Vec<&'static [u8]>);
 
 /// The status of each of the requests, and what remains.
 async fn answers(arrivals: Vec<Arrival>) -> Vec<(u16, Option<u32>)> {
-    let limiter = RateLimiter::builder().user(tenant).clock(in_memory().1).in_memory();
+    let limiter = RateLimiter::builder().user(tenant).clock(in_memory().1).build().expect("a limiter in memory");
     let headers = ratelimit_runtime::RateLimitHeaders::default();
     let app = init_service(App::new().app_data(limiter).wrap(headers).configure(routes)).await;
     let mut answers = Vec::new();

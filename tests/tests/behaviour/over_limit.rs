@@ -28,7 +28,7 @@ fn fails(_: &HttpRequest, _: &RateLimitState) -> Result<HttpResponse, Error> {
 }
 
 async fn handler_like(path: web::Path<u32>, state: RateLimitState) -> impl Responder {
-    format!("{} waits {} s", path, state.retry_after())
+    format!("{} waits {} s", path, state.retry_after().unwrap_or_default())
 }
 
 async fn without_arguments() -> HttpResponse {

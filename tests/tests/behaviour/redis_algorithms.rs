@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use ratelimit_runtime::{
-    Clock, LimitTarget, OnStoreError, RateLimiter, RateLimiterBuilder, StoreUnavailable, ratelimit,
+    CheckError, LimitTarget, ManualClock, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit,
 };
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Reply, Server};
@@ -103,7 +103,7 @@ fn patient() -> RateLimiterBuilder {
 }
 
 fn serve(url: &str) -> Served {
-    Served::limited(&patient().connect(url).expect("a URL"), routes)
+    Served::limited(&patient().store(url).build().expect("a URL"), routes)
 }
 
 fn ask(server: &Served, path: &str, id: &str) -> Reply {
@@ -161,7 +161,7 @@ fn a_counter_that_something_else_has_overwritten_is_replaced_in_every_algorithm(
     let redis = RedisServer::on_socket();
     let values =
         ["", "garbage", "-7", "1.5", "0:0", "1:1", "-1:-1", "5:", "99999999999999999999:1", "1:99999999999999999999"];
-    let limiter = patient().connect(&redis.url()).expect("a URL");
+    let limiter = patient().store(&redis.url()).build().expect("a URL");
     let server = Served::limited_by(&limiter, 1, routes);
     for path in PATHS {
         for (index, value) in values.into_iter().enumerate() {
@@ -191,7 +191,7 @@ fn a_user_needs_no_more_privileges_for_any_of_this() {
     let privileges = format!("ACL SETUSER app on >secret ~rate-limit/* -@all {}", crate::APP_PRIVILEGES);
     redis.ask::<()>(&privileges.split(' ').collect::<Vec<_>>());
     redis.ask::<()>(&["ACL", "SETUSER", "default", "off"]);
-    let limiter = patient().connect(&format!("redis://app:secret@{}/", redis.address())).expect("a URL");
+    let limiter = patient().store(&format!("redis://app:secret@{}/", redis.address())).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
     for path in PATHS {
         assert_eq!([(); 6].map(|()| ask(&server, path, "a").status), [200, 200, 200, 200, 200, 429], "{path}");
@@ -211,7 +211,10 @@ fn staggered_windows_are_the_same_in_each_server_whatever_its_clock() {
     let redis = RedisServer::on_socket();
     let servers = [0, 1_000_000].map(|ago| {
         let now = redis.ask::<(u64, u64)>(&["TIME"]).0;
-        Served::limited(&patient().clock(Clock::manual(now - ago)).connect(&redis.url()).expect("a URL"), routes)
+        Served::limited(
+            &patient().clock(ManualClock::new(now - ago)).store(&redis.url()).build().expect("a URL"),
+            routes,
+        )
     });
     let mut resets = Vec::new();
     for client in 0..20 {
@@ -246,7 +249,7 @@ fn gcra_of(id: &str) -> LimitTarget {
 fn what_many_clients_took_at_once_is_what_is_counted() {
     const CLIENTS: u64 = 24;
     let redis = RedisServer::on_socket();
-    let limiters = [(); 2].map(|()| patient().connect(&redis.url()).expect("a URL"));
+    let limiters = [(); 2].map(|()| patient().store(&redis.url()).build().expect("a URL"));
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let left =
         |target: &LimitTarget| u64::from(runtime.block_on(limiters[0].peek(target)).expect("a store").remaining());
@@ -296,7 +299,7 @@ fn what_many_clients_took_at_once_is_what_is_counted() {
 #[test]
 fn a_lot_takes_nothing_where_its_request_does_not_fit() {
     let redis = RedisServer::on_socket();
-    let limiter = patient().connect(&redis.url()).expect("a URL");
+    let limiter = patient().store(&redis.url()).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let target = LimitTarget::new("lots", 100, WINDOW).global();
     let left = || runtime.block_on(limiter.peek(&target)).expect("a store").remaining();
@@ -317,7 +320,7 @@ fn a_lot_takes_nothing_where_its_request_does_not_fit() {
 #[test]
 fn a_lease_takes_no_more_than_a_tenth_of_what_is_left() {
     let redis = RedisServer::on_socket();
-    let limiter = patient().connect(&redis.url()).expect("a URL");
+    let limiter = patient().store(&redis.url()).build().expect("a URL");
     let server = Served::limited_by(&limiter, 1, routes);
     let mut connection = server.open();
     let mut most = 0;
@@ -335,7 +338,7 @@ fn a_lease_takes_no_more_than_a_tenth_of_what_is_left() {
 #[test]
 fn a_lease_is_for_counters_that_are_asked_for_again_and_a_look_takes_it_for_spent() {
     let redis = RedisServer::on_socket();
-    let limiter = patient().connect(&redis.url()).expect("a URL");
+    let limiter = patient().store(&redis.url()).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let target = LimitTarget::new("a lease", 1000, WINDOW).global();
     let left = || runtime.block_on(limiter.peek(&target)).expect("a store").remaining();
@@ -354,7 +357,7 @@ fn a_lease_is_for_counters_that_are_asked_for_again_and_a_look_takes_it_for_spen
 #[test]
 fn a_count_that_is_deleted_reaches_a_lease_within_a_second_or_so() {
     let redis = RedisServer::on_socket();
-    let server = Served::limited_by(&patient().connect(&redis.url()).expect("a URL"), 1, routes);
+    let server = Served::limited_by(&patient().store(&redis.url()).build().expect("a URL"), 1, routes);
     let mut connection = server.open();
     for _ in 0..200 {
         assert_eq!(connection.get("/leased").status, 200);
@@ -393,7 +396,7 @@ fn a_reset_reaches_a_lease_elsewhere() {
 #[test]
 fn a_store_that_does_not_answer_is_said_to() {
     let mut redis = RedisServer::on_socket();
-    let limiter = RateLimiter::builder().connect(&redis.url()).expect("a URL");
+    let limiter = RateLimiter::builder().store(&redis.url()).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let target = all();
     let answers = || {
@@ -403,8 +406,8 @@ fn a_store_that_does_not_answer_is_said_to() {
     };
     wait::until("Redis answers", answers);
     redis.kill();
-    assert_eq!(runtime.block_on(limiter.peek(&target)), Err(StoreUnavailable));
-    assert_eq!(runtime.block_on(limiter.reset(&target)), Err(StoreUnavailable));
+    assert_eq!(runtime.block_on(limiter.peek(&target)), Err(CheckError::StoreUnavailable));
+    assert_eq!(runtime.block_on(limiter.reset(&target)), Err(CheckError::StoreUnavailable));
     redis.restart();
     wait::until("Redis answers", answers);
 }

@@ -49,7 +49,7 @@ fn patient() -> RateLimiterBuilder {
 }
 
 fn serve(url: &str) -> Served {
-    Served::limited(&patient().connect(url).expect("a URL"), routes)
+    Served::limited(&patient().store(url).build().expect("a URL"), routes)
 }
 
 /// Two servers that share a cluster.

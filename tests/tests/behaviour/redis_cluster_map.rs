@@ -32,7 +32,7 @@ fn target() -> LimitTarget {
 
 fn limiter(url: &str, deadline: Duration) -> RateLimiter {
     let builder = RateLimiter::builder().deadline(deadline).on_store_error(OnStoreError::Deny);
-    builder.connect(url).expect("a URL")
+    builder.store(url).build().expect("a URL")
 }
 
 /// How often the nodes were asked for the map.

@@ -85,7 +85,7 @@ fn rotate(redis: &RedisServer, password: &str) {
 }
 
 fn serve(builder: RateLimiterBuilder, url: &str) -> Served {
-    Served::limited_by(&builder.connect(url).expect("a URL"), WORKERS, routes)
+    Served::limited_by(&builder.store(url).build().expect("a URL"), WORKERS, routes)
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_login_in_the_url_besides_is_an_error_at_the_start() {
         "redis+cluster://:secret@127.0.0.1",
         "redis+sentinel://:secret@127.0.0.1/main",
     ] {
-        let error = Vault::default().builder(Duration::ZERO).connect(url).expect_err(url);
+        let error = Vault::default().builder(Duration::ZERO).store(url).build().expect_err(url);
         assert!(matches!(&error, Error::Url { part: "login", .. }), "{url}: {error}");
         assert!(!error.to_string().contains("secret"), "{url}: {error}");
     }
@@ -251,7 +251,7 @@ fn neither_credentials_nor_a_builder_or_a_limiter_with_them_shows_them() {
     let vault = Vault::with("opensesame");
     let builder = vault.builder(Duration::ZERO).hash_secret("opensesame");
     let shown = format!("{builder:?} {:?}", Credentials::new("user", "opensesame"));
-    let limiter = builder.connect("redis://127.0.0.1/").expect("a URL");
+    let limiter = builder.store("redis://127.0.0.1/").build().expect("a URL");
     let shown = format!("{shown} {limiter:?}");
     assert!(!shown.contains("opensesame"), "{shown}");
 }
@@ -314,7 +314,7 @@ fn a_server_older_than_users_is_told_the_password_alone() {
         }
     });
     let url = format!("redis://app:secret@{}/3", server.address());
-    let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).connect(&url).expect("a URL");
+    let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).store(&url).build().expect("a URL");
     let served = Served::limited_by(&limiter, 1, routes);
     served.get("/");
     let told = || told.lock().expect("nobody panics").clone();

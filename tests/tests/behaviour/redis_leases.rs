@@ -47,7 +47,7 @@ fn routes(config: &mut ServiceConfig) {
 
 fn connect(redis: &RedisServer) -> (Served, Connection) {
     let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny);
-    let server = Served::limited_by(&limiter.connect(&redis.url()).expect("a URL"), 1, routes);
+    let server = Served::limited_by(&limiter.store(&redis.url()).build().expect("a URL"), 1, routes);
     let connection = server.open();
     (server, connection)
 }

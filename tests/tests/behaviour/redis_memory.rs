@@ -51,7 +51,7 @@ fn routes(config: &mut ServiceConfig) {
 
 fn serve(url: &str) -> Served {
     let builder = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny);
-    Served::limited_by(&builder.connect(url).expect("a URL"), 1, routes)
+    Served::limited_by(&builder.store(url).build().expect("a URL"), 1, routes)
 }
 
 fn ask(server: &Served, path: &str, id: &str) -> u16 {

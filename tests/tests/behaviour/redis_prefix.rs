@@ -24,7 +24,7 @@ fn routes(config: &mut ServiceConfig) {
 }
 
 fn connect(prefix: &str, url: &str) -> Result<RateLimiter, Error> {
-    RateLimiter::builder().prefix(prefix).deadline(PATIENCE).on_store_error(OnStoreError::Deny).connect(url)
+    RateLimiter::builder().prefix(prefix).deadline(PATIENCE).on_store_error(OnStoreError::Deny).store(url).build()
 }
 
 #[test]

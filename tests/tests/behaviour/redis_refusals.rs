@@ -4,7 +4,7 @@ use std::process::Command;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{LimitTarget, OnStoreError, RateLimiter, RateLimiterBuilder, StoreUnavailable, ratelimit};
+use ratelimit_runtime::{CheckError, LimitTarget, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Connection, Server, request};
@@ -145,7 +145,7 @@ fn a_missing_privilege_fails_the_checks_that_need_it_and_no_others() {
     for privilege in ["get", "set", "del", "incrby", "expireat", "hget", "hincrby", "hdel"] {
         redis.ask::<()>(&["FLUSHALL"]);
         set_user(&redis, "~rate-limit/*", &[&format!("-{privilege}")]);
-        let limiter = patient().connect(&url(&redis)).expect("a URL");
+        let limiter = patient().store(&url(&redis)).build().expect("a URL");
         let server = serve(&limiter);
         for path in PATHS {
             let expected = if needs(path, privilege) { vec![503; 6] } else { vec![200, 200, 200, 200, 200, 429] };
@@ -176,7 +176,7 @@ fn a_request_that_fails_under_one_rule_counts_under_none() {
     for privilege in ["hincrby", "hget", "hdel", "get", "set"] {
         redis.ask::<()>(&["FLUSHALL"]);
         set_user(&redis, "~rate-limit/*", &[&format!("-{privilege}")]);
-        let server = serve(&patient().connect(&url(&redis)).expect("a URL"));
+        let server = serve(&patient().store(&url(&redis)).build().expect("a URL"));
         assert_eq!(statuses(&server, "/mixed", "a", 3), [503; 3], "without {privilege}");
         set_user(&redis, "~rate-limit/*", &[]);
         assert_eq!(statuses(&server, "/mixed", "a", 6), [200, 200, 200, 200, 200, 429], "with {privilege} again");
@@ -241,11 +241,11 @@ fn looking_and_resetting_need_privileges_too() {
     for (look, reset, target) in targets {
         for privilege in ["get", "hget", "del"] {
             set_user(&redis, "~rate-limit/*", &[&format!("-{privilege}")]);
-            let limiter = patient().connect(&url(&redis)).expect("a URL");
+            let limiter = patient().store(&url(&redis)).build().expect("a URL");
             let looked = runtime.block_on(limiter.peek(&target)).map(|peek| peek.remaining());
-            let expected = if look == privilege { Err(StoreUnavailable) } else { Ok(5) };
+            let expected = if look == privilege { Err(CheckError::StoreUnavailable) } else { Ok(5) };
             assert_eq!(looked, expected, "{target:?} without {privilege}");
-            let expected = if reset == privilege { Err(StoreUnavailable) } else { Ok(()) };
+            let expected = if reset == privilege { Err(CheckError::StoreUnavailable) } else { Ok(()) };
             assert_eq!(runtime.block_on(limiter.reset(&target)), expected, "{target:?} without {privilege}");
         }
     }
@@ -255,7 +255,7 @@ fn looking_and_resetting_need_privileges_too() {
 fn keys_that_the_user_may_not_use_are_refused_to_their_rules_alone() {
     let redis = RedisServer::on_port();
     set_user(&redis, "~rate-limit/=fixed/* ~rate-limit/fixed/* ~rate-limit/probe/*", &[]);
-    let server = serve(&patient().connect(&url(&redis)).expect("a URL"));
+    let server = serve(&patient().store(&url(&redis)).build().expect("a URL"));
     let paths = ["/fixed", "/sliding-allowed", "/sliding", "/fixed", "/gcra", "/fixed", "/pair", "/fixed"];
     let mut clients: Vec<Connection> = paths.iter().map(|_| server.open()).collect();
     for round in 0..20 {
@@ -269,7 +269,7 @@ fn keys_that_the_user_may_not_use_are_refused_to_their_rules_alone() {
 fn checks_that_are_always_refused_cost_others_no_second_call_for_ever() {
     let redis = RedisServer::on_port();
     set_user(&redis, "~rate-limit/fixed/* ~rate-limit/probe/*", &[]);
-    let server = serve(&patient().connect(&url(&redis)).expect("a URL"));
+    let server = serve(&patient().store(&url(&redis)).build().expect("a URL"));
     let paths = ["/fixed", "/gcra", "/fixed", "/fixed"];
     let mut clients: Vec<Connection> = paths.iter().map(|_| server.open()).collect();
     let denied = || -> usize {
@@ -331,7 +331,7 @@ fn the_log_is_told_once_of_a_missing_privilege_and_once_of_its_end() {
 #[test]
 fn a_command_that_the_server_does_not_have_fails_the_checks_that_need_it() {
     let redis = RedisServer::with_configuration(&["rename-command HINCRBY \"\""]);
-    let server = serve(&patient().connect(&redis.url()).expect("a URL"));
+    let server = serve(&patient().store(&redis.url()).build().expect("a URL"));
     let paths = ["/fixed", "/sliding", "/gcra", "/mixed", "/sliding-allowed"];
     let mut clients: Vec<Connection> = paths.iter().map(|_| server.open()).collect();
     for id in ["a", "b", "c"] {
@@ -344,7 +344,7 @@ fn a_command_that_the_server_does_not_have_fails_the_checks_that_need_it() {
 fn what_cannot_be_given_back_stays_counted_and_hurts_nobody() {
     let redis = RedisServer::on_port();
     set_user(&redis, "~rate-limit/*", &["-get"]);
-    let server = serve(&patient().connect(&url(&redis)).expect("a URL"));
+    let server = serve(&patient().store(&url(&redis)).build().expect("a URL"));
     assert_eq!(statuses(&server, "/given-back", "a", 6), [200, 200, 200, 200, 200, 429]);
     assert_eq!(statuses(&server, "/fixed", "a", 6), [200, 200, 200, 200, 200, 429]);
     set_user(&redis, "~rate-limit/*", &[]);

@@ -32,7 +32,7 @@ fn routes(config: &mut ServiceConfig) {
 
 fn serve(url: &str) -> Served {
     let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny);
-    Served::limited(&limiter.connect(url).expect("a URL"), routes)
+    Served::limited(&limiter.store(url).build().expect("a URL"), routes)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{Clock, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_runtime::{ManualClock, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Connection, Reply, Server, request};
@@ -105,7 +105,7 @@ fn patient() -> RateLimiterBuilder {
 }
 
 fn serve(limiter: RateLimiterBuilder, url: &str) -> Served {
-    Served::limited(&limiter.connect(url).expect("a URL"), routes)
+    Served::limited(&limiter.store(url).build().expect("a URL"), routes)
 }
 
 /// The parts of the only key: prefix, key, rule, scope, window.
@@ -209,7 +209,7 @@ fn expired_counters_leave() {
 fn the_clock_of_the_store_decides_the_window() {
     let redis = RedisServer::on_socket();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970").as_secs();
-    let clocks = [now - 5400, now, now + 5400].map(Clock::manual);
+    let clocks = [now - 5400, now, now + 5400].map(ManualClock::new);
     let servers = clocks.map(|clock| serve(patient().clock(clock), &redis.url()));
     wait_for_the_middle_of_an_hour(&redis);
     let (hour, _) = redis.ask::<(u64, u64)>(&["TIME"]);
@@ -276,7 +276,10 @@ fn a_user_needs_no_more_than_these_privileges() {
 #[test]
 fn the_longest_deadline_is_one() {
     let redis = RedisServer::on_socket();
-    let server = serve(RateLimiter::builder().deadline(Duration::MAX).on_store_error(OnStoreError::Deny), &redis.url());
+    let server = serve(
+        RateLimiter::builder().deadline(Duration::from_secs(3600)).on_store_error(OnStoreError::Deny),
+        &redis.url(),
+    );
     for (status, remaining) in [(200, 1), (200, 0), (429, 0)] {
         let reply = server.get("/twice");
         assert_eq!((reply.status, reply.x_headers().1), (status, remaining));
@@ -311,7 +314,7 @@ fn a_counter_that_something_else_has_overwritten_does_not_make_others_fail() {
     for path in ["/one-rule", "/two-long-rules"] {
         for spoil in spoil {
             redis.ask::<()>(&["FLUSHALL"]);
-            let limiter = patient().on_store_error(OnStoreError::Deny).connect(&redis.url()).expect("a URL");
+            let limiter = patient().on_store_error(OnStoreError::Deny).store(&redis.url()).build().expect("a URL");
             let server = Served::limited_by(&limiter, 1, routes);
             for request in 0..7 {
                 for key in redis.keys().iter().filter(|key| key.contains("spoiled")) {
@@ -334,7 +337,7 @@ fn a_counter_that_something_else_has_overwritten_does_not_make_others_fail() {
 #[test]
 fn an_exempt_request_does_not_wait_for_a_store_that_does_not_answer() {
     let redis = RedisServer::on_port();
-    let limiter = patient().on_store_error(OnStoreError::Deny).connect(&redis.url()).expect("a URL");
+    let limiter = patient().on_store_error(OnStoreError::Deny).store(&redis.url()).build().expect("a URL");
     let server = Served::limited_by(&limiter, 1, routes);
     let assert_at_once = |when: &str| {
         redis.pause();

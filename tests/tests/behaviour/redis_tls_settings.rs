@@ -34,7 +34,7 @@ fn hasty() -> RateLimiterBuilder {
 }
 
 fn serve(builder: RateLimiterBuilder, url: &str) -> Served {
-    Served::limited_by(&builder.connect(url).expect("a URL"), 1, routes)
+    Served::limited_by(&builder.store(url).build().expect("a URL"), 1, routes)
 }
 
 /// A file that a test may replace.
@@ -182,7 +182,7 @@ fn a_file_that_cannot_be_used_is_named_at_the_start() {
         ] {
             replace(&secret, text.as_bytes());
             let limiter = builder().tls_ca_file(authority).tls_client_certificate(certificate, key);
-            let error = limiter.connect("rediss://127.0.0.1/").expect_err(named);
+            let error = limiter.store("rediss://127.0.0.1/").build().expect_err(named);
             assert!(matches!(&error, Error::Tls { setting: told, .. } if *told == setting), "{error}");
             let error = error.to_string();
             assert!(error.contains(named), "{error}");
@@ -194,7 +194,7 @@ fn a_file_that_cannot_be_used_is_named_at_the_start() {
 #[test]
 fn a_server_name_that_is_none_is_an_error_at_the_start() {
     for name in ["", "redis.example.com:6380", "rediss://redis.example.com"] {
-        let error = builder().tls_server_name(name).connect("rediss://127.0.0.1/").expect_err(name);
+        let error = builder().tls_server_name(name).store("rediss://127.0.0.1/").build().expect_err(name);
         assert!(matches!(&error, Error::Tls { setting: "tls_server_name", .. }), "{error}");
     }
 }

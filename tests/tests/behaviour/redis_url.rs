@@ -22,7 +22,7 @@ fn routes(config: &mut ServiceConfig) {
 
 /// Asserts that the URL leads to a Redis that lets this application in.
 fn assert_leads_to_redis(url: &str) {
-    let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny).connect(url);
+    let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny).store(url).build();
     let limiter = limiter.unwrap_or_else(|error| panic!("{url:?}: {error}"));
     assert_eq!(Served::limited_by(&limiter, 1, routes).get("/ip").status, 200, "{url:?}");
 }
@@ -89,7 +89,7 @@ fn capitals_and_white_space_around_a_url_are_no_mistake() {
         "Redis+Sentinel://127.0.0.1/main",
         "valkey+SENTINEL://127.0.0.1/main",
     ] {
-        RateLimiter::connect(&format!(" {url}\n")).unwrap_or_else(|error| panic!("{url}: {error}"));
+        RateLimiter::open(&format!(" {url}\n")).unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 }
 
@@ -107,7 +107,7 @@ fn every_documented_form_of_a_url_over_tls_is_taken() {
         "rediss+sentinel://127.0.0.1/main?sentinel_tls=false",
         "redis+sentinel://127.0.0.1/main?sentinel_tls=true",
     ] {
-        RateLimiter::connect(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        RateLimiter::open(url).unwrap_or_else(|error| panic!("{url}: {error}"));
     }
 }
 
@@ -155,7 +155,7 @@ fn a_mistake_in_a_url_is_told_with_the_part_and_what_to_write() {
         ("user:secret@127.0.0.1", "scheme", "redis://"),
         ("secret://user@127.0.0.1", "scheme", "redis://"),
     ] {
-        let error = RateLimiter::connect(url).expect_err(url);
+        let error = RateLimiter::open(url).expect_err(url);
         let Error::Url { part: named, .. } = &error else { panic!("{url}: {error}") };
         assert_eq!(*named, part, "{url}: {error}");
         let error = error.to_string();
@@ -218,7 +218,7 @@ proptest! {
     ) {
         let written = if is_escaped { escaped(&password) } else { password.clone() };
         let url = form.replace("SCHEME", scheme).replace("PASSWORD", &written);
-        let said = match RateLimiter::connect(&url) {
+        let said = match RateLimiter::open(&url) {
             Ok(limiter) => format!("{limiter:?}"),
             Err(error) => format!("{error} {error:?}"),
         };

@@ -91,7 +91,11 @@ fn a_function_whose_name_is_so_long_that_nobody_would_want_it_in_a_header_of_eve
 }
 
 fn serve() -> Served {
-    let limiter = ratelimit_runtime::RateLimiter::builder().user(of::<'u'>).clock(in_memory().1).in_memory();
+    let limiter = ratelimit_runtime::RateLimiter::builder()
+        .user(of::<'u'>)
+        .clock(in_memory().1)
+        .build()
+        .expect("a limiter in memory");
     Served::start(move |listener| {
         let app =
             move || App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default().ietf()).configure(routes);

@@ -127,7 +127,8 @@ fn serve_with_users() -> Served {
     let limiter = RateLimiter::builder()
         .trusted_proxies(TrustedProxies::hops(1))
         .user(|request: &HttpRequest| header(request, "x-user").map(str::to_owned))
-        .in_memory();
+        .build()
+        .expect("a limiter in memory");
     Served::limited(&limiter, routes)
 }
 
@@ -178,7 +179,7 @@ fn user_without_a_user_function_is_an_error_that_names_the_setting() {
 
 #[test]
 fn the_user_function_may_be_written_like_a_handler() {
-    let limiter = RateLimiter::builder().user(claimed).in_memory();
+    let limiter = RateLimiter::builder().user(claimed).build().expect("a limiter in memory");
     let server = Served::limited(&limiter, routes);
     assert!(are_counted_apart(&server, "/user", &[("X-Tenant", "a")], &[("X-Tenant", "b")]));
     let reply = server.get("/user");
@@ -333,7 +334,7 @@ fn the_user_function_is_asked_once_for_each_request_too() {
         USER_ASKED.fetch_add(1, SeqCst);
         Some("anybody")
     };
-    let server = Served::limited(&RateLimiter::builder().user(user).in_memory(), |config| {
+    let server = Served::limited(&RateLimiter::builder().user(user).build().expect("a limiter in memory"), |config| {
         config.route("/", web::get().to(asks_for_the_user));
     });
     for requests in 1..=3 {

@@ -186,7 +186,7 @@ fn settings_have_the_documented_defaults() {
         "deadline: 100ms",
         "on_store_error: Local",
         "capacity: 1000000",
-        "clock: Clock(System)",
+        "clock: System",
         "trusted: None",
         "ipv6_prefix: 64",
         "nat64: []",
@@ -197,27 +197,46 @@ fn settings_have_the_documented_defaults() {
 }
 
 #[test]
-fn a_deadline_is_at_least_a_millisecond_and_at_most_an_hour() {
+fn numbers_out_of_range_are_errors_that_name_the_setting_and_its_range() {
+    let builder = || RateLimiter::builder().store("redis://127.0.0.1/");
+    let deadline = |deadline| builder().deadline(deadline);
     let (least, most) = (Duration::from_millis(1), Duration::from_secs(3600));
-    for (set, used) in [
-        (Duration::ZERO, least),
-        (least / 2, least),
-        (least, least),
-        (most, most),
-        (most * 2, most),
-        (Duration::MAX, most),
+    for fits in [
+        deadline(least),
+        deadline(most),
+        builder().capacity(1),
+        builder().ipv6_prefix(128),
+        builder().ipv6_prefix(0),
+        builder().tcp_keepalive(Duration::ZERO),
+        builder().tcp_keepalive(Duration::from_secs(32_767)),
     ] {
-        let builder = format!("{:?}", RateLimiter::builder().deadline(set));
-        assert!(builder.contains(&format!("deadline: {used:?},")), "{set:?}: {builder}");
+        assert!(fits.build().is_ok());
+    }
+    for (builder, expected) in [
+        (deadline(Duration::ZERO), "deadline: must be from 1 ms to 1 hour"),
+        (deadline(least / 2), "deadline: must be from 1 ms to 1 hour"),
+        (deadline(most + least), "deadline: must be from 1 ms to 1 hour"),
+        (deadline(Duration::MAX), "deadline: must be from 1 ms to 1 hour"),
+        (builder().capacity(0), "capacity: must be from 1 to 268435456"),
+        (builder().capacity(usize::MAX), "capacity: must be from 1 to 268435456"),
+        (builder().ipv6_prefix(129), "ipv6_prefix: must be at most 128"),
+        (builder().tcp_keepalive(least), "tcp_keepalive: must be 0, or from 1 to 32767 seconds"),
+        (builder().tcp_keepalive(Duration::from_secs(32_768)), "tcp_keepalive: must be 0, or from 1 to 32767 seconds"),
+    ] {
+        let error = builder.build().expect_err(expected);
+        assert_eq!(error.to_string(), expected);
+        assert!(format!("{error:?}").starts_with("Setting {"), "{error:?}");
     }
 }
 
 #[test]
-fn main_prints_of_an_error_what_it_says() {
-    let proxies = ratelimit_runtime::TrustedProxies::networks(["10.0.0.0/99"]).expect_err("no network");
-    for error in [RateLimiter::connect("http://127.0.0.1/").expect_err("no URL"), proxies] {
-        assert_eq!(format!("{error:?}"), error.to_string());
+fn an_error_of_the_set_up_is_an_error_that_main_can_return() {
+    fn main() -> std::io::Result<RateLimiter> {
+        Ok(RateLimiter::open("http://127.0.0.1/")?)
     }
+    let error = main().expect_err("no URL");
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert!(error.to_string().starts_with("store URL: scheme"), "{error}");
 }
 
 fn part_of(error: &Error) -> &str {
@@ -239,7 +258,7 @@ fn a_url_that_makes_no_sense_names_the_part() {
         ("memory+cluster://", "scheme"),
         ("rediss+unix:///run/redis.sock", "scheme"),
     ] {
-        let error = RateLimiter::connect(url).expect_err(url);
+        let error = RateLimiter::open(url).expect_err(url);
         assert_eq!(part_of(&error), part, "{url}: {error}");
         assert!(error.to_string().contains(part), "{url}: {error}");
     }
@@ -276,7 +295,7 @@ fn a_redis_url_that_makes_no_sense_names_the_part_and_keeps_the_password() {
         ("redis+sentinel://:secret@127.0.0.1:26379/main/1/2", "database"),
         ("redis+sentinel://:secret@127.0.0.1:26379/main?sentinel_passwort=secret", "query"),
     ] {
-        let error = RateLimiter::connect(url).expect_err(url);
+        let error = RateLimiter::open(url).expect_err(url);
         assert_eq!(part_of(&error), part, "{url}: {error}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
@@ -291,7 +310,7 @@ fn a_url_of_several_servers_that_makes_no_sense_says_how_to_write_it() {
         ("redis+clusters://127.0.0.1:7000", "redis+cluster://"),
         ("redis+sentinels://127.0.0.1:26379", "redis+sentinel://"),
     ] {
-        let error = RateLimiter::connect(url).expect_err(url).to_string();
+        let error = RateLimiter::open(url).expect_err(url).to_string();
         assert!(error.contains(form), "{url}: {error}");
     }
 }
@@ -300,7 +319,7 @@ fn a_url_of_several_servers_that_makes_no_sense_says_how_to_write_it() {
 #[test]
 fn without_the_rustls_feature_a_url_over_tls_says_which_feature_is_missing() {
     for url in ["rediss://127.0.0.1/", "rediss+cluster://127.0.0.1/", "rediss+sentinel://127.0.0.1/main"] {
-        let error = RateLimiter::connect(url).expect_err(url).to_string();
+        let error = RateLimiter::open(url).expect_err(url).to_string();
         assert!(error.contains("rustls"), "{url}: {error}");
     }
 }
@@ -309,7 +328,7 @@ fn without_the_rustls_feature_a_url_over_tls_says_which_feature_is_missing() {
 #[test]
 fn without_the_redis_feature_a_redis_url_says_which_feature_is_missing() {
     for url in ["redis://127.0.0.1/", "rediss://127.0.0.1/", "unix:///tmp/redis.sock"] {
-        let error = RateLimiter::connect(url).expect_err(url);
+        let error = RateLimiter::open(url).expect_err(url);
         assert!(error.to_string().contains("feature"), "{error}");
     }
 }
@@ -336,7 +355,7 @@ fn every_documented_form_of_a_redis_url_is_taken_without_a_server() {
         "redis+sentinel://user:secret@127.0.0.1:26379/main?sentinel_user=watcher&sentinel_password=secret",
         "redis+sentinel://:secret@127.0.0.1:26379/main/3?sentinel_password=secret",
     ] {
-        let limiter = RateLimiter::connect(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+        let limiter = RateLimiter::open(url).unwrap_or_else(|error| panic!("{url}: {error}"));
         assert!(!format!("{limiter:?}").contains("secret"), "{limiter:?}");
     }
 }

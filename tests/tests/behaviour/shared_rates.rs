@@ -155,9 +155,9 @@ fn all_stores_agree_on_shared_counters() {
     const RATES: [(u32, u32); 4] = [(5, 5), (100, 100), (10, 4), (10, 12)];
     let (redis, cluster) = (RedisServer::on_socket(), RedisCluster::steady());
     let limiters = [
-        patient().in_memory(),
-        patient().connect(&redis.url()).expect("a URL"),
-        patient().connect(&cluster.url()).expect("a URL"),
+        patient().build().expect("a limiter in memory"),
+        patient().store(&redis.url()).build().expect("a URL"),
+        patient().store(&cluster.url()).build().expect("a URL"),
     ];
     let stores = std::cell::RefCell::new(limiters.map(Alone::new));
     let case = std::cell::Cell::new(0);

@@ -62,15 +62,17 @@ async fn unlimited_but_asking(_: RateLimitState) -> &'static str {
 }
 
 fn describe(state: &RateLimitState) -> String {
-    let rules: Vec<_> = state.rules().map(|rule| (rule.limit(), rule.per(), rule.remaining(), rule.reset())).collect();
+    let rules: Vec<_> =
+        state.rules().map(|rule| (rule.limit(), rule.per(), rule.remaining(), rule.reset_at())).collect();
     format!(
-        "{}/{} until {} in {} s; over {}, counted {}, tightest {} of {rules:?}",
+        "{}/{} until {:?} in {:?} s; over {}, counted {}, degraded {}, tightest {} of {rules:?}",
         state.remaining(),
         state.limit(),
-        state.reset(),
+        state.reset_at(),
         state.retry_after(),
         state.is_over(),
         state.is_counted(),
+        state.is_degraded(),
         state.tightest(),
     )
 }
@@ -88,7 +90,7 @@ fn a_handler_takes_the_state_as_an_argument() {
     let server = Served::limited(&limiter, routes);
     let (minute, hour) = (window_end(START, 60), window_end(START, 3600));
     let expected = format!(
-        "1/2 until {minute} in {} s; over false, counted true, tightest 0 of [(2, 60, 1, {minute}), (100, 3600, 99, {hour})]",
+        "1/2 until Some({minute}) in Some({}) s; over false, counted true, degraded false, tightest 0 of [(2, 60, 1, {minute}), (100, 3600, 99, {hour})]",
         minute - START
     );
     assert_eq!(server.get("/told").body, expected);
@@ -100,7 +102,9 @@ fn the_numbers_of_a_bucket_are_those_of_its_burst_and_times_are_rounded_up() {
     let server = Served::limited(&limiter, routes);
     // A token comes back in 2.5 seconds, and seven in 17.5.
     let back = START + 3;
-    let expected = format!("6/7 until {back} in 3 s; over false, counted true, tightest 0 of [(7, 18, 6, {back})]");
+    let expected = format!(
+        "6/7 until Some({back}) in Some(3) s; over false, counted true, degraded false, tightest 0 of [(7, 18, 6, {back})]"
+    );
     assert_eq!(server.get("/bucket").body, expected);
 }
 
@@ -108,8 +112,8 @@ fn the_numbers_of_a_bucket_are_those_of_its_burst_and_times_are_rounded_up() {
 fn the_state_is_in_the_extensions_before_the_handler_runs() {
     let (limiter, _clock) = in_memory();
     let server = Served::limited(&limiter, routes);
-    assert!(server.get("/extensions").body.starts_with("1/2 until "));
-    assert!(server.get("/extensions").body.starts_with("0/2 until "));
+    assert!(server.get("/extensions").body.starts_with("1/2 until Some("));
+    assert!(server.get("/extensions").body.starts_with("0/2 until Some("));
 }
 
 #[test]
@@ -117,7 +121,9 @@ fn an_exempt_request_has_a_state_that_says_so() {
     let (limiter, _clock) = in_memory();
     let server = Served::limited(&limiter, routes);
     for (path, limit) in [("/exempt", 2), ("/exempt-from-gcra", 7)] {
-        let expected = format!("{limit}/{limit} until 0 in 0 s; over false, counted false, tightest 0 of []");
+        let expected = format!(
+            "{limit}/{limit} until None in None s; over false, counted false, degraded false, tightest 0 of []"
+        );
         assert_eq!(server.get(path).body, expected);
     }
 }

@@ -117,14 +117,14 @@ fn routes(config: &mut ServiceConfig) {
 
 /// Runs a test of two servers that share a store, in each store.
 fn in_each_store(test: impl Fn(&str, [&Served; 2])) {
-    let memory = builder().in_memory();
+    let memory = builder().build().expect("a limiter in memory");
     run("in memory", || memory.clone(), &test);
     #[cfg(feature = "redis")]
     for (name, redis) in [("over TCP", RedisServer::on_port()), ("over a Unix socket", RedisServer::on_socket())] {
         let connect = || {
             // A slow machine must not turn a test of counting into one of failing.
             let builder = builder().deadline(ratelimit_tests::wait::PATIENCE);
-            builder.connect(&redis.url()).expect("a URL")
+            builder.store(&redis.url()).build().expect("a URL")
         };
         run(name, connect, &test);
     }

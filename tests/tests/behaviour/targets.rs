@@ -2,7 +2,7 @@
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{Clock, LimitTarget, RateLimiter, TrustedProxies, ratelimit};
+use ratelimit_runtime::{CheckError, LimitTarget, RateLimiter, TrustedProxies, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
@@ -187,7 +187,8 @@ fn of_rules_that_are_alike_each_is_found_by_how_many_stand_before_it() {
 fn an_address_stands_for_its_network() {
     let proxies = || TrustedProxies::networks(["127.0.0.1"]).expect("an address");
     for (bits, same) in [(64, true), (128, false)] {
-        let limiter = RateLimiter::builder().trusted_proxies(proxies()).ipv6_prefix(bits).in_memory();
+        let limiter =
+            RateLimiter::builder().trusted_proxies(proxies()).ipv6_prefix(bits).build().expect("a limiter in memory");
         let server = Served::limited(&limiter, routes);
         let used = |address: &str| {
             let target = LimitTarget::new("a key", 9, FOREVER).ip(address.parse().expect("an address"));
@@ -206,7 +207,7 @@ fn an_address_stands_for_its_network() {
 fn an_address_that_stands_in_stands_for_its_network_too() {
     let proxies = TrustedProxies::networks(["127.0.0.1"]).expect("an address");
     let nobody = |_: &HttpRequest| None::<String>;
-    let limiter = RateLimiter::builder().trusted_proxies(proxies).user(nobody).in_memory();
+    let limiter = RateLimiter::builder().trusted_proxies(proxies).user(nobody).build().expect("a limiter in memory");
     let server = Served::limited(&limiter, routes);
     let target = || LimitTarget::new("a key", 9, FOREVER);
     let neighbour = "2001:db8::ffff:2".parse().expect("an address");
@@ -223,30 +224,32 @@ fn an_address_that_stands_in_stands_for_its_network_too() {
 }
 
 #[test]
-fn numbers_that_no_attribute_has_are_taken_for_some_that_it_might() {
-    let limiter = RateLimiter::builder().clock(Clock::manual(crate::START)).in_memory();
-    for (limit, per) in [(0, 0), (1, 1), (1, u32::MAX), (u32::MAX, 1), (u32::MAX, u32::MAX)] {
-        let target = || LimitTarget::new("a key", limit, per).global();
-        let mut targets = vec![target(), target().sliding_window(), target().stagger()];
-        targets.extend([0, 1, u32::MAX].map(|burst| target().gcra(burst)));
-        for target in targets {
-            let peek = actix_web::rt::System::new().block_on(limiter.peek(&target)).expect("a store");
-            assert_eq!(peek.remaining(), peek.limit(), "{target:?}");
-            actix_web::rt::System::new().block_on(limiter.reset(&target)).expect("a store");
-        }
+fn a_target_with_a_number_that_no_attribute_has_is_an_error() {
+    let (limiter, month) = (RateLimiter::in_memory(), 30 * 86_400);
+    let target = |limit, per| LimitTarget::new("a key", limit, per).global();
+    let peek = |target: &LimitTarget| actix_web::rt::System::new().block_on(limiter.peek(target));
+    let reset = |target: &LimitTarget| actix_web::rt::System::new().block_on(limiter.reset(target));
+    for fits in [
+        target(1, 1),
+        target(u32::MAX, i32::MAX as u32),
+        target(1, i32::MAX as u32 / 2).sliding_window(),
+        // Three times as many come back in 90 days as in a month.
+        target(2, month).gcra(6),
+        target(u32::MAX, 1).gcra(u32::MAX),
+    ] {
+        assert!(peek(&fits).is_ok() && reset(&fits).is_ok(), "{fits:?}");
     }
-}
-
-#[test]
-fn a_burst_that_no_attribute_has_is_the_nearest_that_one_has() {
-    let limiter = RateLimiter::builder().clock(Clock::manual(crate::START)).in_memory();
-    let limit = |target: LimitTarget| {
-        let peek = actix_web::rt::System::new().block_on(limiter.peek(&target)).expect("a store");
-        peek.limit()
-    };
-    let month = || LimitTarget::new("a key", 2, 30 * 86_400).global();
-    // In 90 days come back three times as many as in a month.
-    assert_eq!([0, 1, 6, 7, u32::MAX].map(|burst| limit(month().gcra(burst))), [1, 1, 6, 6, 6]);
-    assert_eq!(limit(LimitTarget::new("a key", 0, 0).global()), 1);
-    assert_eq!(limit(LimitTarget::new("a key", u32::MAX, 1).global().gcra(u32::MAX)), u32::MAX);
+    for (target, named) in [
+        (target(0, 60), "`limit`"),
+        (target(1, 0), "`per`"),
+        (target(1, i32::MAX as u32 + 1), "`per`"),
+        (target(1, i32::MAX as u32 / 2 + 1).sliding_window(), "`per` of a sliding window"),
+        (target(1, 60).gcra(0), "`burst`"),
+        (target(2, month).gcra(7), "`burst`"),
+        (target(1, u32::MAX).gcra(1), "`per`"),
+    ] {
+        let error = peek(&target).expect_err(named);
+        assert!(matches!(error, CheckError::Target { .. }) && error.to_string().contains(named), "{error}");
+        assert_eq!(reset(&target), Err(error));
+    }
 }

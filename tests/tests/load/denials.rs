@@ -47,7 +47,7 @@ fn routes(config: &mut ServiceConfig) {
 
 fn limiter(redis: &RedisServer) -> RateLimiter {
     let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny);
-    limiter.connect(&redis.url()).expect("a URL")
+    limiter.store(&redis.url()).build().expect("a URL")
 }
 
 /// One worker, and a connection to it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{Clock, LimitTarget, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_runtime::{LimitTarget, ManualClock, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
@@ -60,7 +60,7 @@ fn routes(config: &mut ServiceConfig) {
 
 /// Checks that are late would be counted twice.
 fn serve(url: &str) -> Served {
-    Served::limited(&patient().connect(url).expect("a URL"), routes)
+    Served::limited(&patient().store(url).build().expect("a URL"), routes)
 }
 
 fn patient() -> RateLimiterBuilder {
@@ -112,7 +112,7 @@ fn what_was_given_back_before_is_left() {
 fn what_was_reset_before_is_left() {
     let _alone = alone();
     let mut redis = RedisServer::on_port();
-    let limiter = patient().connect(&redis.url()).expect("a URL");
+    let limiter = patient().store(&redis.url()).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
     assert_eq!(passed(&server, "/ten", "a", 7), 7);
     let target = LimitTarget::new(concat!(module_path!(), "::ten"), 10, FOREVER).header("x-id", "a");
@@ -127,7 +127,7 @@ fn what_was_counted_here_is_not_given_back_to_a_store_that_is_back() {
     let redis = RedisServer::on_port();
     let limiter = RateLimiter::builder().deadline(Duration::from_millis(500));
     // One worker, whose requests come to Redis in their order.
-    let server = Served::limited_by(&limiter.connect(&redis.url()).expect("a URL"), 1, routes);
+    let server = Served::limited_by(&limiter.store(&redis.url()).build().expect("a URL"), 1, routes);
     let fail = |client| server.get_with("/login", &[("X-Id", client), ("X-Fails", "")]).status;
     let counted = |client: &str| -> u64 {
         let key = redis.keys().into_iter().find(|key| key.contains(&format!("x-id:{client}/")));
@@ -154,8 +154,8 @@ fn a_clock_that_the_application_sets_is_that_of_the_counters_that_stand_in() {
     const START: u64 = 1_700_000_001;
     let _alone = alone();
     let mut redis = RedisServer::on_port();
-    let clock = Clock::manual(START);
-    let limiter = patient().clock(clock.clone()).connect(&redis.url()).expect("a URL");
+    let clock = ManualClock::new(START);
+    let limiter = patient().clock(clock.clone()).store(&redis.url()).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
     assert_eq!(server.get("/short").status, 200);
     redis.kill();
@@ -217,7 +217,7 @@ fn a_store_that_comes_back_with_its_data_has_its_word_again() {
     let _alone = alone();
     let redis = RedisServer::on_port();
     let limiter = RateLimiter::builder().deadline(Duration::from_millis(500));
-    let server = Served::limited(&limiter.connect(&redis.url()).expect("a URL"), routes);
+    let server = Served::limited(&limiter.store(&redis.url()).build().expect("a URL"), routes);
     assert_eq!(passed(&server, "/ten", "a", 7), 7);
     redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(passed(&server, "/ten", "a", 12), 3);

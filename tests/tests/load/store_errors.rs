@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{LimitTarget, OnStoreError, RateLimitState, RateLimiter, StoreUnavailable, ratelimit};
+use ratelimit_runtime::{CheckError, LimitTarget, OnStoreError, RateLimitState, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
@@ -32,6 +32,16 @@ async fn allow(state: RateLimitState) -> String {
     state.is_counted().to_string()
 }
 
+#[ratelimit(limit = 2, per = FOREVER, on_store_error = "local")]
+async fn degraded_local(state: RateLimitState) -> String {
+    format!("counted {}, degraded {}", state.is_counted(), state.is_degraded())
+}
+
+#[ratelimit(limit = 2, per = FOREVER, on_store_error = "allow")]
+async fn degraded_allow(state: RateLimitState) -> String {
+    format!("counted {}, degraded {}", state.is_counted(), state.is_degraded())
+}
+
 #[ratelimit(limit = 2, per = FOREVER, on_store_error = "deny")]
 async fn deny() -> impl Responder {
     HttpResponse::Ok()
@@ -52,6 +62,8 @@ async fn local_and_deny() -> impl Responder {
 fn routes(config: &mut ServiceConfig) {
     config.route("/limiter", web::get().to(as_the_limiter_says)).route("/local", web::get().to(local));
     config.route("/allow", web::get().to(allow)).route("/deny", web::get().to(deny));
+    config.route("/degraded/local", web::get().to(degraded_local));
+    config.route("/degraded/allow", web::get().to(degraded_allow));
     config.route("/allow-and-local", web::get().to(allow_and_local));
     config.route("/local-and-deny", web::get().to(local_and_deny));
 }
@@ -60,7 +72,7 @@ fn routes(config: &mut ServiceConfig) {
 fn serve(on_store_error: OnStoreError) -> Served {
     let mut redis = RedisServer::on_port();
     redis.kill();
-    let limiter = RateLimiter::builder().on_store_error(on_store_error).connect(&redis.url()).expect("a URL");
+    let limiter = RateLimiter::builder().on_store_error(on_store_error).store(&redis.url()).build().expect("a URL");
     Served::limited(&limiter, routes)
 }
 
@@ -73,6 +85,20 @@ fn the_limiter_says_what_becomes_of_a_request() {
         (OnStoreError::Deny, [503, 503, 503, 503]),
     ] {
         assert_eq!(serve(on_store_error).statuses("/limiter", 4), statuses, "{on_store_error:?}");
+    }
+}
+
+#[test]
+fn a_decision_without_the_store_is_degraded() {
+    let _alone = alone();
+    let down = serve(OnStoreError::Deny);
+    assert_eq!(down.get("/degraded/local").body, "counted true, degraded true");
+    assert_eq!(down.get("/degraded/allow").body, "counted false, degraded true");
+    let redis = RedisServer::on_port();
+    let limiter = RateLimiter::builder().deadline(wait::PATIENCE).store(&redis.url()).build().expect("a URL");
+    let up = Served::limited(&limiter, routes);
+    for path in ["/degraded/local", "/degraded/allow"] {
+        assert_eq!(up.get(path).body, "counted true, degraded false", "{path}");
     }
 }
 
@@ -99,7 +125,7 @@ fn a_store_that_never_answers_keeps_nobody_waiting() {
     let redis = RedisServer::on_port();
     // Connections are accepted, by the system.
     redis.pause();
-    let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).connect(&redis.url()).expect("a URL");
+    let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).store(&redis.url()).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
     let outage = Instant::now();
     for _ in 0..100 {
@@ -119,13 +145,13 @@ fn a_look_and_a_reset_end_at_the_deadline() {
     let _alone = alone();
     let redis = RedisServer::on_port();
     redis.pause();
-    let limiter = RateLimiter::connect(&redis.url()).expect("a URL");
+    let limiter = RateLimiter::open(&redis.url()).expect("a URL");
     let target = LimitTarget::new("a key", 2, FOREVER).global();
     actix_web::rt::System::new().block_on(async {
         for _ in 0..3 {
             let start = Instant::now();
-            assert_eq!(limiter.peek(&target).await, Err(StoreUnavailable));
-            assert_eq!(limiter.reset(&target).await, Err(StoreUnavailable));
+            assert_eq!(limiter.peek(&target).await, Err(CheckError::StoreUnavailable));
+            assert_eq!(limiter.reset(&target).await, Err(CheckError::StoreUnavailable));
             assert!(start.elapsed() < 2 * DEFAULT_DEADLINE + NOISE, "both took {:?}", start.elapsed());
         }
     });
@@ -142,7 +168,7 @@ fn connecting_and_the_first_check_share_one_deadline() {
     proxy.delay_replies(DEADLINE * 60 / 100);
     for _ in 0..3 {
         let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).deadline(DEADLINE);
-        let limiter = limiter.connect(&proxy.url()).expect("a URL");
+        let limiter = limiter.store(&proxy.url()).build().expect("a URL");
         let server = Served::limited_by(&limiter, 1, routes);
         let start = Instant::now();
         assert_eq!(server.get("/limiter").status, 503);

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "rustls")]
 use std::path::PathBuf;
-use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
+use std::{fmt::Display, future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use crate::{
     counter::digest::Hashing,
@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// What operating systems take, in seconds.
+const KEEPALIVE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);
+
 /// Settings of TLS (cargo feature `rustls`), for `rediss://`, `rediss+cluster://` and `rediss+sentinel://`. Other URLs take no
 /// notice of them, apart from a warning in the log.
 ///
@@ -24,7 +27,7 @@ impl RateLimiterBuilder {
     /// The file of the authorities that sign the servers' certificates, in PEM; they are trusted in place of those that the operating
     /// system trusts.
     ///
-    /// It is read by [`connect`](Self::connect), which fails if it cannot be used, and again at each connection: a file that is
+    /// It is read by [`build`](Self::build), which fails if it cannot be used, and again at each connection: a file that is
     /// replaced is used from then on.
     ///
     /// ```no_run
@@ -34,7 +37,7 @@ impl RateLimiterBuilder {
     /// let limiter = RateLimiter::builder()
     ///     .tls_ca_file("/etc/redis/ca.pem")
     ///     .tls_client_certificate("/etc/redis/client.pem", "/etc/redis/client.key")
-    ///     .connect("rediss://redis.internal:6380/")?;
+    ///     .store("rediss://redis.internal:6380/").build()?;
     /// # drop(limiter);
     /// # Ok(())
     /// # }
@@ -47,7 +50,7 @@ impl RateLimiterBuilder {
     /// The certificate that this application shows to servers and sentinels, and its private key: two files in PEM, the first with the
     /// certificates between this one and the authority, if there are any, the second without a password. Both may be the same file.
     ///
-    /// They are read by [`connect`](Self::connect), which fails if they cannot be used, and again at each connection: a certificate that is
+    /// They are read by [`build`](Self::build), which fails if they cannot be used, and again at each connection: a certificate that is
     /// renewed is used from then on. In the moment in which one of the two is replaced and the other is not, the former ones are.
     pub fn tls_client_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.redis.tls.client_certificate = Some((certificate.into(), key.into()));
@@ -67,7 +70,8 @@ impl RateLimiterBuilder {
 /// Settings of Redis (cargo feature `redis`). A limiter that counts in memory takes no notice of them.
 impl RateLimiterBuilder {
     /// After which time without traffic a TCP connection to Redis sends something by itself (keepalive), so that load balancers and
-    /// NAT do not forget it; 30 seconds unless set. At least a second, at most 32,767, in whole seconds; zero switches it off.
+    /// NAT do not forget it; 30 seconds unless set. It is zero, which switches it off, or from 1 to 32,767 seconds, of which the whole ones
+    /// count; [`build`](Self::build) fails with [`Error::Setting`] for any other time.
     ///
     /// If it is forgotten all the same, the next check gets a new connection within its deadline.
     ///
@@ -76,7 +80,7 @@ impl RateLimiterBuilder {
     /// use ratelimit_runtime::RateLimiter;
     ///
     /// # fn main() -> Result<(), ratelimit_runtime::Error> {
-    /// let limiter = RateLimiter::builder().tcp_keepalive(Duration::from_secs(10)).connect("redis://127.0.0.1/")?;
+    /// let limiter = RateLimiter::builder().tcp_keepalive(Duration::from_secs(10)).store("redis://127.0.0.1/").build()?;
     /// # drop(limiter);
     /// # Ok(())
     /// # }
@@ -103,7 +107,7 @@ impl RateLimiterBuilder {
     /// use ratelimit_runtime::RateLimiter;
     ///
     /// # fn main() -> Result<(), ratelimit_runtime::Error> {
-    /// let limiter = RateLimiter::builder().hash_keys(true).connect("redis://127.0.0.1/")?;
+    /// let limiter = RateLimiter::builder().hash_keys(true).store("redis://127.0.0.1/").build()?;
     /// # drop(limiter);
     /// # Ok(())
     /// # }
@@ -122,7 +126,7 @@ impl RateLimiterBuilder {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let secret = || Ok::<_, std::env::VarError>("0123456789");
     /// let secret = secret()?; // std::env::var("RATELIMIT_HASH_SECRET"), say
-    /// let limiter = RateLimiter::builder().hash_secret(secret).connect("redis://127.0.0.1/")?;
+    /// let limiter = RateLimiter::builder().hash_secret(secret).store("redis://127.0.0.1/").build()?;
     /// # drop(limiter);
     /// # Ok(())
     /// # }
@@ -153,7 +157,7 @@ impl RateLimiterBuilder {
     /// # fn main() -> Result<(), ratelimit_runtime::Error> {
     /// let limiter = RateLimiter::builder()
     ///     .credentials(|| async { Ok::<_, std::io::Error>(Credentials::new("app", token().await?)) })
-    ///     .connect("redis://redis.internal/")?;
+    ///     .store("redis://redis.internal/").build()?;
     /// # drop(limiter);
     /// # Ok(())
     /// # }
@@ -172,9 +176,14 @@ impl RateLimiterBuilder {
 
     #[track_caller]
     pub(super) fn redis(mut self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        let keepalive = self.redis.keepalive;
+        if !keepalive.is_zero() && !KEEPALIVE.contains(&keepalive) {
+            let reason = "must be 0, or from 1 to 32767 seconds".to_owned();
+            return Err(Error::Setting { setting: "tcp_keepalive", reason });
+        }
         let (prefix, options) = (std::mem::take(&mut self.prefix), std::mem::take(&mut self.redis));
         let store = RedisStore::new(url, prefix, self.deadline, options)?;
         let store = Store::Redis(store, Fallback::new(self.on_store_error, self.capacity));
-        Ok(self.build(store))
+        Ok(self.limiter(store))
     }
 }

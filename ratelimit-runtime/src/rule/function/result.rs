@@ -50,7 +50,7 @@ macro_rules! into_scope {
         impl IntoScope for $type {
             fn into_scope(self) -> Result<Option<KeyPart>, Error> {
                 let $value = self;
-                Ok(Some(KeyPart::new($bytes)))
+                Ok(Some(KeyPart::from_bytes($bytes)))
             }
         }
     )* };

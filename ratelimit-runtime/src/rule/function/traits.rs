@@ -130,7 +130,8 @@ pub trait CountFunction {
 /// use ratelimit_runtime::{RateLimitState, ratelimit};
 ///
 /// fn later(_: &HttpRequest, state: &RateLimitState) -> HttpResponse {
-///     HttpResponse::ServiceUnavailable().body(format!("busy for {} s", state.retry_after()))
+///     let seconds = state.retry_after().unwrap_or(1);
+///     HttpResponse::ServiceUnavailable().body(format!("busy for {seconds} s"))
 /// }
 ///
 /// #[ratelimit("300/5m", over_limit = later)]

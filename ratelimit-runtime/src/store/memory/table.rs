@@ -30,7 +30,7 @@ const FIRST_VALUE: usize = 3;
 const COUNTERS_PER_SET: usize = 4;
 
 /// A quarter of a billion counters take 9 GB.
-const LARGEST_CAPACITY: usize = 1 << 28;
+pub(super) const LARGEST_CAPACITY: usize = 1 << 28;
 
 /// In the first word of a set: somebody has it.
 const LOCKED: u64 = 1;

@@ -7,7 +7,7 @@ use crate::{
 };
 
 fn hit(key: &str, limit: u32, per: u32) -> Hit {
-    let text = KeyPart::new(key.as_bytes());
+    let text = KeyPart::from_bytes(key.as_bytes());
     let (key, scope) = (Name::Given(&text), smallvec::smallvec![Who::Global]);
     let counter = Counter { family: Family::new(0), stem: Stem { key, per, kind: "", ordinal: 0 }, scope };
     let limit = Limit { limit, per };
