@@ -29,8 +29,8 @@ use ratelimit_benches::{
     offline::{self, Application},
 };
 use ratelimit_runtime::{
-    __private::{Check, Limit},
     RateLimiter,
+    bench_internals::{Limit, MemoryCheck},
 };
 
 use crate::clients::Clients;
@@ -56,7 +56,7 @@ fn check_alone(criterion: &mut Criterion) {
 
         let limiter = RateLimiter::in_memory();
         let limit = Limit::new(ADMIT_ALL.into(), WINDOW_SECONDS.into());
-        let Some(check) = Check::new(&limiter, limit) else { panic!("it counts in memory") };
+        let Some(check) = MemoryCheck::new(&limiter, limit) else { panic!("it counts in memory") };
         let ours = |client: &IpAddr| check.admits(*client);
         assert!(clients.all().all(|client| ours(&client)), "a first request is admitted");
         group.bench_function(BenchmarkId::new("ratelimit", &column), |bencher| {

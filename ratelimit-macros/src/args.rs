@@ -7,51 +7,70 @@ use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
 use syn::{Error, Expr, ExprPath, Ident, LitStr, Path, Result, Token};
 
+use crate::errors::Errors;
+use crate::rate;
+use crate::suggest::nearest;
 use crate::value::{self, Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope, bare};
-use crate::{Errors, check, rate};
-
-const KNOWN: [&str; 16] = [
-    "limit",
-    "per",
-    "algorithm",
-    "burst",
-    "stagger",
-    "scope",
-    "key",
-    "cost",
-    "count_if",
-    "exempt",
-    "methods",
-    "over_limit",
-    "send_x_headers",
-    "on_store_error",
-    "lease",
-    "crate",
-];
 
 /// The seconds of `per` where it is not given, as in the Flask snippet.
 const PER: u32 = 300;
 
-/// One `#[ratelimit(…)]`: a limit, or the several of a rate string, which share everything else.
-pub(crate) struct Args {
-    pub(crate) limits: Vec<Limit>,
-    pub(crate) algorithm: Option<Algorithm>,
-    pub(crate) burst: Option<Number>,
-    pub(crate) stagger: bool,
-    pub(crate) scopes: Vec<Scope>,
-    pub(crate) key: Option<Key>,
-    pub(crate) cost: Option<Cost>,
-    pub(crate) count_if: Option<ExprPath>,
-    pub(crate) exempt: Option<ExprPath>,
-    /// None of them: all.
-    pub(crate) methods: Vec<LitStr>,
-    pub(crate) over_limit: Option<OverLimit>,
-    pub(crate) send_x_headers: bool,
-    pub(crate) on_store_error: Option<OnStoreError>,
-    pub(crate) lease: Option<Number>,
-    pub(crate) runtime: Option<Path>,
-    /// Everything that is written right of a `=`.
-    pub(crate) values: TokenStream,
+/// The arguments by name, one row for each: the field, its type, its value where the argument is not given, and how a given value
+/// is read.
+macro_rules! arguments {
+    ($($name:literal => $field:ident: $type:ty = $default:expr, $read:expr;)*) => {
+        const NAMES: &[&str] = &[$($name),*];
+
+        /// One `#[ratelimit(…)]`: a limit, or the several of a rate string, which share everything else.
+        pub(crate) struct Args {
+            $(pub(crate) $field: $type,)*
+            pub(crate) limits: Vec<Limit>,
+            /// The names of the arguments that are given.
+            pub(crate) names: Vec<Ident>,
+            /// Everything that is written right of a `=`.
+            pub(crate) values: TokenStream,
+        }
+
+        impl Args {
+            fn new() -> Self {
+                Self { $($field: $default,)* limits: Vec::new(), names: Vec::new(), values: TokenStream::new() }
+            }
+
+            /// Reads the value of the argument `name`. An error leaves the value of an argument that is not given.
+            fn read(&mut self, name: &Ident, value: &Expr, errors: &mut Errors) {
+                match name.to_string().as_str() {
+                    $($name => {
+                        let read: fn(&Expr, &mut Errors) -> Option<$type> = $read;
+                        if let Some(value) = read(value, errors) {
+                            self.$field = value;
+                        }
+                    })*
+                    unknown => errors.push(name, unknown_argument(unknown)),
+                }
+            }
+        }
+    };
+}
+
+arguments! {
+    "limit" => limit: Option<Number> = None, |value, errors| errors.keep(Number::limit(value)).map(Some);
+    "per" => per: Option<Number> = None, |value, errors| errors.keep(Number::per(value)).map(Some);
+    "algorithm" => algorithm: Option<Algorithm> = None, |value, errors| errors.keep(Algorithm::parse(value)).map(Some);
+    "burst" => burst: Option<Number> = None, |value, errors| errors.keep(Number::burst(value)).map(Some);
+    "stagger" => stagger: bool = false, |value, errors| errors.keep(value::boolean(value));
+    "scope" => scopes: Vec<Scope> = vec![Scope::Ip], |value, errors| Some(Scope::all(value, errors));
+    "key" => key: Option<Key> = None, |value, errors| errors.keep(Key::parse(value)).map(Some);
+    "cost" => cost: Option<Cost> = None, |value, errors| errors.keep(Cost::parse(value)).map(Some);
+    "count_if" => count_if: Option<ExprPath> = None, |value, errors| errors.keep(value::function(value)).map(Some);
+    "exempt" => exempt: Option<ExprPath> = None, |value, errors| errors.keep(value::function(value)).map(Some);
+    // None of them: all.
+    "methods" => methods: Vec<LitStr> = Vec::new(), |value, errors| Some(value::methods(value, errors));
+    "over_limit" => over_limit: Option<OverLimit> = None, |value, errors| errors.keep(OverLimit::parse(value)).map(Some);
+    "send_x_headers" => send_x_headers: bool = true, |value, errors| errors.keep(value::boolean(value));
+    "on_store_error" => on_store_error: Option<OnStoreError> = None,
+        |value, errors| errors.keep(OnStoreError::parse(value)).map(Some);
+    "lease" => lease: Option<Number> = None, |value, errors| errors.keep(Number::lease(value)).map(Some);
+    "crate" => runtime: Option<Path> = None, |value, errors| errors.keep(value::module(value)).map(Some);
 }
 
 pub(crate) struct Limit {
@@ -84,83 +103,53 @@ impl Parse for Argument {
 impl Args {
     /// Reads the arguments of the attribute at `span`. Where this adds an error, the result is of no use.
     pub(crate) fn parse(tokens: TokenStream, span: Span, errors: &mut Errors) -> Self {
-        let mut args = Self {
-            limits: Vec::new(),
-            algorithm: None,
-            burst: None,
-            stagger: false,
-            scopes: vec![Scope::Ip],
-            key: None,
-            cost: None,
-            count_if: None,
-            exempt: None,
-            methods: Vec::new(),
-            over_limit: None,
-            send_x_headers: true,
-            on_store_error: None,
-            lease: None,
-            runtime: None,
-            values: TokenStream::new(),
-        };
+        let mut args = Self::new();
         let parser = Punctuated::<Argument, Token![,]>::parse_terminated;
         let Some(arguments) = errors.keep(parser.parse2(tokens)) else {
             return args;
         };
 
-        let (mut rates, mut limit, mut per) = (None, None, None);
-        let mut names: Vec<&Ident> = Vec::new();
+        let mut rates = None;
         for argument in &arguments {
-            let (name, value) = match argument {
+            match argument {
                 Argument::Rates(value) if rates.is_none() => {
                     rates = Some(errors.keep(Limit::parse_rates(value)).unwrap_or_default());
-                    continue;
                 }
                 Argument::Rates(value) => {
                     errors.push(value, "a second value without a name: rates go in one string, as in \"10/s; 1000/h\"");
-                    continue;
                 }
-                Argument::Named(name, value) => (name, value),
-            };
-            if names.contains(&name) {
-                errors.push(name, format!("`{name}` is given twice: keep one of them"));
-                continue;
-            }
-            names.push(name);
-            value.to_tokens(&mut args.values);
-            match name.to_string().as_str() {
-                "limit" => limit = errors.keep(Number::limit(value)),
-                "per" => per = errors.keep(Number::per(value)),
-                "algorithm" => args.algorithm = errors.keep(Algorithm::parse(value)),
-                "burst" => args.burst = errors.keep(Number::burst(value)),
-                "stagger" => args.stagger = errors.keep(value::boolean(value)).unwrap_or(false),
-                "scope" => args.scopes = Scope::all(value, errors),
-                "key" => args.key = errors.keep(Key::parse(value)),
-                "cost" => args.cost = errors.keep(Cost::parse(value)),
-                "count_if" => args.count_if = errors.keep(value::function(value)),
-                "exempt" => args.exempt = errors.keep(value::function(value)),
-                "methods" => args.methods = value::methods(value, errors),
-                "over_limit" => args.over_limit = errors.keep(OverLimit::parse(value)),
-                "send_x_headers" => args.send_x_headers = errors.keep(value::boolean(value)).unwrap_or(true),
-                "on_store_error" => args.on_store_error = errors.keep(OnStoreError::parse(value)),
-                "lease" => args.lease = errors.keep(Number::lease(value)),
-                "crate" => args.runtime = errors.keep(value::module(value)),
-                unknown => errors.push(name, unknown_argument(unknown)),
+                Argument::Named(name, _) if args.names.contains(name) => {
+                    errors.push(name, format!("`{name}` is given twice: keep one of them"));
+                }
+                Argument::Named(name, value) => {
+                    args.names.push(name.clone());
+                    value.to_tokens(&mut args.values);
+                    args.read(name, value, errors);
+                }
             }
         }
+        args.limits = args.limits(rates, span, errors);
+        args
+    }
 
+    /// The limits of the rate string, or else that of `limit` and `per`.
+    fn limits(&mut self, rates: Option<Vec<Limit>>, span: Span, errors: &mut Errors) -> Vec<Limit> {
         if let Some(rates) = rates {
-            for name in names.iter().filter(|name| **name == "limit" || **name == "per") {
+            for name in self.names.iter().filter(|name| *name == "limit" || *name == "per") {
                 errors.push(name, format!("a rate string holds the limit and the window: remove it, or `{name}`"));
             }
-            args.limits = rates;
-        } else if let Some(limit) = limit {
-            args.limits.push(Limit { limit, per: per.unwrap_or(Number::Literal(PER, span)) });
-        } else if names.iter().all(|name| *name != "limit" && nearest(&name.to_string()) != Some("limit")) {
+            return rates;
+        }
+        if let Some(limit) = self.limit.take() {
+            let per = self.per.take().unwrap_or(Number::Literal(PER, span));
+            return vec![Limit { limit, per }];
+        }
+        let is_limit = |name: &Ident| name == "limit" || nearest(&name.to_string(), NAMES) == Some("limit");
+        if !self.names.iter().any(is_limit) {
             let message = "`limit` is missing: write `limit = 300, per = 300`, or a rate such as \"300/5m\"";
             errors.add(Error::new(span, message));
         }
-        check::attribute(&args, &names, errors);
-        args
+        Vec::new()
     }
 }
 
@@ -177,36 +166,12 @@ impl Limit {
 }
 
 fn unknown_argument(name: &str) -> String {
-    let known = KNOWN.map(|known| format!("`{known}`")).join(", ");
-    match nearest(name) {
+    let known: Vec<String> = NAMES.iter().map(|known| format!("`{known}`")).collect();
+    let known = known.join(", ");
+    match nearest(name, NAMES) {
         Some(nearest) => format!("there is no argument `{name}`, did you mean `{nearest}`? There are {known}"),
         None => format!("there is no argument `{name}`: there are {known}"),
     }
-}
-
-/// The argument that was probably meant, also by one who writes `scope_func` as the Flask snippet does.
-fn nearest(name: &str) -> Option<&'static str> {
-    let near = |known: &&str| distance(name, known) <= name.len().div_ceil(3);
-    KNOWN
-        .into_iter()
-        .find(|known| name.starts_with(known))
-        .or_else(|| KNOWN.into_iter().filter(near).min_by_key(|known| distance(name, known)))
-}
-
-/// Levenshtein's: how many letters to insert, remove or replace.
-pub(crate) fn distance(left: &str, right: &str) -> usize {
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, a) in left.bytes().enumerate() {
-        let mut diagonal = index;
-        let mut before = index + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(right.bytes()) {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = *cell;
-            before = replaced.min(diagonal + 1).min(before + 1);
-            *cell = before;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -214,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suggestions() {
+    fn a_misspelled_argument_is_recognised() {
         for (name, expected) in [
             ("limt", Some("limit")),
             ("limits", Some("limit")),
@@ -233,7 +198,7 @@ mod tests {
             ("exempt_when", Some("exempt")),
             ("colour", None),
         ] {
-            assert_eq!(nearest(name), expected, "{name}");
+            assert_eq!(nearest(name, NAMES), expected, "{name}");
         }
     }
 }

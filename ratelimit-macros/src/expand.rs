@@ -7,8 +7,8 @@ use syn::spanned::Spanned as _;
 use syn::{ExprPath, GenericParam, Path, ReturnType, Signature, Token, WherePredicate, parse_quote};
 
 use crate::args::{Args, Limit};
-use crate::check;
 use crate::handler::Handler;
+use crate::validate;
 use crate::value::{Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope, name, plain};
 
 /// The function that Actix calls: the policy, the handler as it was written, and the call that joins them.
@@ -23,9 +23,9 @@ pub(crate) fn expand(handler: &Handler, policy: &[Args], runtime: &Path) -> Toke
     let path = format!("::{}", sig.ident.unraw());
     let rules = policy.iter().flat_map(|args| args.limits.iter().map(|limit| rule(args, limit)));
     let is_meant =
-        policy.iter().any(|args| check::first_names(&args.values).any(|name| name.unraw() == sig.ident.unraw()));
+        policy.iter().any(|args| validate::first_names(&args.values).any(|name| name.unraw() == sig.ident.unraw()));
     let policy = quote! {
-        use #runtime::__private as __ratelimit;
+        use #runtime::codegen as __ratelimit;
         static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
             __ratelimit::concat!(__ratelimit::module_path!(), #path),
             &[#(#rules),*],
@@ -72,7 +72,7 @@ impl ToTokens for Mark {
 fn signature(handler: &Handler, runtime: &Path) -> Signature {
     let mut sig = handler.sig.clone();
     sig.asyncness.get_or_insert(Token![async](sig.fn_token.span));
-    sig.inputs = parse_quote!(__ratelimit_incoming: #runtime::__private::Incoming);
+    sig.inputs = parse_quote!(__ratelimit_incoming: #runtime::codegen::Incoming);
     let response = exported(quote!(HttpResponse), runtime, place(&handler.sig));
     sig.output = parse_quote!(-> #response);
 
@@ -135,7 +135,7 @@ fn with_static_lifetimes(ty: TokenStream) -> Option<TokenStream> {
 fn exported(name: TokenStream, runtime: &Path, place: Span) -> TokenStream {
     // Of a path that is not absolute, a lint may think that it is longer than need be. It keeps quiet about macros.
     let span = if runtime.leading_colon.is_some() { place } else { located(place) };
-    respan(quote!(#runtime::__private::#name), span)
+    respan(quote!(#runtime::codegen::#name), span)
 }
 
 /// Where a handler says what it answers, or else its name.

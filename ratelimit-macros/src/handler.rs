@@ -8,7 +8,7 @@ use syn::{
     Visibility,
 };
 
-use crate::Errors;
+use crate::errors::Errors;
 
 /// Actix implements its `Handler` for functions of so many arguments.
 const MOST_ARGUMENTS: usize = 16;

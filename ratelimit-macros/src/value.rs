@@ -7,10 +7,10 @@ use quote::ToTokens;
 use syn::ext::IdentExt as _;
 use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path, Result, UnOp};
 
-use crate::Errors;
-use crate::args::distance;
 use crate::constant::{self, Constant};
+use crate::errors::Errors;
 use crate::rate::{self, BURST, COST, LEASE, LIMIT, Range, WINDOW};
+use crate::suggest::distance;
 
 pub(crate) enum Number {
     Literal(u32, Span),

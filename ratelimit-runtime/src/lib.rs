@@ -11,13 +11,16 @@
 #![doc = ""]
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "bench-internals")]
+pub mod bench_internals;
 mod check;
+#[doc(hidden)]
+pub mod codegen;
 mod counter;
 mod decision;
 mod error;
 mod http;
 mod limiter;
-mod measure;
 mod rule;
 mod store;
 
@@ -47,32 +50,3 @@ pub use crate::{
     },
     store::clock::ManualClock,
 };
-
-/// What the attribute's output is made of. Not part of the public interface: it changes with the attribute,
-/// which is why the two crates are always of the same version.
-#[doc(hidden)]
-pub mod __private {
-    // An item of the user's may have the name of any of these; what stands here is theirs.
-    pub use std::{concat, module_path, primitive::i128};
-
-    pub use actix_web::{FromRequest, HttpResponse, Responder};
-
-    pub use crate::{
-        http::attribute::{Incoming, limited},
-        measure::Check,
-        ratelimit,
-        rule::{
-            Rule,
-            function::{
-                answer::Answer,
-                forms::{Extracting, Plain, Returns, ReturnsOf},
-                held::{Ask, CountIf, Held, Respond, cost, count_if, exempt, respond, scope},
-            },
-            limit::Limit,
-            number::{Number, Seconds, Value, number, seconds},
-            on_store_error::OnStoreError,
-            policy::Policy,
-            scope::{Scope, ScopeFn},
-        },
-    };
-}

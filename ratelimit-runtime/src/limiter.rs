@@ -124,6 +124,7 @@ impl RateLimiter {
         &self.0.clients
     }
 
+    #[cfg(feature = "bench-internals")]
     pub(crate) fn store(&self) -> &Store {
         &self.0.store
     }

@@ -1,7 +1,7 @@
 async fn sliding(
-    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
-) -> ::ratelimit_runtime::__private::HttpResponse {
-    use ::ratelimit_runtime::__private as __ratelimit;
+    __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
+) -> ::ratelimit_runtime::codegen::HttpResponse {
+    use ::ratelimit_runtime::codegen as __ratelimit;
     static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
         "arguments::sliding",
         &[
@@ -17,9 +17,9 @@ async fn sliding(
     __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, sliding).await
 }
 async fn bucket(
-    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
-) -> ::ratelimit_runtime::__private::HttpResponse {
-    use ::ratelimit_runtime::__private as __ratelimit;
+    __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
+) -> ::ratelimit_runtime::codegen::HttpResponse {
+    use ::ratelimit_runtime::codegen as __ratelimit;
     static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
         "arguments::bucket",
         &[
@@ -39,9 +39,9 @@ async fn bucket(
     __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, bucket).await
 }
 async fn login(
-    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
-) -> ::ratelimit_runtime::__private::HttpResponse {
-    use ::ratelimit_runtime::__private as __ratelimit;
+    __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
+) -> ::ratelimit_runtime::codegen::HttpResponse {
+    use ::ratelimit_runtime::codegen as __ratelimit;
     static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
         "arguments::login",
         &[
@@ -58,9 +58,9 @@ async fn login(
     __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, login).await
 }
 async fn leased(
-    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
-) -> ::ratelimit_runtime::__private::HttpResponse {
-    use ::ratelimit_runtime::__private as __ratelimit;
+    __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
+) -> ::ratelimit_runtime::codegen::HttpResponse {
+    use ::ratelimit_runtime::codegen as __ratelimit;
     static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
         "arguments::leased",
         &[__ratelimit::Rule::new(100000, 60).scope(&[__ratelimit::Scope::Ip]).lease(100)],
@@ -71,9 +71,9 @@ async fn leased(
     __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, leased).await
 }
 async fn leased_const(
-    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
-) -> ::ratelimit_runtime::__private::HttpResponse {
-    use ::ratelimit_runtime::__private as __ratelimit;
+    __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
+) -> ::ratelimit_runtime::codegen::HttpResponse {
+    use ::ratelimit_runtime::codegen as __ratelimit;
     static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
         "arguments::leased_const",
         &[

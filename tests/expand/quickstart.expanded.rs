@@ -1,7 +1,7 @@
 async fn quote(
-    __ratelimit_incoming: ::ratelimit_runtime::__private::Incoming,
-) -> ::ratelimit_runtime::__private::HttpResponse {
-    use ::ratelimit_runtime::__private as __ratelimit;
+    __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
+) -> ::ratelimit_runtime::codegen::HttpResponse {
+    use ::ratelimit_runtime::codegen as __ratelimit;
     static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
         "quickstart::quote",
         &[__ratelimit::Rule::new(300, 300).scope(&[__ratelimit::Scope::Ip])],

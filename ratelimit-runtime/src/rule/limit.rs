@@ -6,6 +6,7 @@ pub(crate) const LONGEST_WINDOW: i128 = i32::MAX as i128;
 
 /// How many requests in how many seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "bench-internals"), expect(unreachable_pub, reason = "bench_internals exports it"))]
 pub struct Limit {
     pub(crate) limit: u32,
     pub(crate) per: u32,
@@ -16,6 +17,7 @@ impl Limit {
     /// attributes, so this is a compile error there.
     #[must_use]
     #[track_caller]
+    #[cfg_attr(not(feature = "bench-internals"), expect(unreachable_pub, reason = "bench_internals exports it"))]
     pub const fn new(limit: i128, per: i128) -> Self {
         assert!(limit >= 1, "`limit` must be at least 1");
         assert!(limit <= u32::MAX as i128, "`limit` must be at most 4294967295");

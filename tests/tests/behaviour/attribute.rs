@@ -63,7 +63,7 @@ handlers! {
 
 /// As if the runtime were a dependency under another name.
 mod renamed {
-    pub(super) use ratelimit_runtime::__private;
+    pub(super) use ratelimit_runtime::codegen;
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn rustc(source: &Path) -> Command {
         ACTIX_WEB.get_or_init(|| {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let source = folder.path().join("same.rs");
-            let text = "pub fn same(it: ratelimit_runtime::__private::HttpResponse) -> actix_web::HttpResponse { it }";
+            let text = "pub fn same(it: ratelimit_runtime::codegen::HttpResponse) -> actix_web::HttpResponse { it }";
             fs::write(&source, text).expect("the file is written");
             let is_same = |library: &&Path| {
                 let mut rustc = rustc_with(&source, library);

@@ -3,21 +3,21 @@
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::{Error, Path, Signature, parse_quote};
 
-use crate::Errors;
 use crate::args::{Args, Limit};
+use crate::errors::Errors;
 use crate::value::{Algorithm, Cost, Key, Number, OverLimit, Scope, plain};
 
-/// Checks the arguments of one attribute, whose names are `words`.
-pub(crate) fn attribute(args: &Args, words: &[&Ident], errors: &mut Errors) {
-    one_rate(args, words, errors);
-    combinations(args, words, errors);
+/// Checks the arguments of one attribute.
+pub(crate) fn attribute(args: &Args, errors: &mut Errors) {
+    one_rate(args, errors);
+    combinations(args, errors);
     amounts(args, errors);
 }
 
 /// What is for one rate, where there are several.
-fn one_rate(args: &Args, words: &[&Ident], errors: &mut Errors) {
+fn one_rate(args: &Args, errors: &mut Errors) {
     if args.limits.len() > 1 {
-        for word in words {
+        for word in &args.names {
             let example = match word.to_string().as_str() {
                 "lease" => "lease = 10",
                 "burst" => "algorithm = \"gcra\", burst = 10",
@@ -33,8 +33,8 @@ fn one_rate(args: &Args, words: &[&Ident], errors: &mut Errors) {
 }
 
 /// Arguments that make no sense beside another, each reported at its name.
-fn combinations(args: &Args, words: &[&Ident], errors: &mut Errors) {
-    let has = |name: &str| words.iter().any(|word| *word == name);
+fn combinations(args: &Args, errors: &mut Errors) {
+    let has = |name: &str| args.names.iter().any(|word| word == name);
     let cost_is_asked = matches!(args.cost, Some(Cost::Function(_)));
     let shadow = matches!(args.over_limit, Some(OverLimit::Allow));
     // An algorithm that does not exist is reported as such. Which was meant, nobody knows.
@@ -79,7 +79,7 @@ fn combinations(args: &Args, words: &[&Ident], errors: &mut Errors) {
              remove one of them",
         ),
     ] {
-        if let Some(word) = words.iter().find(|word| nonsense && **word == name) {
+        if let Some(word) = args.names.iter().find(|word| nonsense && *word == name) {
             errors.push(word, message);
         }
     }

@@ -1,23 +1,27 @@
-//! The check without a request around it, for measurements beside other limiters.
+//! The check without a request around it, for measurements beside other limiters (cargo feature `bench-internals`).
+//!
+//! It may change in any release.
 
 use std::net::IpAddr;
 
 use crate::{
     counter::{Family, Name, Who},
     limiter::{RateLimiter, Store},
-    rule::{algorithm::Algorithm, limit::Limit, terms::Terms},
+    rule::{algorithm::Algorithm, terms::Terms},
     store::{Hit, memory::MemoryStore},
 };
 
+pub use crate::rule::limit::Limit;
+
 /// A rule of one limit per client's address, in memory.
-pub struct Check<'a> {
+pub struct MemoryCheck<'a> {
     limiter: &'a RateLimiter,
     store: &'a MemoryStore,
     family: Family,
     terms: Terms,
 }
 
-impl<'a> Check<'a> {
+impl<'a> MemoryCheck<'a> {
     /// `None`, if the limiter does not count in memory.
     #[must_use]
     pub fn new(limiter: &'a RateLimiter, limit: Limit) -> Option<Self> {
