@@ -16,7 +16,7 @@ use crate::{
         outcome::{Decided, Denied},
         state::{RateLimitState, RuleState},
     },
-    limiter::{Begin, RateLimiter},
+    limiter::{LimiterStep, RateLimiter},
     rule::{Rule, policy::Policy, prepared::Prepared, terms::Terms},
     store::{CounterKey, Hit, Hits},
 };
@@ -148,9 +148,9 @@ impl<'a> Check<'a> {
             self.keys = Some(counters.iter().map(|counter| limiter.key(counter)).collect());
         }
         match limiter.begin(&self.hits, counters) {
-            Begin::Done(decided) => self.conclude(decided),
+            LimiterStep::Done(decided) => self.conclude(decided),
             #[cfg(feature = "redis")]
-            Begin::Asked(answer) => Step::Later(Box::pin(async move {
+            LimiterStep::Pending(answer) => Step::Later(Box::pin(async move {
                 let decided = limiter.finish(&self.hits, answer).await;
                 self.conclude(decided).get().await
             })),

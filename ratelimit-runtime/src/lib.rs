@@ -27,7 +27,7 @@ mod store;
 pub use ratelimit_macros::ratelimit;
 
 #[cfg(feature = "redis")]
-pub use crate::store::redis::Credentials;
+pub use crate::store::redis::transport::credentials::Credentials;
 pub use crate::{
     counter::{
         client_ip::{ForwardingHeader, TrustedProxies},

@@ -29,7 +29,7 @@ use crate::{
 #[cfg(feature = "redis")]
 use crate::{
     limiter::fallback::Fallback,
-    store::redis::{Asked, Begun, RedisStore},
+    store::redis::{Pending, StoreStep, store::RedisStore},
 };
 
 /// Counts requests in a store, on behalf of every handler under `#[ratelimit]`.
@@ -91,10 +91,10 @@ pub(crate) enum Store {
 }
 
 /// A decision, or the request to the store that is under way for it.
-pub(crate) enum Begin {
+pub(crate) enum LimiterStep {
     Done(Result<Decided, Denied>),
     #[cfg(feature = "redis")]
-    Asked(Asked),
+    Pending(Pending),
 }
 
 #[cfg_attr(not(feature = "redis"), allow(unused_variables, reason = "a store in this process needs no names"))]
@@ -146,26 +146,28 @@ impl RateLimiter {
 
     /// Checks a request, as far as nobody has to be asked for it. `counters` are those of `hits`.
     #[inline]
-    pub(crate) fn begin(&self, hits: &Hits, counters: &[Counter<'_>]) -> Begin {
+    pub(crate) fn begin(&self, hits: &Hits, counters: &[Counter<'_>]) -> LimiterStep {
         if hits.is_empty() {
-            return Begin::Done(Ok(Decided::new()));
+            return LimiterStep::Done(Ok(Decided::new()));
         }
         match (&self.0.store, &hits[..]) {
             // One rule, as most handlers have: it saves 40 instructions to gather nothing.
-            (Store::Memory(store), [hit]) => Begin::Done(Ok(Decided::from_buf([Some(store.hit_one(self.now(), hit))]))),
-            (Store::Memory(store), hits) => Begin::Done(Ok(all(&store.hit(self.now(), hits)))),
+            (Store::Memory(store), [hit]) => {
+                LimiterStep::Done(Ok(Decided::from_buf([Some(store.hit_one(self.now(), hit))])))
+            }
+            (Store::Memory(store), hits) => LimiterStep::Done(Ok(all(&store.hit(self.now(), hits)))),
             #[cfg(feature = "redis")]
             (Store::Redis(store, fallback), _) => match store.begin(hits, counters) {
-                Begun::Decided(outcomes) => Begin::Done(Ok(self.decided(fallback, hits, &outcomes))),
-                Begun::Asked(asked) => Begin::Asked(asked),
-                Begun::Failed => Begin::Done(fallback.hit(self.now(), hits)),
+                StoreStep::Decided(outcomes) => LimiterStep::Done(Ok(self.decided(fallback, hits, &outcomes))),
+                StoreStep::Pending(answer) => LimiterStep::Pending(answer),
+                StoreStep::Failed => LimiterStep::Done(fallback.hit(self.now(), hits)),
             },
         }
     }
 
     /// Waits for the answer to a check.
     #[cfg(feature = "redis")]
-    pub(crate) async fn finish(&self, hits: &Hits, asked: Asked) -> Result<Decided, Denied> {
+    pub(crate) async fn finish(&self, hits: &Hits, asked: Pending) -> Result<Decided, Denied> {
         match &self.0.store {
             // It asks nobody.
             Store::Memory(_) => Err(Denied),

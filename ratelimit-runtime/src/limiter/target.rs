@@ -345,8 +345,8 @@ pub enum CheckError {
 }
 
 #[cfg(feature = "redis")]
-impl From<crate::store::redis::StoreFailed> for CheckError {
-    fn from(_: crate::store::redis::StoreFailed) -> Self {
+impl From<crate::store::redis::failure::StoreFailed> for CheckError {
+    fn from(_: crate::store::redis::failure::StoreFailed) -> Self {
         Self::StoreUnavailable
     }
 }

@@ -1,46 +1,63 @@
 //! Counters in Redis or Valkey, shared by every server.
 //!
-//! Each worker has its own connection, on its own thread, and one to each node of a cluster: nothing crosses threads on
-//! the way of a request. It is made at the worker's first check, so an application starts whether or not its Redis is
-//! up.
+//! Each worker has its own connection, on its own thread, and one to each node of a cluster, so nothing crosses threads on the path
+//! of a request. A worker connects at its first check, so an application starts whether or not its Redis is up.
+//!
+//! ```text
+//! a check ──► worker.rs      decides by local_cache.rs (full counters, leases) and deny_cache.rs (full counters of the process),
+//!                            or puts the check into the queue of a connection
+//!             queue.rs       checks that wait, and the connection that they wait for
+//!             connection.rs  the task that owns the connection, and its states
+//!             session.rs     an open connection
+//!             pipeline.rs    the batches that were sent (batch.rs), as calls of the script (script.rs, order.rs, check.lua, resp.rs)
+//!             transport.rs   TCP, TLS or a Unix socket; the login
+//! an answer ◄ answer.rs      answers each check of a batch, from which the local cache learns
+//! ```
+//!
+//! `target.rs` says where a connection leads: to a server, to the primary of `sentinel.rs`, or to a node of `cluster.rs`. In a cluster,
+//! `routing.rs` follows redirects, and decides checks whose counters are on several nodes.
+//!
+//! The two caches differ in what they are for. The local cache of a worker needs no lock that another worker holds, and it holds leases,
+//! which are the worker's own. The deny cache of the process lets a worker refuse what another worker was told, and it outlasts the
+//! second for which the local cache is believed.
 
+mod answer;
 mod batch;
 mod blame;
-#[cfg(feature = "rustls")]
-mod certificates;
 mod cluster;
-mod credentials;
-mod denials;
-mod endpoint;
-mod fetch;
-mod flights;
+mod connection;
+mod deny_cache;
+pub(crate) mod failure;
 mod health;
-mod known;
-mod lane;
-mod link;
-mod login;
+mod local_cache;
 mod names;
+mod order;
 mod patience;
+mod pipeline;
 mod prefix;
 mod printable;
 mod probe;
+mod queue;
 mod recovery;
+mod redirect;
 mod refusals;
-mod resolver;
 mod resp;
+mod route;
 mod routing;
 mod script;
 mod sentinel;
 mod server_clock;
 mod session;
-mod stream;
-#[cfg(feature = "rustls")]
-mod tls;
+pub(crate) mod settings;
+mod slot;
+pub(crate) mod store;
+mod target;
+pub(crate) mod transport;
 mod url;
+mod work;
 mod worker;
 
 use std::{
-    cell::RefCell,
     fmt,
     future::Future,
     pin::Pin,
@@ -52,95 +69,44 @@ use std::{
 };
 
 use smallvec::smallvec;
-use tokio::{
-    runtime,
-    sync::{oneshot, watch},
-};
+use tokio::sync::{oneshot, watch};
 
-pub use self::credentials::Credentials;
-pub(crate) use self::credentials::Provider;
-use self::{
-    batch::{Answer, Ask, Refund, Work},
-    denials::Denials,
-    health::Health,
-    names::Names,
-    routing::Reached,
-    server_clock::SharedClock,
-    stream::Transport,
-    url::Deployment,
-    worker::Worker,
-};
 use crate::{
-    counter::{Counter, digest::Hashing},
+    counter::Counter,
     decision::outcome::{Outcome, Outcomes},
     error::Error,
-    store::{CounterKey, Hit, Hits, url::StoreUrl},
+    store::{
+        CounterKey, Hit, Hits,
+        redis::{
+            deny_cache::DenyCache,
+            failure::StoreFailed,
+            health::Health,
+            names::Names,
+            route::Reached,
+            server_clock::SharedClock,
+            settings::{Options, Settings},
+            store::RedisStore,
+            transport::stream::Transport,
+            url::Deployment,
+            work::{Answer, KeyedHit, Refund, Work},
+        },
+        url::StoreUrl,
+    },
 };
 
-/// The store did not decide: it is down, or late, or answered with an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StoreFailed;
-
 /// A check, as far as it got at once.
-pub(crate) enum Begun {
+pub(crate) enum StoreStep {
     Decided(Outcomes),
-    Asked(Asked),
+    Pending(Pending),
     Failed,
 }
 
 /// A check on its way.
-pub(crate) struct Asked(Source);
+pub(crate) struct Pending(Source);
 
 enum Source {
     Server(oneshot::Receiver<Answer>),
     Cluster(Pin<Box<dyn Future<Output = Result<Outcomes, StoreFailed>> + Send>>),
-}
-
-/// What the builder was told of Redis.
-#[derive(Debug)]
-pub(crate) struct Options {
-    /// After which time a TCP connection is kept alive; zero for never.
-    pub(crate) keepalive: Duration,
-    pub(crate) hashing: Hashing,
-    pub(crate) credentials: Option<Arc<Provider>>,
-    #[cfg(feature = "rustls")]
-    pub(crate) tls: tls::TlsOptions,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            keepalive: Duration::from_secs(30),
-            hashing: Hashing::default(),
-            credentials: None,
-            #[cfg(feature = "rustls")]
-            tls: tls::TlsOptions::default(),
-        }
-    }
-}
-
-#[derive(Clone)]
-pub(crate) struct RedisStore {
-    /// Tells the connections of this limiter from those of others on the same thread.
-    id: u64,
-    settings: Arc<Settings>,
-    /// Ends the connections' tasks when it is dropped.
-    alive: Arc<watch::Sender<()>>,
-}
-
-/// What every connection of a limiter shares.
-struct Settings {
-    deployment: Deployment,
-    names: Arc<Names>,
-    deadline: Duration,
-    health: Health,
-    clock: SharedClock,
-    /// What all workers refuse by themselves; a cluster has none.
-    denials: Option<Arc<Denials>>,
-}
-
-thread_local! {
-    static WORKERS: RefCell<Vec<Worker>> = const { RefCell::new(Vec::new()) };
 }
 
 impl RedisStore {
@@ -151,13 +117,13 @@ impl RedisStore {
         deployment.set_up_tls(options.tls)?;
         let is_cluster = matches!(deployment, Deployment::Cluster(_));
         prefix::check(&prefix, is_cluster)?;
-        let (names, denials) =
-            (Arc::new(Names::new(prefix, is_cluster, &options.hashing)), (!is_cluster).then(Denials::new));
+        let (names, deny_cache) =
+            (Arc::new(Names::new(prefix, is_cluster, &options.hashing)), (!is_cluster).then(DenyCache::new));
         let health = Health::new(deployment.name(), names.prefix.clone());
-        let (clock, denials) = (SharedClock::default(), denials.map(Arc::new));
+        let (clock, deny_cache) = (SharedClock::default(), deny_cache.map(Arc::new));
         Ok(Self {
             id: IDS.fetch_add(1, Relaxed),
-            settings: Arc::new(Settings { deployment, names, deadline, health, clock, denials }),
+            settings: Arc::new(Settings { deployment, names, deadline, health, clock, deny_cache }),
             alive: Arc::new(watch::Sender::new(())),
         })
     }
@@ -173,20 +139,20 @@ impl RedisStore {
     }
 
     /// Checks a request by what this worker knows, or asks for it. `counters` are those of `hits`.
-    pub(crate) fn begin(&self, hits: &Hits, counters: &[Counter<'_>]) -> Begun {
+    pub(crate) fn begin(&self, hits: &Hits, counters: &[Counter<'_>]) -> StoreStep {
         match self.with_worker(|worker| worker.begin(hits, counters)) {
-            Ok(worker::Begun::Decided(outcomes)) => Begun::Decided(outcomes),
-            Ok(worker::Begun::Asked(answer)) => Begun::Asked(Asked(Source::Server(answer))),
-            Ok(worker::Begun::InSlots(parts)) => {
+            Ok(worker::WorkerStep::Decided(outcomes)) => StoreStep::Decided(outcomes),
+            Ok(worker::WorkerStep::Pending(answer)) => StoreStep::Pending(Pending(Source::Server(answer))),
+            Ok(worker::WorkerStep::InSlots(parts)) => {
                 let (store, hits) = (self.clone(), hits.clone());
-                Begun::Asked(Asked(Source::Cluster(Box::pin(store.hit_parts(hits, parts)))))
+                StoreStep::Pending(Pending(Source::Cluster(Box::pin(store.hit_parts(hits, parts)))))
             }
-            Err(StoreFailed) => Begun::Failed,
+            Err(StoreFailed) => StoreStep::Failed,
         }
     }
 
     /// Waits for the answer, for as long as the deadline allows.
-    pub(crate) async fn finish(&self, asked: Asked) -> Result<Outcomes, StoreFailed> {
+    pub(crate) async fn finish(&self, asked: Pending) -> Result<Outcomes, StoreFailed> {
         match asked.0 {
             Source::Server(answer) => match answer.await {
                 Ok(Answer::Decided(outcomes)) => Ok(outcomes),
@@ -196,15 +162,15 @@ impl RedisStore {
         }
     }
 
-    /// Gives back what was taken.
+    /// Refunds what was taken.
     pub(crate) async fn refund(&self, key: CounterKey, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
         self.forget(hit, false)?;
-        self.ask_about(Work::GiveBack(refund(key, hit, outcome))).await.map(drop)
+        self.ask_about(Work::Refund(Refund::of(key, hit, outcome))).await.map(drop)
     }
 
     /// Looks at a counter: `hit` costs nothing.
     pub(crate) async fn peek(&self, key: CounterKey, hit: Hit) -> Result<Outcomes, StoreFailed> {
-        self.ask_about(Work::Count(smallvec![Ask { hit, key, lot: 0, is_refill: false }])).await
+        self.ask_about(Work::Count(smallvec![KeyedHit { hit, key, take: 0, is_refill: false }])).await
     }
 
     /// Forgets what was counted.
@@ -226,31 +192,9 @@ impl RedisStore {
         match self.ask(slot, work).await? {
             Reached::Decided(outcomes) => Ok(outcomes),
             // It is about one counter.
-            Reached::Torn => Err(StoreFailed),
+            Reached::Split => Err(StoreFailed),
         }
     }
-
-    /// Does something with this thread's connections, which are made on first use.
-    fn with_worker<T>(&self, act: impl FnOnce(&mut Worker) -> Result<T, StoreFailed>) -> Result<T, StoreFailed> {
-        // Actix runs every handler within a runtime; for whoever polls one by hand, the store fails.
-        let runtime = runtime::Handle::try_current().map_err(|_| StoreFailed)?;
-        WORKERS.with_borrow_mut(|workers| {
-            let ours = |worker: &&mut Worker| worker.is_of(self.id, runtime.id()) && !worker.is_closed();
-            if let Some(worker) = workers.iter_mut().find(ours) {
-                return act(worker);
-            }
-            // Those whose limiter or runtime has ended go on this occasion.
-            workers.retain(|worker| !worker.is_closed());
-            let settings = Arc::clone(&self.settings);
-            workers.push(Worker::start(self.id, settings, self.alive.subscribe(), runtime.clone()));
-            workers.last_mut().ok_or(StoreFailed).and_then(act)
-        })
-    }
-}
-
-/// What is given back of an outcome.
-fn refund(key: CounterKey, hit: &Hit, outcome: &Outcome) -> Refund {
-    Refund { key, terms: hit.terms, window_end: outcome.window_end, tokens: outcome.taken }
 }
 
 impl fmt::Debug for RedisStore {

@@ -9,7 +9,10 @@ use crate::{
     error::Error,
     limiter::{RateLimiter, Store, builder::RateLimiterBuilder, fallback::Fallback},
     store::{
-        redis::{Credentials, Provider, RedisStore},
+        redis::{
+            store::RedisStore,
+            transport::credentials::{Credentials, Provider},
+        },
         url::StoreUrl,
     },
 };

@@ -6,7 +6,7 @@ use redis::RedisError;
 
 /// What an error condemns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blame {
+pub(crate) enum Blame {
     /// The connection: nothing that comes on it can be made sense of.
     Connection,
     /// The server, or this user of it: whatever it is asked, it will answer the same.
@@ -16,7 +16,7 @@ pub(super) enum Blame {
 }
 
 impl Blame {
-    pub(super) fn of(error: &RedisError) -> Self {
+    pub(crate) fn of(error: &RedisError) -> Self {
         let Some(code) = error.code() else { return Self::Connection };
         let detail = error.detail().unwrap_or_default();
         match code {
@@ -34,13 +34,13 @@ impl Blame {
 
 /// Errors that have one cause, as far as can be told: the log is told once of each kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kind(String);
+pub(crate) struct Kind(String);
 
 impl Kind {
     /// The longest name of a kind, in bytes.
     const LONGEST: usize = 40;
 
-    pub(super) fn of(error: &RedisError) -> Self {
+    pub(crate) fn of(error: &RedisError) -> Self {
         let mut name = match Cause::of(error) {
             Cause::Command(command) => format!("NOPERM {}", command.to_uppercase()),
             Cause::Keys => "NOPERM keys".to_owned(),
@@ -95,10 +95,10 @@ fn command(detail: &str) -> Option<&str> {
 }
 
 /// What an error says, and what to do about it.
-pub(super) struct Advice<'a> {
-    pub(super) error: &'a RedisError,
+pub(crate) struct Advice<'a> {
+    pub(crate) error: &'a RedisError,
     /// What the names of all counters begin with.
-    pub(super) prefix: &'a str,
+    pub(crate) prefix: &'a str,
 }
 
 impl fmt::Display for Advice<'_> {
@@ -163,7 +163,7 @@ mod tests {
             "BUSY Redis is busy running a script.",
             "NOAUTH Authentication required.",
             "WRONGPASS invalid username-password pair or user is disabled.",
-            "MASTERDOWN Link with MASTER is down",
+            "MASTERDOWN Connection with MASTER is down",
             "CLUSTERDOWN The cluster is down",
             "NOREPLICAS Not enough good replicas to write.",
             "UNKILLABLE Sorry",

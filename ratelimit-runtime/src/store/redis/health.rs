@@ -6,13 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
-
-use super::{
+use crate::store::redis::{
     blame::{Advice, Kind},
+    failure::Failure,
     printable::Printable,
-    session::Failure,
 };
+use parking_lot::Mutex;
 
 /// How often the log is told of a failure that lasts, or comes again.
 const REMINDER: Duration = Duration::from_secs(60);
@@ -21,7 +20,7 @@ const REMINDER: Duration = Duration::from_secs(60);
 const KINDS: usize = 16;
 
 #[derive(Debug)]
-pub(super) struct Health {
+pub(crate) struct Health {
     /// Where the server is, without credentials.
     address: String,
     /// What the names of all counters begin with.
@@ -47,18 +46,18 @@ struct Episode {
 }
 
 impl Health {
-    pub(super) fn new(address: String, prefix: String) -> Self {
+    pub(crate) fn new(address: String, prefix: String) -> Self {
         Self { address, prefix, outage: Mutex::default(), refusals: Mutex::default() }
     }
 
     /// A connection has failed that worked, or was never there.
-    pub(super) fn failed(&self, failure: &Failure) {
+    pub(crate) fn failed(&self, failure: &Failure) {
         self.outage.lock().connections += 1;
         self.fails(failure);
     }
 
     /// A connection that had failed goes on failing.
-    pub(super) fn fails(&self, failure: &Failure) {
+    pub(crate) fn fails(&self, failure: &Failure) {
         let address = &self.address;
         let cause = Printable(Cause { failure, prefix: &self.prefix });
         self.outage.lock().fail(Instant::now(), |lasted| match lasted {
@@ -70,7 +69,7 @@ impl Health {
     }
 
     /// A connection that had failed works again.
-    pub(super) fn recovered(&self) {
+    pub(crate) fn recovered(&self) {
         let mut outage = self.outage.lock();
         outage.end(|lasted| log::warn!("rate limit store {} is back after {lasted:.1?}", self.address));
         // Connections that fail again and again do not count as back so soon.
@@ -78,17 +77,17 @@ impl Health {
     }
 
     /// A connection that had failed is given up with its worker.
-    pub(super) fn abandoned(&self) {
+    pub(crate) fn abandoned(&self) {
         self.outage.lock().end(|_| {});
     }
 
     /// The server refuses checks on a connection on which it did not.
-    pub(super) fn refuses_first(&self, kind: &Kind, checks: u64, error: &redis::RedisError) {
+    pub(crate) fn refuses_first(&self, kind: &Kind, checks: u64, error: &redis::RedisError) {
         self.refuse(kind, 1, checks, error);
     }
 
     /// The server goes on refusing checks.
-    pub(super) fn refuses(&self, kind: &Kind, checks: u64, error: &redis::RedisError) {
+    pub(crate) fn refuses(&self, kind: &Kind, checks: u64, error: &redis::RedisError) {
         self.refuse(kind, 0, checks, error);
     }
 
@@ -120,7 +119,7 @@ impl Health {
     }
 
     /// A connection has decided a check such as it had refused.
-    pub(super) fn accepts(&self, kind: &Kind) {
+    pub(crate) fn accepts(&self, kind: &Kind) {
         self.end(kind, |lasted| {
             log::warn!(
                 "rate limit store {} decides all checks again, after {lasted:.1?} of {}",
@@ -131,7 +130,7 @@ impl Health {
     }
 
     /// A connection that had refused checks is given up with its worker.
-    pub(super) fn abandons(&self, kind: &Kind) {
+    pub(crate) fn abandons(&self, kind: &Kind) {
         self.end(kind, |_| {});
     }
 

@@ -2,29 +2,28 @@
 
 use std::borrow::Cow;
 
-use super::cluster::slot;
 use crate::{
     counter::{
         Counter, Style,
         digest::{Digests, Hashing},
     },
-    store::CounterKey,
+    store::{CounterKey, redis::slot::slot},
 };
 
 /// The names of a server's keys.
 #[derive(Debug)]
-pub(super) struct Names {
-    pub(super) prefix: String,
+pub(crate) struct Names {
+    pub(crate) prefix: String,
     /// Whether the scope stands in braces: it chooses the slot in a cluster.
-    pub(super) tagged: bool,
-    /// Of the key that is another once a counter was reset, or something given back to it; empty where nobody reads it.
-    pub(super) mark: String,
+    pub(crate) tagged: bool,
+    /// Of the key that is another once a counter was reset, or something refunded to it; empty where nobody reads it.
+    pub(crate) mark: String,
     /// In place of what clients say, if that is hashed.
     digests: Option<Digests>,
 }
 
 impl Names {
-    pub(super) fn new(prefix: String, is_cluster: bool, hashing: &Hashing) -> Self {
+    pub(crate) fn new(prefix: String, is_cluster: bool, hashing: &Hashing) -> Self {
         let mark = if is_cluster { String::new() } else { format!("{prefix}/mark") };
         let digests = Digests::new(hashing, &prefix);
         Self { prefix, tagged: is_cluster, mark, digests }
@@ -35,7 +34,7 @@ impl Names {
     }
 
     /// In a cluster it is written at once: it chooses the slot.
-    pub(super) fn key(&self, counter: &Counter<'_>) -> CounterKey {
+    pub(crate) fn key(&self, counter: &Counter<'_>) -> CounterKey {
         if !self.tagged
             && let Some(plain) = counter.plain()
         {
@@ -47,12 +46,12 @@ impl Names {
     }
 
     /// The slot of a counter in a cluster; the window's end is behind the braces.
-    pub(super) fn slot(&self, key: &CounterKey) -> u16 {
+    pub(crate) fn slot(&self, key: &CounterKey) -> u16 {
         slot(&self.name(key))
     }
 
     /// The counter's name, without a window.
-    pub(super) fn name<'a>(&self, key: &'a CounterKey) -> Cow<'a, str> {
+    pub(crate) fn name<'a>(&self, key: &'a CounterKey) -> Cow<'a, str> {
         match key {
             CounterKey::Written(name) => name.into(),
             CounterKey::Plain(plain) => {

@@ -23,26 +23,26 @@ const SLACK: Duration = Duration::from_millis(2);
 const LAST_TURNS: usize = 3;
 
 /// The time that is left to wait.
-pub(super) struct Patience {
+pub(crate) struct Patience {
     left: Duration,
 }
 
 impl Patience {
-    pub(super) fn new(time: Duration) -> Self {
+    pub(crate) fn new(time: Duration) -> Self {
         Self { left: time }
     }
 
     /// Until `due`, but for so long at least: a busy worker may have used up the time before.
-    pub(super) fn until(due: Instant, least: Duration) -> Self {
+    pub(crate) fn until(due: Instant, least: Duration) -> Self {
         Self::new(due.saturating_duration_since(Instant::now()).max(least))
     }
 
-    pub(super) fn left(&self) -> Duration {
+    pub(crate) fn left(&self) -> Duration {
         self.left
     }
 
     /// Waits for the future; `None` when the time is up.
-    pub(super) async fn wait<F: Future>(&mut self, future: F) -> Option<F::Output> {
+    pub(crate) async fn wait<F: Future>(&mut self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         let step = (self.left / STEPS).max(SHORTEST_STEP);
         while !self.left.is_zero() {

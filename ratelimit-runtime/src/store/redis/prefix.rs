@@ -6,7 +6,7 @@ use crate::error::Error;
 const LONGEST: usize = 256;
 
 /// Refuses a prefix with which keys could not be used, or hardly.
-pub(super) fn check(prefix: &str, is_cluster: bool) -> Result<(), Error> {
+pub(crate) fn check(prefix: &str, is_cluster: bool) -> Result<(), Error> {
     let error = |reason| Err(Error::Prefix { reason });
     if prefix.len() > LONGEST {
         return error(format!("it has {} bytes, and every key begins with it; write at most {LONGEST}", prefix.len()));

@@ -7,7 +7,7 @@ const LONGEST: usize = 400;
 
 /// Writes a text without what would not be seen as it is: controls, line separators, marks that turn the direction of text, and
 /// other characters without a form of their own. No more than [`LONGEST`] characters are written, or worked out.
-pub(super) struct Printable<T>(pub(super) T);
+pub(crate) struct Printable<T>(pub(crate) T);
 
 impl<T: Display> Display for Printable<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

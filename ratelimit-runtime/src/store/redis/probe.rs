@@ -3,34 +3,36 @@
 use redis::RedisError;
 use smallvec::smallvec;
 
-use super::{
-    Settings,
-    batch::{Ask, Batch, Check, Work},
-    blame::Blame,
-    script::{Reply, Told},
-    session::Place,
-};
 use crate::{
     counter::{Counter, Family, Name, Stem, Who},
-    rule::terms::Terms,
-    rule::{algorithm::Algorithm, limit::Limit},
-    store::{CounterKey, Hit},
+    rule::{algorithm::Algorithm, limit::Limit, terms::Terms},
+    store::{
+        CounterKey, Hit,
+        redis::{
+            batch::{Batch, Check},
+            blame::Blame,
+            script::{CheckReply, Reply},
+            settings::Settings,
+            target::Target,
+            work::{KeyedHit, Work},
+        },
+    },
 };
 
 /// How often a server is asked, if its time is another than it was thought to be.
-pub(super) const ATTEMPTS: usize = 3;
+pub(crate) const ATTEMPTS: usize = 3;
 
 /// The window of the probe's counters, in seconds.
 const PER: u32 = 60;
 
 /// Two requests: as most checks are, and of several rules. Sliding windows are left out: their commands may not be allowed where
 /// nobody has one.
-pub(super) fn batch(settings: &Settings, place: &Place) -> Batch {
-    let number = number(settings, place);
+pub(crate) fn batch(settings: &Settings, target: &Target) -> Batch {
+    let number = number(settings, target);
     let ask = |algorithm| {
         let terms = Terms { limit: Limit { limit: LIMIT, per: PER }, algorithm, phase: 0, cost: 1 };
         let hit = Hit { hash: 0, terms, refuses: true, on_store_error: None, lease: 1 };
-        Ask { hit, key: key(settings, algorithm, number), lot: 1, is_refill: false }
+        KeyedHit { hit, key: key(settings, algorithm, number), take: 1, is_refill: false }
     };
     let [fixed, gcra] = [Algorithm::FixedWindow, Algorithm::Gcra { burst: LIMIT }].map(ask);
     let works = [Work::Count(smallvec![fixed.clone()]), Work::Count(smallvec![fixed, gcra])];
@@ -39,11 +41,11 @@ pub(super) fn batch(settings: &Settings, place: &Place) -> Batch {
 
 /// Whether the server has counted it: if not, its time is another. A server that refuses some of the checks, because of what they
 /// are, works; or fails with what it says of itself.
-pub(super) fn is_counted(batch: &Batch, reply: &Reply) -> Result<bool, RedisError> {
+pub(crate) fn is_counted(batch: &Batch, reply: &Reply) -> Result<bool, RedisError> {
     let (mut counted, mut condemned) = (0, Ok(()));
     reply.read(&batch.works(), |_, told| match told {
-        Told::Failed(error) if Blame::of(error) != Blame::Check => condemned = Err(error.clone()),
-        Told::Decided(..) | Told::Done(_) | Told::Failed(_) => counted += 1,
+        CheckReply::Failed(error) if Blame::of(error) != Blame::Check => condemned = Err(error.clone()),
+        CheckReply::Decided(..) | CheckReply::Done(_) | CheckReply::Failed(_) => counted += 1,
     });
     condemned.map(|()| counted == batch.checks.len())
 }
@@ -60,8 +62,8 @@ fn key(settings: &Settings, algorithm: Algorithm, number: Option<u32>) -> Counte
 }
 
 /// What puts the counters into a slot of the node, if it is one of a cluster and has slots.
-fn number(settings: &Settings, place: &Place) -> Option<u32> {
-    let Place::Node { node, map, .. } = place else { return None };
+fn number(settings: &Settings, target: &Target) -> Option<u32> {
+    let Target::Node { node, map, .. } = target else { return None };
     let map = map.borrow();
     let is_there = |number: &u32| {
         let key = key(settings, Algorithm::FixedWindow, Some(*number));

@@ -21,7 +21,7 @@ const RECENT: Duration = Duration::from_secs(60);
 const QUIET_REPLACEMENTS: u32 = 1;
 
 #[derive(Debug)]
-pub(super) struct Recovery {
+pub(crate) struct Recovery {
     /// Of connections and of attempts, since the store was last trusted.
     failures: u32,
     probation: Duration,
@@ -32,12 +32,12 @@ pub(super) struct Recovery {
 }
 
 impl Recovery {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { failures: 0, probation: PROBATION, over: None, replacements: 0 }
     }
 
     /// Takes in that a connection, or an attempt at one, has failed.
-    pub(super) fn failed(&mut self, now: Instant) {
+    pub(crate) fn failed(&mut self, now: Instant) {
         if self.failures == 0 {
             let is_recent = self.over.is_some_and(|over| now.saturating_duration_since(over) < RECENT);
             self.probation = if is_recent { (self.probation * 2).min(LONGEST_PROBATION) } else { PROBATION };
@@ -46,23 +46,23 @@ impl Recovery {
     }
 
     /// Takes in that the connection has served for its probation.
-    pub(super) fn is_over(&mut self, now: Instant) {
+    pub(crate) fn is_over(&mut self, now: Instant) {
         self.failures = 0;
         self.over = Some(now);
     }
 
     /// How long to wait before the next attempt.
-    pub(super) fn pause(&self) -> Duration {
+    pub(crate) fn pause(&self) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(10);
         (FIRST_PAUSE * 2_u32.pow(doublings)).min(LAST_PAUSE)
     }
 
-    pub(super) fn probation(&self) -> Duration {
+    pub(crate) fn probation(&self) -> Duration {
         self.probation
     }
 
     /// Whether a connection that ended may be replaced as if nothing had happened.
-    pub(super) fn may_replace(&mut self, has_answered: bool) -> bool {
+    pub(crate) fn may_replace(&mut self, has_answered: bool) -> bool {
         self.replacements = if has_answered { 0 } else { self.replacements + 1 };
         self.replacements <= QUIET_REPLACEMENTS
     }

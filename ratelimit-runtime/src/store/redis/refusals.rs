@@ -15,12 +15,14 @@ use std::{
 use parking_lot::Mutex;
 use redis::RedisError;
 
-use super::{
-    batch::{Refund, Work},
-    blame::Kind,
-    health::Health,
+use crate::{
+    rule::terms::Terms,
+    store::redis::{
+        blame::Kind,
+        health::Health,
+        work::{Refund, Work},
+    },
 };
-use crate::rule::terms::Terms;
 
 /// For how long checks go alone after the last of their shape was refused.
 const ALONE: Duration = Duration::from_secs(60);
@@ -33,7 +35,7 @@ const REPORT: Duration = Duration::from_secs(1);
 
 /// The refusals on one connection, and on those that replace it.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(crate) struct Refusals {
     /// Whether any are known, to be asked without a lock.
     are_known: AtomicBool,
     known: Mutex<Vec<Refused>>,
@@ -64,12 +66,12 @@ enum What {
 }
 
 impl Refusals {
-    pub(super) fn are_known(&self) -> bool {
+    pub(crate) fn are_known(&self) -> bool {
         self.are_known.load(Relaxed)
     }
 
     /// Whether a check is not to go together with others.
-    pub(super) fn goes_alone(&self, work: &Work) -> bool {
+    pub(crate) fn goes_alone(&self, work: &Work) -> bool {
         if !self.are_known() {
             return false;
         }
@@ -79,27 +81,27 @@ impl Refusals {
     }
 
     /// Takes in that a check was refused; alone, if the whole call was.
-    pub(super) fn refused(&self, work: &Work, is_alone: bool, error: &RedisError, health: &Health) {
+    pub(crate) fn refused(&self, work: &Work, is_alone: bool, error: &RedisError, health: &Health) {
         self.add(shape(work), is_alone, error, health);
     }
 
     /// Takes in that checks on different counters were refused, because they came together.
-    pub(super) fn parted(&self, error: &RedisError, health: &Health) {
+    pub(crate) fn parted(&self, error: &RedisError, health: &Health) {
         self.add(What::Together, true, error, health);
     }
 
     /// Takes in that a check was decided.
-    pub(super) fn accepted(&self, work: &Work, health: &Health) {
+    pub(crate) fn accepted(&self, work: &Work, health: &Health) {
         self.end(shape(work), health);
     }
 
     /// Takes in that checks on different counters were decided together.
-    pub(super) fn joined(&self, health: &Health) {
+    pub(crate) fn joined(&self, health: &Health) {
         self.end(What::Together, health);
     }
 
     /// Gives up the connection with its worker.
-    pub(super) fn abandon(&self, health: &Health) {
+    pub(crate) fn abandon(&self, health: &Health) {
         let mut known = take(&mut *self.known.lock());
         self.are_known.store(false, Relaxed);
         while let Some(Refused { kind, lasts, .. }) = known.pop() {
@@ -180,7 +182,7 @@ fn shape(work: &Work) -> What {
             asks.iter().for_each(|ask| rule(&ask.hit.terms));
             0
         }
-        Work::GiveBack(Refund { terms, .. }) => {
+        Work::Refund(Refund { terms, .. }) => {
             rule(terms);
             1
         }

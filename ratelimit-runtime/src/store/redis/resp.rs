@@ -4,39 +4,39 @@
 use redis::{ErrorKind, RedisError, RedisResult, Value, parse_redis_value};
 
 /// No reply to a batch is longer than this, in bytes.
-pub(super) const LONGEST_REPLY: usize = 1 << 20;
+pub(crate) const LONGEST_REPLY: usize = 1 << 20;
 
 /// As much of an error is kept, in bytes.
 const LONGEST_ERROR: usize = 500;
 
 /// What a reply to a batch lists.
 #[derive(Debug, Default)]
-pub(super) struct Values {
+pub(crate) struct Values {
     /// A zero where there is an error.
-    pub(super) numbers: Vec<i64>,
+    pub(crate) numbers: Vec<i64>,
     /// Errors, and where they stand in the list.
-    pub(super) errors: Vec<(usize, RedisError)>,
+    pub(crate) errors: Vec<(usize, RedisError)>,
 }
 
 /// A command, as it grows.
 #[derive(Default)]
-pub(super) struct Command {
+pub(crate) struct Command {
     arguments: usize,
     bytes: Vec<u8>,
 }
 
 impl Command {
     /// With room for so many bytes.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self { arguments: 0, bytes: Vec::with_capacity(bytes) }
     }
 
-    pub(super) fn text(&mut self, text: &str) -> &mut Self {
+    pub(crate) fn text(&mut self, text: &str) -> &mut Self {
         self.texts(&[text])
     }
 
     /// One argument, whose parts stand side by side.
-    pub(super) fn texts(&mut self, parts: &[&str]) -> &mut Self {
+    pub(crate) fn texts(&mut self, parts: &[&str]) -> &mut Self {
         self.arguments += 1;
         self.length(b'$', parts.iter().map(|part| part.len()).sum());
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part.as_bytes()));
@@ -44,12 +44,12 @@ impl Command {
         self
     }
 
-    pub(super) fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
+    pub(crate) fn number(&mut self, number: impl itoa::Integer) -> &mut Self {
         self.text(itoa::Buffer::new().format(number))
     }
 
     /// Puts it behind what is to be sent.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
         push_length(out, b'*', self.arguments);
         out.extend_from_slice(&self.bytes);
     }
@@ -66,7 +66,7 @@ fn push_length(out: &mut Vec<u8>, kind: u8, length: usize) {
 }
 
 /// Reads the reply that `bytes` begin with: what it says, and how many of them it is. `None`, if it is not all there yet.
-pub(super) fn reply(bytes: &[u8]) -> Option<(RedisResult<Values>, usize)> {
+pub(crate) fn reply(bytes: &[u8]) -> Option<(RedisResult<Values>, usize)> {
     let mut lines = Lines { bytes, at: 0 };
     let line = lines.next()?;
     let values = match line {

@@ -6,17 +6,18 @@ use futures_util::future::join_all;
 use smallvec::{SmallVec, smallvec};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{
-    RedisStore, StoreFailed,
-    batch::{Answer, Passage, Work},
-    cluster::{Node, Redirect},
-    patience::Patience,
-    refund,
-    worker::Part,
-};
 use crate::{
     decision::outcome::{Outcome, Outcomes},
-    store::Hits,
+    store::{
+        Hits,
+        redis::{
+            failure::StoreFailed,
+            patience::Patience,
+            route::{Reached, Route},
+            store::RedisStore,
+            work::{Answer, Part, Refund, Work},
+        },
+    },
 };
 
 /// The pause before a check is sent again to nodes that do not agree whose its slot is.
@@ -26,22 +27,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// check to and fro.
 const REDIRECTS: u8 = 4;
 
-/// The route to a check's counters, as far as redirects have told it; else it goes by the map.
-#[derive(Default)]
-pub(super) struct Route {
-    pub(super) node: Option<Node>,
-    pub(super) passage: Passage,
-    redirects: u8,
-}
-
-/// The end of a route.
-pub(super) enum Reached {
-    Decided(Outcomes),
-    /// The slot is being moved, and the check's counters are on two nodes, or would have to be made there: no node can decide it
-    /// by itself.
-    Torn,
-}
-
 /// What became of some hits of a request, if a node answered.
 #[derive(Clone)]
 struct Answered {
@@ -49,31 +34,16 @@ struct Answered {
     outcomes: Option<Outcomes>,
 }
 
-impl Route {
-    /// Follows a redirect, unless it says that the counters of this check are on two nodes.
-    fn follow(&mut self, redirect: Redirect) -> bool {
-        self.redirects = self.redirects.saturating_add(1);
-        match redirect {
-            Redirect::Moved(node) => (self.node, self.passage) = (Some(node), Passage::Usual),
-            Redirect::Ask(node) => (self.node, self.passage) = (Some(node), Passage::Asking),
-            // The counters of another check in the batch may have been the reason.
-            Redirect::TryAgain if self.passage == Passage::Usual => self.passage = Passage::Alone,
-            Redirect::TryAgain => return false,
-        }
-        true
-    }
-}
-
 impl RedisStore {
     /// Asks for a request in each of its slots.
-    pub(super) async fn hit_parts(self, hits: Hits, parts: Vec<Part>) -> Result<Outcomes, StoreFailed> {
+    pub(crate) async fn hit_parts(self, hits: Hits, parts: Vec<Part>) -> Result<Outcomes, StoreFailed> {
         let due = Instant::now() + self.settings.deadline;
         if let [part] = &parts[..]
             && let Reached::Decided(outcomes) = self.ask(part.slot, part.work()).await?
         {
             return Ok(outcomes);
         }
-        // What is counted is given back where another node refuses, also if the client leaves meanwhile.
+        // What is counted is refunded where another node refuses, also if the client leaves meanwhile.
         let check = tokio::spawn(async move {
             let answered = match &parts[..] {
                 [part] => self.hit_one_by_one(&hits, part, due).await,
@@ -87,7 +57,7 @@ impl RedisStore {
     async fn hit_part(&self, hits: &Hits, part: &Part, due: Instant) -> Vec<Answered> {
         match self.ask(part.slot, part.work()).await {
             Ok(Reached::Decided(outcomes)) => vec![Answered { part: part.clone(), outcomes: Some(outcomes) }],
-            Ok(Reached::Torn) => self.hit_one_by_one(hits, part, due).await,
+            Ok(Reached::Split) => self.hit_one_by_one(hits, part, due).await,
             Err(StoreFailed) => vec![Answered { part: part.clone(), outcomes: None }],
         }
     }
@@ -100,7 +70,7 @@ impl RedisStore {
         for (index, ask) in part.hits.iter().zip(&part.asks) {
             let (hit, mut ask) = (&hits[*index], ask.clone());
             if is_refused {
-                (ask.hit.terms.cost, ask.lot) = (0, 0);
+                (ask.hit.terms.cost, ask.take) = (0, 0);
             }
             let part = Part { slot: part.slot, hits: smallvec![*index], asks: smallvec![ask] };
             let mut patience = Patience::until(due, self.settings.deadline / 4);
@@ -118,7 +88,7 @@ impl RedisStore {
         answered
     }
 
-    /// Makes one decision of several: where a node refuses, or fails, what the others have counted is given back. Meanwhile others
+    /// Makes one decision of several: where a node refuses, or fails, what the others have counted is refunded. Meanwhile others
     /// may be refused, and nobody is admitted over a limit.
     async fn settle(&self, hits: &Hits, answered: &[Answered], due: Instant) -> Result<Outcomes, StoreFailed> {
         let mut outcomes: SmallVec<[Option<Outcome>; 2]> = SmallVec::from_elem(None, hits.len());
@@ -137,10 +107,10 @@ impl RedisStore {
             let refunds = counted.filter_map(|(slot, index, ask)| {
                 let outcome = outcomes[index].filter(|outcome| outcome.taken > 0)?;
                 outcomes[index] = Some(outcome.refunded());
-                Some((slot, refund(ask.key.clone(), &hits[index], &outcome)))
+                Some((slot, Refund::of(ask.key.clone(), &hits[index], &outcome)))
             });
             let refunds: Vec<_> = refunds.collect();
-            let refunds = join_all(refunds.into_iter().map(|(slot, refund)| self.ask(slot, Work::GiveBack(refund))));
+            let refunds = join_all(refunds.into_iter().map(|(slot, refund)| self.ask(slot, Work::Refund(refund))));
             // They are sent; the request need not wait longer than for its check.
             drop(timeout_at(due, refunds).await);
         }
@@ -148,7 +118,7 @@ impl RedisStore {
     }
 
     /// Asks the node that has the slot.
-    pub(super) async fn ask(&self, slot: u16, work: Work) -> Result<Reached, StoreFailed> {
+    pub(crate) async fn ask(&self, slot: u16, work: Work) -> Result<Reached, StoreFailed> {
         let due = Instant::now() + self.settings.deadline;
         let mut route = Route::default();
         if let Some(answer) = self.with_worker(|worker| worker.send(slot, &route, work.clone()))? {
@@ -181,7 +151,7 @@ impl RedisStore {
             };
             if !route.follow(redirect) {
                 if work.has_several_counters() {
-                    return Ok(Reached::Torn);
+                    return Ok(Reached::Split);
                 }
                 // Of one counter, no node should say so: once more from the start, with a pause.
                 route = Route { redirects: REDIRECTS + 1, ..Route::default() };

@@ -1,41 +1,39 @@
 //! The one script: a batch of requests in, what their counters held out.
 
-use std::{
-    cmp::{Ordering, Reverse},
-    sync::LazyLock,
-    time::Duration,
-};
+use std::{cmp::Ordering, sync::LazyLock, time::Duration};
 
 use redis::{ErrorKind, RedisError, RedisResult, Script, ServerErrorKind};
 use smallvec::SmallVec;
 
-use super::{
-    batch::{Ask, Passage, Refund, Work},
-    names::Names,
-    resp::{Command, Values},
-};
 use crate::{
     rule::{
         algorithm::{Algorithm, gcra::NANOS},
         limit::Limit,
         terms::{CounterState, Terms},
     },
-    store::{Decision, Hit, decide},
+    store::{
+        Decision, Hit, decide,
+        redis::{
+            names::Names,
+            resp::{Command, Values},
+            work::{KeyedHit, Refund, SendMode, Work},
+        },
+    },
 };
 
 const SOURCE: &str = include_str!("check.lua");
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SOURCE));
 
 /// What the script answered to a batch.
-pub(super) struct Reply {
+pub(crate) struct Reply {
     /// The server's time since the epoch.
-    pub(super) time: Duration,
+    pub(crate) time: Duration,
     plan: Plan,
     values: Values,
 }
 
 /// What became of a request.
-pub(super) enum Told<'a> {
+pub(crate) enum CheckReply<'a> {
     /// What its counters held before it, and what that makes of it.
     Decided(&'a [CounterState], Decision),
     /// It was done; of a mark, what that is.
@@ -45,28 +43,28 @@ pub(super) enum Told<'a> {
 }
 
 /// A batch of requests as the script is asked to decide it.
-pub(super) struct Call {
+pub(crate) struct Call {
     plan: Plan,
-    passage: Passage,
+    mode: SendMode,
     /// Whether the source is sent, since the server does not have it.
     is_whole: bool,
 }
 
 impl Call {
     /// With the windows of `now`.
-    pub(super) fn new(works: &[&Work], passage: Passage, now: Duration) -> Self {
-        Self { plan: Plan::new(works, now.as_secs()), passage, is_whole: false }
+    pub(crate) fn new(works: &[&Work], mode: SendMode, now: Duration) -> Self {
+        Self { plan: Plan::new(works, now.as_secs()), mode, is_whole: false }
     }
 
     /// With the source, for a server that may not have it.
-    pub(super) fn whole(mut self) -> Self {
+    pub(crate) fn whole(mut self) -> Self {
         self.is_whole = true;
         self
     }
 
     /// Writes the call behind what is to be sent.
-    pub(super) fn write(&self, works: &[&Work], names: &Names, out: &mut Vec<u8>) {
-        if self.passage == Passage::Asking {
+    pub(crate) fn write(&self, works: &[&Work], names: &Names, out: &mut Vec<u8>) {
+        if self.mode == SendMode::Asking {
             out.extend_from_slice(b"*1\r\n$6\r\nASKING\r\n");
         }
         let (name, script) = if self.is_whole { ("EVAL", SOURCE) } else { ("EVALSHA", SCRIPT.get_hash()) };
@@ -74,20 +72,20 @@ impl Call {
     }
 
     /// How many replies come before the script's.
-    pub(super) fn replies_before(&self) -> usize {
-        usize::from(self.passage == Passage::Asking)
+    pub(crate) fn replies_before(&self) -> usize {
+        usize::from(self.mode == SendMode::Asking)
     }
 
     /// Whether it failed because the server does not have the script, after SCRIPT FLUSH or a restart: nothing was run, and the
     /// source is to be sent instead, which also loads it.
-    pub(super) fn is_to_be_sent_whole(&mut self, error: &RedisError) -> bool {
+    pub(crate) fn is_to_be_sent_whole(&mut self, error: &RedisError) -> bool {
         let is_to_be = !self.is_whole && error.kind() == ServerErrorKind::NoScript.into();
         self.is_whole |= is_to_be;
         is_to_be
     }
 
     /// Reads the script's reply.
-    pub(super) fn reply(self, works: &[&Work], values: Values) -> RedisResult<Reply> {
+    pub(crate) fn reply(self, works: &[&Work], values: Values) -> RedisResult<Reply> {
         match values.numbers[..] {
             [seconds, micros, ref found @ ..] if found.len() == self.plan.values(works) => {
                 let time = server_time(seconds.unsigned_abs(), micros.unsigned_abs());
@@ -99,7 +97,7 @@ impl Call {
 }
 
 /// The time that a server tells, as far as it makes sense: its sums with others must not overflow.
-pub(super) fn server_time(seconds: u64, micros: u64) -> Duration {
+pub(crate) fn server_time(seconds: u64, micros: u64) -> Duration {
     /// In the year 2286, as in the script.
     const LATEST: u64 = 9_999_999_999;
     Duration::from_secs(seconds.min(LATEST)) + Duration::from_micros(micros.min(999_999))
@@ -181,7 +179,7 @@ impl Plan {
                 Work::ReadMark => {
                     command.text("mark").number(group.len());
                 }
-                Work::GiveBack(Refund { terms, tokens, window_end, .. }) => match terms.algorithm {
+                Work::Refund(Refund { terms, tokens, window_end, .. }) => match terms.algorithm {
                     Algorithm::Gcra { .. } => {
                         command.text("arrival").number(group.len()).number(*tokens);
                         command.number(terms.emission()).number(terms.capacity()).number(terms.limit.per);
@@ -199,9 +197,9 @@ impl Plan {
                 Work::Count(asks) => match &asks[..] {
                     [ask] if ask.is_counted_first() => {
                         let Terms { limit: Limit { limit, per }, cost, .. } = ask.hit.terms;
-                        // Of a lot, as many as there are; else each request gets what it costs, or nothing.
-                        let unit = if ask.lot > cost { 1 } else { cost };
-                        command.text("take").number(group.len()).number(group[0].length as u64 * ask.lot).number(unit);
+                        // Of a lease, as many as there are; else each request gets what it costs, or nothing.
+                        let unit = if ask.take > cost { 1 } else { cost };
+                        command.text("take").number(group.len()).number(group[0].length as u64 * ask.take).number(unit);
                         command.number(limit).number(ask.hit.terms.window_end(self.now)).number(per);
                     }
                     _ => {
@@ -225,7 +223,7 @@ impl Plan {
     /// Whether the counters of a group may have more room afterwards, in a way that those learn who read the mark.
     fn removes_mark(&self, works: &[&Work], names: &Names, group: &[Run]) -> bool {
         let makes_room = match self.work(works, group[0]) {
-            Work::GiveBack(Refund { terms, .. }) => terms.algorithm == Algorithm::FixedWindow,
+            Work::Refund(Refund { terms, .. }) => terms.algorithm == Algorithm::FixedWindow,
             Work::Reset(..) => true,
             Work::Count(..) | Work::ReadMark => false,
         };
@@ -238,19 +236,19 @@ impl Plan {
             Work::ReadMark => {
                 command.text(&names.mark);
             }
-            Work::GiveBack(Refund { key, terms, window_end, .. }) => {
+            Work::Refund(Refund { key, terms, window_end, .. }) => {
                 counter(command, &names.name(key), terms, *window_end);
             }
             Work::Reset(key, terms) => counter(command, &names.name(key), terms, terms.window_end(self.now)),
             Work::Count(asks) => {
-                for Ask { key, hit: Hit { terms, .. }, .. } in asks {
+                for KeyedHit { key, hit: Hit { terms, .. }, .. } in asks {
                     counter(command, &names.name(key), terms, terms.window_end(self.now));
                 }
             }
         }
     }
 
-    fn rule(&self, command: &mut Command, ask: &Ask) {
+    fn rule(&self, command: &mut Command, ask: &KeyedHit) {
         let Hit { terms, refuses, .. } = &ask.hit;
         let window_end = terms.window_end(self.now);
         let (name, end) = match terms.algorithm {
@@ -258,7 +256,7 @@ impl Plan {
             Algorithm::SlidingWindow => ("sliding", window_end),
             Algorithm::Gcra { .. } => ("gcra", terms.emission()),
         };
-        command.text(name).number(terms.capacity()).number(terms.cost).number(ask.lot).number(u8::from(*refuses));
+        command.text(name).number(terms.capacity()).number(terms.cost).number(ask.take).number(u8::from(*refuses));
         command.number(end).number(terms.limit.per);
     }
 }
@@ -273,13 +271,13 @@ fn counter(command: &mut Command, name: &str, terms: &Terms, window_end: u64) {
 
 impl Reply {
     /// How many counters it is about.
-    pub(super) fn counters(&self) -> usize {
+    pub(crate) fn counters(&self) -> usize {
         self.plan.runs.len()
     }
 
     /// Shares the reply out among the requests: tells of each that was counted, by its index in `works`, what became of it.
     /// The others are to ask again, since the server's window is another one.
-    pub(super) fn read(&self, works: &[&Work], mut tell: impl FnMut(usize, Told<'_>)) {
+    pub(crate) fn read(&self, works: &[&Work], mut tell: impl FnMut(usize, CheckReply<'_>)) {
         let mut values = self.values.numbers.iter().copied().skip(2);
         let (mut errors, mut at) = (self.values.errors.iter().peekable(), 2);
         for run in &self.plan.runs {
@@ -291,7 +289,7 @@ impl Reply {
             }
             if let Some(error) = failed {
                 values.by_ref().take(work.values()).for_each(drop);
-                self.plan.members(*run).for_each(|index| tell(index, Told::Failed(error)));
+                self.plan.members(*run).for_each(|index| tell(index, CheckReply::Failed(error)));
                 continue;
             }
             let Work::Count(asks) = work else {
@@ -302,7 +300,7 @@ impl Reply {
                         && terms.window_end(self.plan.now) != terms.window_end(self.time.as_secs())
                 };
                 if !matches!(work, Work::Reset(_, terms) if is_of_another(terms)) {
-                    self.plan.members(*run).for_each(|index| tell(index, Told::Done(done)));
+                    self.plan.members(*run).for_each(|index| tell(index, CheckReply::Done(done)));
                 }
                 continue;
             };
@@ -318,10 +316,10 @@ impl Reply {
                 // Of requests that were counted at once, each finds what the one before it has left.
                 for ((ask, found), outcome) in asks.iter().zip(&mut found).zip(&decision.outcomes) {
                     let free = u64::from(ask.hit.terms.remaining(*found, self.time));
-                    let taken = if outcome.taken > 0 { ask.lot.min(free) } else { 0 };
+                    let taken = if outcome.taken > 0 { ask.take.min(free) } else { 0 };
                     *found = ask.hit.terms.take(*found, taken, self.time);
                 }
-                tell(index, Told::Decided(&before, decision));
+                tell(index, CheckReply::Decided(&before, decision));
             }
         }
     }
@@ -344,94 +342,4 @@ impl Reply {
             }
         }
     }
-}
-
-impl Work {
-    /// The order of kinds of requests: what is given back can be had by those after it, and who takes a lot shares it
-    /// with those after it.
-    fn compare_kind(&self, other: &Self) -> Ordering {
-        match (self, other) {
-            (Self::GiveBack(one), Self::GiveBack(other)) => {
-                let refund = |refund: &Refund| {
-                    // The window is part of a fixed window's key, and GCRA has none.
-                    let is_sliding = refund.terms.algorithm == Algorithm::SlidingWindow;
-                    (kind(&refund.terms), refund.tokens, if is_sliding { refund.window_end } else { 0 })
-                };
-                refund(one).cmp(&refund(other))
-            }
-            (Self::Reset(_, one), Self::Reset(_, other)) => kind(one).cmp(&kind(other)),
-            (Self::Count(asks), Self::Count(others)) => {
-                let rule = |ask: &Ask| (Reverse(ask.lot), kind(&ask.hit.terms), ask.hit.refuses);
-                asks.len().cmp(&others.len()).then_with(|| asks.iter().map(rule).cmp(others.iter().map(rule)))
-            }
-            (one, other) => one.rank().cmp(&other.rank()),
-        }
-    }
-
-    fn rank(&self) -> u8 {
-        match self {
-            Self::ReadMark => 0,
-            Self::Reset(..) => 1,
-            Self::GiveBack(_) => 2,
-            Self::Count(..) => 3,
-        }
-    }
-
-    fn hash(&self) -> u64 {
-        match self {
-            Self::ReadMark | Self::GiveBack(_) | Self::Reset(..) => 0,
-            Self::Count(asks) => asks.first().map_or(0, |ask| ask.hit.hash),
-        }
-    }
-
-    fn keys(&self) -> usize {
-        match self {
-            Self::ReadMark | Self::GiveBack(_) | Self::Reset(..) => 1,
-            Self::Count(asks) => asks.len(),
-        }
-    }
-
-    /// How many numbers the script returns for it.
-    fn values(&self) -> usize {
-        let values = |ask: &Ask| if ask.hit.terms.algorithm == Algorithm::FixedWindow { 1 } else { 2 };
-        match self {
-            Self::ReadMark | Self::GiveBack(_) | Self::Reset(..) => 1,
-            Self::Count(asks) => asks.iter().map(values).sum(),
-        }
-    }
-
-    /// Whether both are the same. Those that take a lot are counted one by one, unless they are counted first.
-    fn is_counted_with(&self, next: &Self) -> bool {
-        match (self, next) {
-            (Self::Count(asks), Self::Count(others)) => {
-                let lots = || asks.iter().any(|ask| ask.lot > ask.hit.terms.cost);
-                let first = || asks.len() == 1 && asks[0].is_counted_first();
-                // Counters with one hash are one, as in all tables.
-                let same = |(one, other): (&Ask, &Ask)| {
-                    (one.hit, one.lot, one.is_refill) == (other.hit, other.lot, other.is_refill)
-                };
-                asks.len() == others.len() && asks.iter().zip(others).all(same) && (first() || !lots())
-            }
-            _ => false,
-        }
-    }
-}
-
-impl Ask {
-    /// Whether a request of this rule alone can be counted at once, and what is too much taken back: in a fixed window, and
-    /// not where a part of a lot would be left that is less than the request costs.
-    fn is_counted_first(&self) -> bool {
-        let cost = self.hit.terms.cost;
-        self.hit.terms.algorithm == Algorithm::FixedWindow && cost > 0 && (self.lot == cost || cost == 1)
-    }
-}
-
-/// What the script is told of a rule, in some order.
-fn kind(terms: &Terms) -> (u8, u32, u32, u32, u64, u32) {
-    let (algorithm, burst) = match terms.algorithm {
-        Algorithm::FixedWindow => (0, 0),
-        Algorithm::SlidingWindow => (1, 0),
-        Algorithm::Gcra { burst } => (2, burst),
-    };
-    (algorithm, burst, terms.limit.limit, terms.limit.per, terms.cost, terms.phase)
 }

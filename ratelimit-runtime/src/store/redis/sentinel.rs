@@ -5,15 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::store::redis::{
+    patience::Patience,
+    transport::{address::Address, endpoint::Endpoint},
+};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use parking_lot::Mutex;
 use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::time::{sleep, timeout};
-
-use super::{
-    endpoint::{Address, Endpoint},
-    patience::Patience,
-};
 
 /// How often a process asks whether there was a failover. An old primary that was only slow, or was told to step down,
 /// takes writes for some seconds more, which are lost.
@@ -26,7 +25,7 @@ const ATTEMPT: Duration = Duration::from_millis(300);
 const GRACE: Duration = Duration::from_millis(50);
 
 /// A service that sentinels watch over.
-pub(super) struct Sentinel {
+pub(crate) struct Sentinel {
     sentinels: Vec<Endpoint>,
     service: String,
     /// How to log in to the servers; the address is any.
@@ -50,24 +49,24 @@ struct Primary {
 }
 
 impl Sentinel {
-    pub(super) fn new(sentinels: Vec<Endpoint>, service: String, server: Endpoint) -> Self {
+    pub(crate) fn new(sentinels: Vec<Endpoint>, service: String, server: Endpoint) -> Self {
         Self { sentinels, service, server, state: Mutex::default() }
     }
 
     /// The sentinels, and the server.
     #[cfg(feature = "rustls")]
-    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+    pub(crate) fn endpoints(&self) -> Vec<Endpoint> {
         self.sentinels.iter().chain([&self.server]).cloned().collect()
     }
 
     /// What to call it in the log.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let sentinels: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.address.to_string()).collect();
         format!("{} (sentinels {})", self.service, sentinels.join(", "))
     }
 
     /// The primary, as the sentinels say that answer: one that hangs holds up nobody.
-    pub(super) async fn primary(&self) -> RedisResult<Endpoint> {
+    pub(crate) async fn primary(&self) -> RedisResult<Endpoint> {
         let mut answers: FuturesUnordered<_> = self.sentinels.iter().map(|sentinel| self.ask(sentinel)).collect();
         let mut latest = None;
         let mut failure = RedisError::from((ErrorKind::EmptySentinelList, "no sentinel is named in the URL"));
@@ -98,7 +97,7 @@ impl Sentinel {
     }
 
     /// Waits until another server than `primary` is the primary.
-    pub(super) async fn wait_for_other_than(&self, primary: &Address) {
+    pub(crate) async fn wait_for_other_than(&self, primary: &Address) {
         loop {
             if self.latest().is_some_and(|latest| latest != *primary) {
                 return;

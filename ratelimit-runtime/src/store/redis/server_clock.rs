@@ -21,45 +21,45 @@ const TOLERANCE: u64 = 1_000_000;
 
 /// The server's time, carried on by this machine's monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ServerClock {
+pub(crate) struct ServerClock {
     /// The server's time less [`uptime`], in nanoseconds, plus [`BIAS`]. Never zero.
     ahead: u64,
 }
 
 impl ServerClock {
     /// The clock of a server that told its time after it was asked at `sent`.
-    pub(super) fn new(told: Duration, sent: Instant) -> Self {
+    pub(crate) fn new(told: Duration, sent: Instant) -> Self {
         Self { ahead: ahead(told, sent) }
     }
 
     /// Takes in a reply to what was sent at `sent`, which was read at `read`.
-    pub(super) fn hear(&mut self, told: Duration, sent: Instant, read: Instant) {
+    pub(crate) fn hear(&mut self, told: Duration, sent: Instant, read: Instant) {
         let (least, most) = (ahead(told, read), ahead(told, sent));
         self.ahead = self.ahead.max(least).min(most);
     }
 
     /// The server's time since the epoch.
-    pub(super) fn at(self, moment: Instant) -> Duration {
+    pub(crate) fn at(self, moment: Instant) -> Duration {
         Duration::from_nanos(self.ahead.saturating_add(uptime(moment)).saturating_sub(BIAS))
     }
 }
 
 /// The clock of the server that answered last, for all workers. Nobody waits to read or to set it.
 #[derive(Debug, Default)]
-pub(super) struct SharedClock {
+pub(crate) struct SharedClock {
     /// As [`ServerClock::ahead`]; zero while no server has told its time.
     ahead: AtomicU64,
 }
 
 impl SharedClock {
     /// Takes over the clock of a connection.
-    pub(super) fn set(&self, clock: ServerClock) {
+    pub(crate) fn set(&self, clock: ServerClock) {
         if self.ahead.load(Relaxed).abs_diff(clock.ahead) > TOLERANCE {
             self.ahead.store(clock.ahead, Relaxed);
         }
     }
 
-    pub(super) fn get(&self) -> Option<ServerClock> {
+    pub(crate) fn get(&self) -> Option<ServerClock> {
         let ahead = self.ahead.load(Relaxed);
         (ahead > 0).then_some(ServerClock { ahead })
     }

@@ -8,22 +8,27 @@ use std::{
 };
 
 #[cfg(feature = "rustls")]
-use super::tls::{Tls, TlsOptions};
-use super::{
-    cluster::Cluster,
-    credentials::{Credentials, Provider, Source},
-    endpoint::{Address, Endpoint},
-    login::Login,
-    sentinel::Sentinel,
-    stream::Transport,
-};
+use crate::store::redis::{transport::tls::Tls, transport::tls_options::TlsOptions};
 use crate::{
     error::Error,
-    store::url::{Scheme, Servers, StoreUrl},
+    store::{
+        redis::{
+            cluster::Cluster,
+            sentinel::Sentinel,
+            transport::{
+                address::Address,
+                credentials::{Credentials, Provider, Source},
+                endpoint::Endpoint,
+                login::Login,
+                stream::Transport,
+            },
+        },
+        url::{Scheme, Servers, StoreUrl},
+    },
 };
 
 /// How the servers of a store belong together.
-pub(super) enum Deployment {
+pub(crate) enum Deployment {
     Server(Box<Endpoint>),
     Sentinel(Arc<Sentinel>),
     Cluster(Arc<Cluster>),
@@ -32,7 +37,7 @@ pub(super) enum Deployment {
 impl Deployment {
     /// Gets TLS ready, if it is spoken anywhere.
     #[cfg(feature = "rustls")]
-    pub(super) fn set_up_tls(&self, options: TlsOptions) -> Result<(), Error> {
+    pub(crate) fn set_up_tls(&self, options: TlsOptions) -> Result<(), Error> {
         let endpoints = match self {
             Self::Server(server) => std::slice::from_ref(&**server),
             Self::Sentinel(sentinel) => &sentinel.endpoints(),
@@ -49,7 +54,7 @@ impl Deployment {
     }
 
     /// Where it is, for the log.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Server(server) => server.address.to_string(),
             Self::Sentinel(sentinel) => sentinel.name(),
@@ -90,7 +95,7 @@ impl Common {
 }
 
 /// Reads a URL.
-pub(super) fn open(
+pub(crate) fn open(
     url: StoreUrl<'_>,
     transport: Transport,
     provider: Option<Arc<Provider>>,

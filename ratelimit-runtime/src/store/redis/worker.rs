@@ -7,29 +7,34 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 use tokio::{
     runtime::{self, Handle},
     sync::{Notify, oneshot, watch},
     task::JoinHandle,
 };
 
-use super::{
-    Settings, StoreFailed,
-    batch::{Answer, Ask, Asks, Check, Passage, Work},
-    cluster::{Cluster, Map, Mapper, Node},
-    denials::View,
-    known::Known,
-    lane::Lane,
-    link::Link,
-    routing::Route,
-    session::Place,
-    url::Deployment,
-};
 use crate::{
     counter::Counter,
     decision::outcome::Outcomes,
-    store::{CounterKey, Hit, Hits},
+    store::{
+        CounterKey, Hit, Hits,
+        redis::{
+            batch::Check,
+            cluster::{Cluster, map::Map, mapper::Mapper},
+            connection::Connection,
+            deny_cache::View,
+            failure::StoreFailed,
+            local_cache::LocalCache,
+            queue::Queue,
+            redirect::Node,
+            route::Route,
+            settings::Settings,
+            target::Target,
+            url::Deployment,
+            work::{Answer, KeyedHit, KeyedHits, Part, SendMode, Work},
+        },
+    },
 };
 
 /// How many nodes of a cluster a worker has connections to at the most: more than a cluster should have. Redirects may name any.
@@ -37,18 +42,18 @@ const MOST_NODES: usize = 2048;
 
 /// The connections of a limiter on one thread. A thread may run one runtime after another, or one within another: tasks
 /// are of one of them.
-pub(super) struct Worker {
+pub(crate) struct Worker {
     store: u64,
     runtime: Handle,
     settings: Arc<Settings>,
     limiter: watch::Receiver<()>,
-    known: Arc<Mutex<Known>>,
+    cache: Arc<Mutex<LocalCache>>,
     routes: Routes,
 }
 
 enum Routes {
     /// All counters are on one server.
-    One(Wire),
+    One(ConnectionHandle),
     Cluster(Nodes),
 }
 
@@ -60,119 +65,105 @@ struct Nodes {
     changes: watch::Receiver<Arc<Map>>,
     stale: Arc<Notify>,
     mapper: JoinHandle<()>,
-    wires: HashMap<Node, Wire>,
+    connections: HashMap<Node, ConnectionHandle>,
     /// Those that redirects have named since the map was read: a node that is new has no slots before the first has arrived.
     named: HashSet<Node>,
 }
 
 /// The way to the task that owns a connection.
-struct Wire(Arc<Lane>);
+struct ConnectionHandle(Arc<Queue>);
 
 /// What a worker does with a request.
-pub(super) enum Begun {
+pub(crate) enum WorkerStep {
     /// Redis need not be asked.
     Decided(Outcomes),
-    Asked(oneshot::Receiver<Answer>),
+    Pending(oneshot::Receiver<Answer>),
     /// Redis is to be asked in each of these slots.
     InSlots(Vec<Part>),
 }
 
-/// The hits of a request whose counters are in one slot.
-#[derive(Clone)]
-pub(super) struct Part {
-    pub(super) slot: u16,
-    /// Which of the request's hits.
-    pub(super) hits: SmallVec<[usize; 1]>,
-    pub(super) asks: Asks,
-}
-
-impl Part {
-    pub(super) fn work(&self) -> Work {
-        Work::Count(self.asks.clone())
-    }
-}
-
 impl Worker {
     /// Starts the tasks that own this thread's connections.
-    pub(super) fn start(store: u64, settings: Arc<Settings>, limiter: watch::Receiver<()>, runtime: Handle) -> Self {
-        let denials = settings.denials.as_ref().map(|denials| View::new(Arc::clone(denials)));
-        let known = Arc::new(Mutex::new(Known::new(settings.deadline, denials)));
-        let start = |place| Wire::start(place, Notify::new().into(), &settings, &known, &limiter, &runtime);
+    pub(crate) fn start(store: u64, settings: Arc<Settings>, limiter: watch::Receiver<()>, runtime: Handle) -> Self {
+        let deny_cache = settings.deny_cache.as_ref().map(|deny_cache| View::new(Arc::clone(deny_cache)));
+        let cache = Arc::new(Mutex::new(LocalCache::new(settings.deadline, deny_cache)));
+        let start =
+            |target| ConnectionHandle::start(target, Notify::new().into(), &settings, &cache, &limiter, &runtime);
         let routes = match &settings.deployment {
-            Deployment::Server(server) => Routes::One(start(Place::Server((**server).clone()))),
-            Deployment::Sentinel(sentinel) => Routes::One(start(Place::Primary(Arc::clone(sentinel)))),
+            Deployment::Server(server) => Routes::One(start(Target::Server((**server).clone()))),
+            Deployment::Sentinel(sentinel) => Routes::One(start(Target::Primary(Arc::clone(sentinel)))),
             Deployment::Cluster(cluster) => Routes::Cluster(Nodes::start(cluster, &settings, &limiter, &runtime)),
         };
-        Self { store, runtime, settings, limiter, known, routes }
+        Self { store, runtime, settings, limiter, cache, routes }
     }
 
-    pub(super) fn is_of(&self, store: u64, runtime: runtime::Id) -> bool {
+    pub(crate) fn is_of(&self, store: u64, runtime: runtime::Id) -> bool {
         self.store == store && self.runtime.id() == runtime
     }
 
     /// Whether its tasks have ended, because their limiter or their runtime has.
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         match &self.routes {
-            Routes::One(wire) => wire.0.is_closed(),
+            Routes::One(connection) => connection.0.is_closed(),
             Routes::Cluster(nodes) => nodes.mapper.is_finished(),
         }
     }
 
     /// Decides a request, if it can; else asks, or says whom to ask. `counters` are those of `hits`.
-    pub(super) fn begin(&mut self, hits: &Hits, counters: &[Counter<'_>]) -> Result<Begun, StoreFailed> {
-        if let Routes::One(wire) = &self.routes
-            && wire.0.is_down()
+    pub(crate) fn begin(&mut self, hits: &Hits, counters: &[Counter<'_>]) -> Result<WorkerStep, StoreFailed> {
+        if let Routes::One(connection) = &self.routes
+            && connection.0.is_down()
         {
             return Err(StoreFailed);
         }
         let now = Instant::now();
-        let mut known = self.known.lock();
-        let decided = known.decide(hits, now).or_else(|| known.refuse(hits, now));
-        let mut asks = Asks::new();
+        let mut cache = self.cache.lock();
+        let decided = cache.decide(hits, now).or_else(|| cache.refuse(hits, now));
+        let mut asks = KeyedHits::new();
         if decided.is_none() {
             // Where a rule has no lease, Redis is asked anyway, and tokens for the others would not spare it that.
             let is_leased = hits.iter().all(|hit| hit.lease > 1);
             for (hit, counter) in hits.iter().zip(counters) {
-                let lot = if is_leased { known.choose_lot(hit, now) } else { hit.terms.cost };
-                asks.push(Ask { hit: *hit, key: self.settings.names.key(counter), lot, is_refill: false });
+                let take = if is_leased { cache.choose_take(hit, now) } else { hit.terms.cost };
+                asks.push(KeyedHit { hit: *hit, key: self.settings.names.key(counter), take, is_refill: false });
             }
         }
-        let (refunds, refills) = (known.refunds(now), known.refills());
-        drop(known);
-        // Nobody waits for these. If what is given back is lost, so is a part of the limit, until the window ends.
+        let (refunds, refills) = (cache.refunds(now), cache.refills());
+        drop(cache);
+        // Nobody waits for these. If what is refunded is lost, so is a part of the limit, until the window ends.
         for refund in refunds {
             let slot = self.slot(&refund.key);
-            drop(self.send(slot, &Route::default(), Work::GiveBack(refund)));
+            drop(self.send(slot, &Route::default(), Work::Refund(refund)));
         }
         for ask in refills {
             let slot = self.slot(&ask.key);
             drop(self.send(slot, &Route::default(), Work::Count(smallvec![ask])));
         }
-        if self.settings.denials.as_ref().is_some_and(|denials| denials.asks(now)) {
+        if self.settings.deny_cache.as_ref().is_some_and(|deny_cache| deny_cache.asks(now)) {
             drop(self.send(0, &Route::default(), Work::ReadMark));
         }
         if let Some(outcomes) = decided {
-            return Ok(Begun::Decided(outcomes));
+            return Ok(WorkerStep::Decided(outcomes));
         }
         match &self.routes {
-            Routes::One(wire) => wire.send(Work::Count(asks), 0, Passage::Usual).map(Begun::Asked),
-            Routes::Cluster(_) => Ok(Begun::InSlots(self.parts(asks))),
+            Routes::One(connection) => connection.send(Work::Count(asks), 0, SendMode::Usual).map(WorkerStep::Pending),
+            Routes::Cluster(_) => Ok(WorkerStep::InSlots(self.parts(asks))),
         }
     }
 
     /// Sends a check to the node that has the slot, or to the one that it was sent on to; `None` if it is not yet known
     /// which that is.
-    pub(super) fn send(
+    pub(crate) fn send(
         &mut self,
         slot: u16,
         route: &Route,
         work: Work,
     ) -> Result<Option<oneshot::Receiver<Answer>>, StoreFailed> {
-        let wire = match &mut self.routes {
-            Routes::One(wire) => wire,
+        let connection = match &mut self.routes {
+            Routes::One(connection) => connection,
             Routes::Cluster(nodes) => {
                 nodes.refresh(&self.settings);
-                let Nodes { cluster, map, stale, wires, named, .. } = nodes;
+                let Nodes { cluster, map, stale, connections, named, .. } = nodes;
                 let node = match &route.node {
                     Some(node) => node,
                     None => match map.primary(slot) {
@@ -185,33 +176,40 @@ impl Worker {
                         None => return Ok(None),
                     },
                 };
-                if wires.get(node).is_none_or(|wire| wire.0.is_closed()) {
-                    if wires.len() >= MOST_NODES {
+                if connections.get(node).is_none_or(|connection| connection.0.is_closed()) {
+                    if connections.len() >= MOST_NODES {
                         stale.notify_one();
                         return Err(StoreFailed);
                     }
-                    let place =
-                        Place::Node { endpoint: cluster.endpoint(node), node: node.clone(), map: cluster.map() };
+                    let target =
+                        Target::Node { endpoint: cluster.endpoint(node), node: node.clone(), map: cluster.map() };
                     let stale = Arc::clone(stale);
-                    let wire = Wire::start(place, stale, &self.settings, &self.known, &self.limiter, &self.runtime);
-                    wires.insert(node.clone(), wire);
+                    let connection = ConnectionHandle::start(
+                        target,
+                        stale,
+                        &self.settings,
+                        &self.cache,
+                        &self.limiter,
+                        &self.runtime,
+                    );
+                    connections.insert(node.clone(), connection);
                 }
                 if route.node.is_some() {
                     named.insert(node.clone());
                 }
-                &wires[node]
+                &connections[node]
             }
         };
-        wire.send(work, slot, route.passage).map(Some)
+        connection.send(work, slot, route.mode).map(Some)
     }
 
     /// Believes no longer what it knows of a counter.
-    pub(super) fn forget(&self, hit: &Hit, is_reset: bool) {
-        self.known.lock().forget(hit.hash, is_reset);
+    pub(crate) fn forget(&self, hit: &Hit, is_reset: bool) {
+        self.cache.lock().forget(hit.hash, is_reset);
     }
 
     /// The map of the cluster, to wait for.
-    pub(super) fn map(&self) -> Option<watch::Receiver<Arc<Map>>> {
+    pub(crate) fn map(&self) -> Option<watch::Receiver<Arc<Map>>> {
         match &self.routes {
             Routes::One(_) => None,
             Routes::Cluster(nodes) => Some(nodes.cluster.map()),
@@ -219,7 +217,7 @@ impl Worker {
     }
 
     /// The hits by their slots.
-    fn parts(&self, asks: Asks) -> Vec<Part> {
+    fn parts(&self, asks: KeyedHits) -> Vec<Part> {
         let mut parts = Vec::<Part>::new();
         for (index, ask) in asks.into_iter().enumerate() {
             let slot = self.slot(&ask.key);
@@ -235,7 +233,7 @@ impl Worker {
     }
 
     /// The slot of a counter; always the same outside a cluster.
-    pub(super) fn slot(&self, key: &CounterKey) -> u16 {
+    pub(crate) fn slot(&self, key: &CounterKey) -> u16 {
         match &self.routes {
             Routes::One(_) => 0,
             Routes::Cluster(_) => self.settings.names.slot(key),
@@ -254,17 +252,25 @@ impl Nodes {
         let mapper = Mapper::new(Arc::clone(cluster), Arc::clone(settings), Arc::clone(&stale));
         let mapper = runtime.spawn(mapper.run(limiter.clone()));
         let map = Arc::clone(&changes.borrow());
-        Self { cluster: Arc::clone(cluster), map, changes, stale, mapper, wires: HashMap::new(), named: HashSet::new() }
+        Self {
+            cluster: Arc::clone(cluster),
+            map,
+            changes,
+            stale,
+            mapper,
+            connections: HashMap::new(),
+            named: HashSet::new(),
+        }
     }
 
     /// Takes in what became of the map, and ends the connections to nodes that have no slots any more.
     fn refresh(&mut self, settings: &Settings) {
         if self.changes.has_changed().unwrap_or(false) {
             self.map = Arc::clone(&self.changes.borrow_and_update());
-            self.wires.retain(|node, wire| {
+            self.connections.retain(|node, connection| {
                 let stays = self.map.has_primary(node) || self.named.contains(node);
                 // Nobody waits for it any more.
-                if !stays && wire.0.set_reported(false) {
+                if !stays && connection.0.set_reported(false) {
                     settings.health.recovered();
                 }
                 stays
@@ -274,29 +280,29 @@ impl Nodes {
     }
 }
 
-impl Wire {
+impl ConnectionHandle {
     fn start(
-        place: Place,
+        target: Target,
         stale: Arc<Notify>,
         settings: &Arc<Settings>,
-        known: &Arc<Mutex<Known>>,
+        cache: &Arc<Mutex<LocalCache>>,
         limiter: &watch::Receiver<()>,
         runtime: &Handle,
     ) -> Self {
-        let lane = Arc::new(Lane::new());
-        let link = Link::new(Arc::clone(settings), place, Arc::clone(&lane), Arc::clone(known), stale);
-        runtime.spawn(link.run(limiter.clone()));
-        Self(lane)
+        let queue = Arc::new(Queue::new());
+        let connection = Connection::new(Arc::clone(settings), target, Arc::clone(&queue), Arc::clone(cache), stale);
+        runtime.spawn(connection.run(limiter.clone()));
+        Self(queue)
     }
 
-    fn send(&self, work: Work, slot: u16, passage: Passage) -> Result<oneshot::Receiver<Answer>, StoreFailed> {
+    fn send(&self, work: Work, slot: u16, mode: SendMode) -> Result<oneshot::Receiver<Answer>, StoreFailed> {
         let (reply, answer) = oneshot::channel();
-        self.0.push(Check { work, slot, passage, reply })?;
+        self.0.push(Check { work, slot, mode, reply })?;
         Ok(answer)
     }
 }
 
-impl Drop for Wire {
+impl Drop for ConnectionHandle {
     fn drop(&mut self) {
         self.0.close();
     }

@@ -2,15 +2,12 @@
 
 use std::{cmp::Reverse, collections::HashSet, time::Instant};
 
+use crate::store::redis::{redirect::Node, slot::SLOTS};
 use redis::{ErrorKind, RedisError, RedisResult, Value, from_redis_value};
-
-use super::Node;
-
-pub(super) const SLOTS: u16 = 16384;
 
 /// Which primary has which slots.
 #[derive(Debug, Default)]
-pub(in super::super) struct Map {
+pub(crate) struct Map {
     /// In their order.
     ranges: Vec<Range>,
     /// The replicas, too.
@@ -32,46 +29,46 @@ struct Range {
 
 impl Map {
     /// Whether it is known already.
-    pub(in super::super) fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         !self.ranges.is_empty()
     }
 
-    pub(in super::super) fn is_down(&self) -> bool {
+    pub(crate) fn is_down(&self) -> bool {
         self.is_down
     }
 
-    pub(in super::super) fn primary(&self, slot: u16) -> Option<&Node> {
+    pub(crate) fn primary(&self, slot: u16) -> Option<&Node> {
         let after = self.ranges.partition_point(|range| range.first <= slot);
         let range = self.ranges.get(after.checked_sub(1)?)?;
         (slot <= range.last).then_some(&range.primary)
     }
 
-    pub(in super::super) fn has_primary(&self, node: &str) -> bool {
+    pub(crate) fn has_primary(&self, node: &str) -> bool {
         self.ranges.iter().any(|range| &*range.primary == node)
     }
 
     /// All nodes, in any order.
-    pub(super) fn nodes(&self) -> impl Iterator<Item = &Node> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter()
     }
 
     /// Whether the nodes were asked at this time, or later.
-    pub(super) fn is_of(&self, time: Instant) -> bool {
+    pub(crate) fn is_of(&self, time: Instant) -> bool {
         self.asked.is_some_and(|asked| asked >= time)
     }
 
     /// The same map, of nodes that were asked then.
-    pub(super) fn asked_at(self, time: Instant) -> Self {
+    pub(crate) fn asked_at(self, time: Instant) -> Self {
         Self { asked: Some(time), ..self }
     }
 
     /// The same map, where no node answers, or one may again.
-    pub(super) fn with_down(&self, is_down: bool) -> Self {
+    pub(crate) fn with_down(&self, is_down: bool) -> Self {
         Self { ranges: self.ranges.clone(), nodes: self.nodes.clone(), asked: self.asked, is_down }
     }
 
     /// Reads what a node at `host` answered to CLUSTER SLOTS.
-    pub(super) fn read(slots: Vec<Vec<Value>>, host: &str) -> RedisResult<Self> {
+    pub(crate) fn read(slots: Vec<Vec<Value>>, host: &str) -> RedisResult<Self> {
         let mut map = Self::default();
         for range in slots {
             let [first, last, nodes @ ..] = &range[..] else { continue };
@@ -88,13 +85,13 @@ impl Map {
     }
 
     /// Whether two of these say the same: then no one else need be asked.
-    pub(super) fn is_agreed(answers: &[Self]) -> bool {
+    pub(crate) fn is_agreed(answers: &[Self]) -> bool {
         answers.iter().any(|map| map.votes(answers) > 1)
     }
 
     /// Of the answers of several nodes the one to believe: that of the most nodes, for one that is cut off from the others does
     /// not know of their changes; of as many, the one with the most slots, and then the first.
-    pub(super) fn choose(answers: Vec<Self>) -> Option<Self> {
+    pub(crate) fn choose(answers: Vec<Self>) -> Option<Self> {
         let ranks: Vec<_> = answers.iter().map(|map| (map.votes(&answers), map.slots())).collect();
         let best = (0..answers.len()).min_by_key(|index| Reverse(ranks[*index]))?;
         answers.into_iter().nth(best)

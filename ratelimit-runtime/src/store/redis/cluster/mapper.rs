@@ -9,6 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::store::redis::{
+    cluster::{Cluster, map::Map, turns::Turn},
+    failure::Failure,
+    patience::Patience,
+    settings::Settings,
+    transport::{endpoint::Endpoint, stream::LONGEST_MAP},
+};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use redis::RedisResult;
 use tokio::{
@@ -16,9 +23,6 @@ use tokio::{
     sync::{Notify, watch},
     time::{sleep, sleep_until, timeout},
 };
-
-use super::{Cluster, Map, turns::Turn};
-use crate::store::redis::{Settings, endpoint::Endpoint, patience::Patience, session::Failure, stream::LONGEST_MAP};
 
 /// How long one node may take to tell the slots.
 const ATTEMPT: Duration = Duration::from_millis(300);
@@ -36,10 +40,10 @@ const GRACE: Duration = Duration::from_millis(50);
 /// How long to go on asking.
 const LONGEST: Duration = Duration::from_millis(1000);
 
-pub(in super::super) struct Mapper {
+pub(crate) struct Mapper {
     cluster: Arc<Cluster>,
     settings: Arc<Settings>,
-    /// Told by whoever finds that the map is wrong.
+    /// CheckReply by whoever finds that the map is wrong.
     stale: Arc<Notify>,
 }
 
@@ -50,13 +54,13 @@ struct Reading<'a> {
 }
 
 impl Mapper {
-    pub(in super::super) fn new(cluster: Arc<Cluster>, settings: Arc<Settings>, stale: Arc<Notify>) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>, settings: Arc<Settings>, stale: Arc<Notify>) -> Self {
         cluster.turns.join();
         Self { cluster, settings, stale }
     }
 
     /// Sees to it that the map is read, at the start and whenever it is found to be wrong, until the limiter or the worker is gone.
-    pub(in super::super) async fn run(self, mut limiter: watch::Receiver<()>) {
+    pub(crate) async fn run(self, mut limiter: watch::Receiver<()>) {
         let keep = async {
             self.refresh(Map::is_known).await;
             loop {

@@ -11,7 +11,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(1500);
 
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<State>);
+pub(crate) struct Turns(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -25,7 +25,7 @@ struct State {
 
 /// The answer to a worker that would like to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     /// It is its turn, from now on.
     Now,
     /// It may ask again then.
@@ -34,19 +34,19 @@ pub(super) enum Turn {
 
 impl Turns {
     /// Another worker is there.
-    pub(super) fn join(&self) {
+    pub(crate) fn join(&self) {
         self.0.lock().workers += 1;
     }
 
     /// A worker goes: whether it was the last one.
-    pub(super) fn leave(&self) -> bool {
+    pub(crate) fn leave(&self) -> bool {
         let mut state = self.0.lock();
         state.workers = state.workers.saturating_sub(1);
         state.workers == 0
     }
 
     /// Gives the turn to who asks, if nobody has it.
-    pub(super) fn take(&self, now: Instant) -> Turn {
+    pub(crate) fn take(&self, now: Instant) -> Turn {
         let mut state = self.0.lock();
         let busy_until = state.began.map(|began| began + LONGEST);
         let rests_until = state.ended.map(|ended| ended + PAUSE);
@@ -60,7 +60,7 @@ impl Turns {
     }
 
     /// Ends the turn that began then, unless another one has begun since.
-    pub(super) fn end(&self, began: Instant) {
+    pub(crate) fn end(&self, began: Instant) {
         let mut state = self.0.lock();
         if state.began == Some(began) {
             (state.began, state.ended) = (None, Some(Instant::now()));

@@ -1,21 +1,20 @@
 //! What a server is told first: user and password, and the database.
 
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
-
-use super::{
+use crate::store::redis::transport::{
     credentials::{Credentials, Source},
     stream::Stream,
 };
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Login {
-    pub(super) source: Source,
-    pub(super) database: u32,
+pub(crate) struct Login {
+    pub(crate) source: Source,
+    pub(crate) database: u32,
 }
 
 impl Login {
     /// The user and the password, from wherever they come.
-    pub(super) async fn credentials(&self) -> RedisResult<Option<Credentials>> {
+    pub(crate) async fn credentials(&self) -> RedisResult<Option<Credentials>> {
         Ok(match &self.source {
             Source::None => None,
             Source::Url(credentials) => Some(credentials.clone()),
@@ -24,7 +23,7 @@ impl Login {
     }
 
     /// Logs in on a new stream.
-    pub(super) async fn log_in(&self, stream: &mut Stream, credentials: Option<Credentials>) -> RedisResult<()> {
+    pub(crate) async fn log_in(&self, stream: &mut Stream, credentials: Option<Credentials>) -> RedisResult<()> {
         let Some(credentials) = credentials else { return self.say(stream, None).await };
         let result = self.say(stream, Some(&credentials)).await;
         match (&self.source, result) {

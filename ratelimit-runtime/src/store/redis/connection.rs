@@ -27,6 +27,21 @@
 
 use std::{future::Future, pin::Pin, pin::pin, sync::Arc, time::Duration};
 
+use crate::store::redis::{
+    batch::Batch,
+    blame::Blame,
+    failure::Failure,
+    local_cache::LocalCache,
+    patience::Patience,
+    pipeline::{Event, Received},
+    queue::{Gathered, Left, Queue},
+    recovery::Recovery,
+    redirect::Redirect,
+    session::Session,
+    settings::Settings,
+    target::Target,
+    transport::progress::Progress,
+};
 use parking_lot::Mutex;
 use tokio::{
     select,
@@ -35,32 +50,18 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{
-    Settings,
-    batch::Batch,
-    blame::Blame,
-    cluster::Redirect,
-    endpoint::Progress,
-    flights::{Event, Landed},
-    known::Known,
-    lane::{Gathered, Lane, Left},
-    patience::Patience,
-    recovery::Recovery,
-    session::{Failure, Place, Session},
-};
-
 /// How many turns of the worker, each once around all of its connections, a batch may grow in after the first, and for how
 /// long: where a turn takes longer, the next one would cost more than it saves.
 const TURNS: usize = 2;
 const LONGEST_TURNS: Duration = Duration::from_micros(500);
 
 /// The task that owns a worker's connection.
-pub(super) struct Link {
+pub(crate) struct Connection {
     settings: Arc<Settings>,
-    place: Arc<Place>,
-    lane: Arc<Lane>,
-    known: Arc<Mutex<Known>>,
-    /// Told when another node may have taken over.
+    target: Arc<Target>,
+    queue: Arc<Queue>,
+    cache: Arc<Mutex<LocalCache>>,
+    /// CheckReply when another node may have taken over.
     stale: Arc<Notify>,
     recovery: Recovery,
 }
@@ -90,19 +91,19 @@ impl State {
 /// Another connection on its way.
 type Opening = Pin<Box<dyn Future<Output = Result<Session, Failure>> + Send>>;
 
-impl Link {
-    pub(super) fn new(
+impl Connection {
+    pub(crate) fn new(
         settings: Arc<Settings>,
-        place: Place,
-        lane: Arc<Lane>,
-        known: Arc<Mutex<Known>>,
+        target: Target,
+        queue: Arc<Queue>,
+        cache: Arc<Mutex<LocalCache>>,
         stale: Arc<Notify>,
     ) -> Self {
-        Self { settings, place: Arc::new(place), lane, known, stale, recovery: Recovery::new() }
+        Self { settings, target: Arc::new(target), queue, cache, stale, recovery: Recovery::new() }
     }
 
     /// Serves checks until the limiter or the worker is gone.
-    pub(super) async fn run(mut self, mut limiter: watch::Receiver<()>) {
+    pub(crate) async fn run(mut self, mut limiter: watch::Receiver<()>) {
         let serve = async {
             let mut state = State::Connecting(Vec::new());
             while let Some(next) = self.step(state).await {
@@ -129,9 +130,9 @@ impl Link {
     async fn wait_for_a_check(&mut self) -> State {
         select! {
             biased;
-            _ = self.lane.more_than(0) => State::Connecting(Vec::new()),
+            _ = self.queue.more_than(0) => State::Connecting(Vec::new()),
             // Nothing has failed meanwhile.
-            () = sleep(self.recovery.probation()), if self.lane.is_reported() => {
+            () = sleep(self.recovery.probation()), if self.queue.is_reported() => {
                 self.is_over();
                 State::Idle
             }
@@ -140,7 +141,7 @@ impl Link {
 
     /// Opens a connection for checks that wait for it, as long as their deadline allows.
     async fn connect(&mut self, batches: Vec<Batch>) -> Option<State> {
-        if self.lane.is_closed() {
+        if self.queue.is_closed() {
             return None;
         }
         let deadline = self.settings.deadline;
@@ -163,12 +164,12 @@ impl Link {
     async fn come_back(&mut self) -> Option<State> {
         // Spread, so that the workers of many servers do not all come back in the same moment.
         sleep(self.recovery.pause().mul_f32(0.5 + fastrand::f32() / 2.0)).await;
-        if self.lane.is_closed() {
+        if self.queue.is_closed() {
             return None;
         }
-        Some(match Session::open_again(&self.settings, &self.place).await {
+        Some(match Session::open_again(&self.settings, &self.target).await {
             Ok(session) => {
-                self.lane.set_down(false);
+                self.queue.set_down(false);
                 let due = Instant::now() + self.settings.deadline;
                 State::serving(session, Vec::new(), due)
             }
@@ -177,77 +178,77 @@ impl Link {
     }
 
     fn open(&self, progress: &Arc<Progress>) -> Opening {
-        let (settings, place, progress) = (Arc::clone(&self.settings), Arc::clone(&self.place), Arc::clone(progress));
-        Box::pin(async move { Session::open(&settings, &place, &progress).await })
+        let (settings, target, progress) = (Arc::clone(&self.settings), Arc::clone(&self.target), Arc::clone(progress));
+        Box::pin(async move { Session::open(&settings, &target, &progress).await })
     }
 
     /// Gives up what is under way, and lets the requests know, those that wait and those to come.
     fn fail(&mut self, failure: &Failure) -> State {
         self.recovery.failed(Instant::now());
         // A connection that nobody has any more is nobody's failure.
-        if !self.lane.is_closed() {
-            self.lane.set_down(true);
-            match self.lane.set_reported(true) {
+        if !self.queue.is_closed() {
+            self.queue.set_down(true);
+            match self.queue.set_reported(true) {
                 false => self.settings.health.failed(failure),
                 true => self.settings.health.fails(failure),
             }
         }
         self.stale.notify_one();
-        self.lane.clear();
+        self.queue.clear();
         State::Down
     }
 
     /// The connection has served for long enough after a failure.
     fn is_over(&mut self) {
         self.recovery.is_over(Instant::now());
-        if self.lane.set_reported(false) {
+        if self.queue.set_reported(false) {
             self.settings.health.recovered();
         }
     }
 
     /// Sends checks and answers them, until there is something else to do.
     async fn serve(&mut self, Serving { session, batches, due }: Serving) -> Option<State> {
-        let (lane, place) = (Arc::clone(&self.lane), Arc::clone(&self.place));
-        if let Some(denials) = &self.settings.denials {
-            denials.forget_all();
+        let (queue, target) = (Arc::clone(&self.queue), Arc::clone(&self.target));
+        if let Some(deny_cache) = &self.settings.deny_cache {
+            deny_cache.forget_all();
         }
-        let mut leave = pin!(place.leave(session.address().clone()));
+        let mut leave = pin!(target.leave(session.address().clone()));
         let (mut is_leaving, mut has_answered) = (false, false);
-        lane.open(session, batches, due);
+        queue.open(session, batches, due);
         let mut probation = pin!(sleep(self.recovery.probation()));
         // In place of one that is silent.
         let mut another: Option<Opening> = None;
         // How many checks had gathered in the last turn, and for how many turns they have.
         let (mut seen, mut turns) = (0, 0);
         loop {
-            // Looked at first: what was pushed before the lane was closed is among the checks then.
-            let is_closed = lane.is_closed();
-            let Gathered { checks, is_idle, .. } = lane.gathered();
+            // Looked at first: what was pushed before the queue was closed is among the checks then.
+            let is_closed = queue.is_closed();
+            let Gathered { checks, is_idle, .. } = queue.gathered();
             // A worker on another thread may have sent them itself.
             seen = seen.min(checks);
             if is_idle && is_leaving {
-                return Some(State::Connecting(lane.abandon().batches));
+                return Some(State::Connecting(queue.abandon().batches));
             }
             if is_idle && is_closed && checks == 0 {
                 return None;
             }
             let may_grow = select! {
                 biased;
-                event = lane.next() => {
+                event = queue.next() => {
                     match event {
                         Ok(Event::Silence) => another = Some(self.open(&Arc::default())),
-                        Ok(Event::Landed(landed)) => match self.land(landed) {
+                        Ok(Event::Received(received)) => match self.land(received) {
                             Ok(()) => (another, has_answered) = (None, true),
                             Err(failure) => return Some(self.end(failure, has_answered)),
                         }
                         Err(failure) => return Some(self.end(failure, has_answered)),
                     }
-                    lane.gathered().age < LONGEST_TURNS
+                    queue.gathered().age < LONGEST_TURNS
                 }
                 // What is under way is answered; what comes waits for the other server.
                 () = &mut leave, if !is_leaving && !is_closed => {
                     is_leaving = true;
-                    lane.leave();
+                    queue.leave();
                     true
                 }
                 opened = opening(&mut another), if another.is_some() => {
@@ -255,28 +256,28 @@ impl Link {
                     // If it failed, too, the batch is waited for until it is late.
                     if let Ok(session) = opened {
                         let due = Instant::now() + self.settings.deadline;
-                        return Some(State::serving(session, lane.abandon().batches, due));
+                        return Some(State::serving(session, queue.abandon().batches, due));
                     }
                     true
                 }
-                () = &mut probation, if lane.is_reported() => {
+                () = &mut probation, if queue.is_reported() => {
                     self.is_over();
                     true
                 }
                 // Where nothing more comes, because the worker is gone, or sends to another node, what is under way is answered.
-                gathered = lane.more_than(seen), if !is_leaving && !is_closed => {
+                gathered = queue.more_than(seen), if !is_leaving && !is_closed => {
                     seen = gathered.checks;
                     turns += 1;
                     let is_lone = gathered.checks == 1 && gathered.is_idle;
-                    !is_lone && !lane.is_closed() && turns <= TURNS && gathered.age < LONGEST_TURNS
+                    !is_lone && !queue.is_closed() && turns <= TURNS && gathered.age < LONGEST_TURNS
                 }
                 // Nothing has come in this turn.
                 () = yield_now(), if checks > 0 && !is_leaving => false,
             };
             if !may_grow && !is_leaving {
-                lane.send();
+                queue.send();
             }
-            if lane.gathered().checks == 0 {
+            if queue.gathered().checks == 0 {
                 (seen, turns) = (0, 0);
             }
         }
@@ -287,7 +288,7 @@ impl Link {
         // The connection may be the only thing that is wrong: what was sent on it gets another, within its time. One that
         // ends while nothing is under way was idle for too long, or ended by an administrator.
         if failure.is_disconnect() && self.recovery.may_replace(has_answered) {
-            let Left { batches, is_lost } = self.lane.abandon();
+            let Left { batches, is_lost } = self.queue.abandon();
             match batches.is_empty() {
                 _ if is_lost => {}
                 true => return State::Idle,
@@ -298,17 +299,17 @@ impl Link {
     }
 
     /// Answers the checks of a batch that has come back; or fails with what the server says.
-    fn land(&self, Landed { batch, reply, read }: Landed) -> Result<(), Failure> {
+    fn land(&self, Received { batch, reply, read }: Received) -> Result<(), Failure> {
         match reply {
             Ok(reply) => {
-                if let Some(clock) = self.lane.hear(reply.time, batch.sent, read) {
+                if let Some(clock) = self.queue.hear(reply.time, batch.sent, read) {
                     self.settings.clock.set(clock);
                 }
-                if let Some(again) = batch.answer(&reply, &self.settings, &self.known, &self.lane.refusals)? {
-                    self.lane.send_again(again);
+                if let Some(again) = batch.answer(&reply, &self.settings, &self.cache, &self.queue.refusals)? {
+                    self.queue.send_again(again);
                 }
             }
-            Err(error) => match self.place.redirect(&error) {
+            Err(error) => match self.target.redirect(&error) {
                 Some(redirect) => {
                     // While a slot is moved, it is still where the map says.
                     if matches!(redirect, Redirect::Moved(_)) {
@@ -317,8 +318,8 @@ impl Link {
                     batch.redirect(&redirect);
                 }
                 None if Blame::of(&error) == Blame::Check => {
-                    let batches = batch.refused(&error, &self.lane.refusals, &self.settings.health);
-                    batches.into_iter().for_each(|batch| self.lane.send_again(batch));
+                    let batches = batch.refused(&error, &self.queue.refusals, &self.settings.health);
+                    batches.into_iter().for_each(|batch| self.queue.send_again(batch));
                 }
                 None => return Err(error.into()),
             },
@@ -335,13 +336,13 @@ async fn opening(another: &mut Option<Opening>) -> Result<Session, Failure> {
     }
 }
 
-impl Drop for Link {
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.lane.close();
-        self.lane.clear();
-        self.lane.set_down(true);
-        self.lane.refusals.abandon(&self.settings.health);
-        if self.lane.set_reported(false) {
+        self.queue.close();
+        self.queue.clear();
+        self.queue.set_down(true);
+        self.queue.refusals.abandon(&self.settings.health);
+        if self.queue.set_reported(false) {
             self.settings.health.abandoned();
         }
     }

@@ -1,6 +1,6 @@
 //! The deny cache: which counters are full, for all workers of this process, until their windows end.
 //!
-//! Within a fixed window a counter only grows, unless it is reset or something is given back to it. Either removes a key
+//! Within a fixed window a counter only grows, unless it is reset or something is refunded to it. Either removes a key
 //! beside the counters, the mark, which holds the time at which it was made. While requests are refused by this cache, a worker
 //! reads the mark several times a second, and makes it if it is gone: as long as it is the same, so is what is kept here, and
 //! once it is another, nothing is. A server that has lost its counters has lost the mark with them. So what was reset, or given
@@ -28,8 +28,7 @@ use parking_lot::Mutex;
 
 use crate::{
     decision::outcome::Outcome,
-    rule::algorithm::Algorithm,
-    rule::terms::Terms,
+    rule::{algorithm::Algorithm, terms::Terms},
     store::{Hit, memory::MemoryStore},
 };
 
@@ -46,7 +45,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const RECHECKS: u32 = 1000;
 
 /// What all workers of the process know. A request reads the atomics only: it takes no lock that another worker may hold.
-pub(super) struct Denials {
+pub(crate) struct DenyCache {
     started: Instant,
     /// When to ask for the mark again, in nanoseconds since the start; zero while there is nothing to refuse.
     ask_again: AtomicU64,
@@ -71,14 +70,14 @@ struct Standing {
 }
 
 /// One worker's copy of the standing, which changes a few times a second.
-pub(super) struct View {
-    denials: Arc<Denials>,
+pub(crate) struct View {
+    deny_cache: Arc<DenyCache>,
     version: u64,
     standing: Standing,
 }
 
-impl Denials {
-    pub(super) fn new() -> Self {
+impl DenyCache {
+    pub(crate) fn new() -> Self {
         Self {
             started: Instant::now(),
             ask_again: AtomicU64::new(0),
@@ -103,7 +102,7 @@ impl Denials {
     }
 
     /// Whether the mark is to be asked for, by this worker and no other.
-    pub(super) fn asks(&self, now: Instant) -> bool {
+    pub(crate) fn asks(&self, now: Instant) -> bool {
         let (nanos, due) = (self.nanos(now), self.ask_again.load(Relaxed));
         if due == 0 || nanos < due {
             return false;
@@ -120,7 +119,7 @@ impl Denials {
     }
 
     /// Takes in what the mark was after `asked`, at the server's `time`.
-    pub(super) fn hear(&self, mark: u64, asked: Instant, time: Duration) {
+    pub(crate) fn hear(&self, mark: u64, asked: Instant, time: Duration) {
         self.change(|standing| {
             if standing.confirmed.is_some_and(|(confirmed, _)| asked <= confirmed) {
                 return;
@@ -134,7 +133,7 @@ impl Denials {
     }
 
     /// Forgets all: it may be another server that is connected to now.
-    pub(super) fn forget_all(&self) {
+    pub(crate) fn forget_all(&self) {
         self.change(|standing| {
             standing.full = empty();
             standing.confirmed = None;
@@ -161,23 +160,23 @@ impl Denials {
 }
 
 impl View {
-    pub(super) fn new(denials: Arc<Denials>) -> Self {
-        let (version, standing) = (denials.version.load(Acquire), denials.standing.lock().clone());
-        Self { denials, version, standing }
+    pub(crate) fn new(deny_cache: Arc<DenyCache>) -> Self {
+        let (version, standing) = (deny_cache.version.load(Acquire), deny_cache.standing.lock().clone());
+        Self { deny_cache, version, standing }
     }
 
     fn standing(&mut self) -> &Standing {
-        let version = self.denials.version.load(Acquire);
+        let version = self.deny_cache.version.load(Acquire);
         if version != self.version {
             self.version = version;
-            self.standing = self.denials.standing.lock().clone();
+            self.standing = self.deny_cache.standing.lock().clone();
         }
         &self.standing
     }
 
     /// Refuses a request whose counter is full.
-    pub(super) fn refuse(&mut self, hit: &Hit, now: Instant) -> Option<Outcome> {
-        if self.denials.ask_again.load(Relaxed) == 0 || !is_kept(hit) {
+    pub(crate) fn refuse(&mut self, hit: &Hit, now: Instant) -> Option<Outcome> {
+        if self.deny_cache.ask_again.load(Relaxed) == 0 || !is_kept(hit) {
             return None;
         }
         let standing = self.standing();
@@ -197,12 +196,12 @@ impl View {
         if !is_full || !is_current {
             return None;
         }
-        self.denials.use_it();
-        (!self.denials.is_rechecked(now)).then_some(Outcome { over: true, ..outcome })
+        self.deny_cache.use_it();
+        (!self.deny_cache.is_rechecked(now)).then_some(Outcome { over: true, ..outcome })
     }
 
     /// Keeps that a counter, of which a request was refused at `time`, has so much used.
-    pub(super) fn learn(&mut self, hit: &Hit, used: u64, window_end: u64, time: Duration) {
+    pub(crate) fn learn(&mut self, hit: &Hit, used: u64, window_end: u64, time: Duration) {
         if !is_kept(hit) {
             return;
         }
@@ -211,9 +210,9 @@ impl View {
         if u128::from(standing.mark) < time.as_micros() {
             standing.full.raise(time, hit, u32::try_from(used).unwrap_or(u32::MAX), window_end);
         }
-        self.denials.use_it();
-        if self.denials.ask_again.load(Relaxed) == 0 {
-            self.denials.ask_again.fetch_max(1, Relaxed);
+        self.deny_cache.use_it();
+        if self.deny_cache.ask_again.load(Relaxed) == 0 {
+            self.deny_cache.ask_again.fetch_max(1, Relaxed);
         }
     }
 }
@@ -246,25 +245,25 @@ mod tests {
     }
 
     /// A full counter, and the mark as it was read then, when nothing is to be asked for in spite of it any more.
-    fn full() -> (Arc<Denials>, View, Instant) {
-        let (denials, now) = (Arc::new(Denials::new()), Instant::now());
-        let mut view = View::new(Arc::clone(&denials));
-        denials.hear(mark(TIME), now, TIME);
+    fn full() -> (Arc<DenyCache>, View, Instant) {
+        let (deny_cache, now) = (Arc::new(DenyCache::new()), Instant::now());
+        let mut view = View::new(Arc::clone(&deny_cache));
+        deny_cache.hear(mark(TIME), now, TIME);
         view.learn(&hit(), 5, 1100, TIME + Duration::from_millis(1));
         for _ in 0..RECHECKS {
             assert_eq!(view.refuse(&hit(), now), None);
         }
-        (denials, view, now)
+        (deny_cache, view, now)
     }
 
     #[test]
     fn a_full_counter_refuses_until_its_window_ends() {
-        let (denials, mut view, now) = full();
+        let (deny_cache, mut view, now) = full();
         let outcome = view.refuse(&hit(), now + Duration::from_millis(500));
         let told = outcome.map(|told| (told.over, told.remaining, told.reset, told.retry_after));
         assert_eq!(told, Some((true, 0, 1100, 90)));
         let last = now + Duration::from_secs(2);
-        denials.hear(mark(TIME), last, Duration::from_millis(1_099_900));
+        deny_cache.hear(mark(TIME), last, Duration::from_millis(1_099_900));
         assert_eq!(view.refuse(&hit(), last + Duration::from_millis(100)), None);
     }
 
@@ -284,50 +283,50 @@ mod tests {
 
     #[test]
     fn another_mark_forgets_and_the_same_does_not() {
-        let (denials, mut view, now) = full();
+        let (deny_cache, mut view, now) = full();
         let later = now + Duration::from_millis(300);
-        denials.hear(mark(TIME), later, TIME);
+        deny_cache.hear(mark(TIME), later, TIME);
         assert!(view.refuse(&hit(), later).is_some());
-        denials.hear(mark(TIME) + 1, later + Duration::from_millis(300), TIME);
+        deny_cache.hear(mark(TIME) + 1, later + Duration::from_millis(300), TIME);
         assert_eq!(view.refuse(&hit(), later + Duration::from_millis(300)), None);
     }
 
     #[test]
     fn an_answer_that_comes_late_tells_nothing() {
-        let (denials, mut view, now) = full();
-        denials.hear(mark(TIME) + 1, now, TIME);
+        let (deny_cache, mut view, now) = full();
+        deny_cache.hear(mark(TIME) + 1, now, TIME);
         assert!(view.refuse(&hit(), now).is_some(), "the mark was asked for no later");
         let later = now + Duration::from_millis(1);
-        denials.hear(mark(TIME) + 2_000_000, later, TIME + Duration::from_secs(2));
+        deny_cache.hear(mark(TIME) + 2_000_000, later, TIME + Duration::from_secs(2));
         view.learn(&hit(), 5, 1100, TIME + Duration::from_secs(1));
         assert_eq!(view.refuse(&hit(), later), None, "the request was refused before the mark was made");
     }
 
     #[test]
     fn a_server_whose_clock_is_set_back_counts_in_another_window() {
-        let (denials, mut view, now) = full();
+        let (deny_cache, mut view, now) = full();
         let later = now + Duration::from_millis(300);
-        denials.hear(mark(TIME), later, TIME - Duration::from_secs(20));
+        deny_cache.hear(mark(TIME), later, TIME - Duration::from_secs(20));
         assert_eq!(view.refuse(&hit(), later), None);
     }
 
     #[test]
     fn what_one_worker_learns_all_refuse() {
-        let (denials, _, now) = full();
-        assert!(View::new(Arc::clone(&denials)).refuse(&hit(), now).is_some());
-        let mut other = View::new(Arc::clone(&denials));
-        denials.forget_all();
+        let (deny_cache, _, now) = full();
+        assert!(View::new(Arc::clone(&deny_cache)).refuse(&hit(), now).is_some());
+        let mut other = View::new(Arc::clone(&deny_cache));
+        deny_cache.forget_all();
         assert_eq!(other.refuse(&hit(), now), None);
     }
 
     #[test]
     fn the_mark_is_asked_for_while_somebody_is_refused() {
-        let (denials, mut view, now) = full();
+        let (deny_cache, mut view, now) = full();
         let first = now + Duration::from_millis(1);
-        assert!(denials.asks(first));
-        assert!(!denials.asks(first + INTERVAL / 2));
-        assert!(!denials.asks(first + INTERVAL), "nobody was refused since");
+        assert!(deny_cache.asks(first));
+        assert!(!deny_cache.asks(first + INTERVAL / 2));
+        assert!(!deny_cache.asks(first + INTERVAL), "nobody was refused since");
         view.learn(&hit(), 5, 1100, TIME + Duration::from_millis(1));
-        assert!(denials.asks(first + INTERVAL * 2));
+        assert!(deny_cache.asks(first + INTERVAL * 2));
     }
 }

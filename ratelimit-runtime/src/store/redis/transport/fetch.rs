@@ -27,7 +27,7 @@ const MOST_CALLS: usize = 64;
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
 /// A value, and how to wait for the next one.
-pub(super) struct Fetched<T> {
+pub(crate) struct Fetched<T> {
     state: Mutex<State<T>>,
 }
 
@@ -49,7 +49,7 @@ impl<T> Default for Fetched<T> {
 
 impl<T: Clone + Send + Sync + 'static> Fetched<T> {
     /// Waits for the call that is under way, or makes one. The last value is taken where it hangs or fails.
-    pub(super) async fn get(
+    pub(crate) async fn get(
         self: &Arc<Self>,
         fetch: impl FnOnce() -> RedisResult<T> + Send + 'static,
     ) -> RedisResult<T> {
@@ -67,12 +67,12 @@ impl<T: Clone + Send + Sync + 'static> Fetched<T> {
 
     /// Makes a call for a value that somebody will ask for.
     #[cfg(feature = "rustls")]
-    pub(super) fn prepare(self: &Arc<Self>, fetch: impl FnOnce() -> RedisResult<T> + Send + 'static) {
+    pub(crate) fn prepare(self: &Arc<Self>, fetch: impl FnOnce() -> RedisResult<T> + Send + 'static) {
         drop(self.call(fetch));
     }
 
     /// Whether a call is under way.
-    pub(super) fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.state.lock().is_under_way()
     }
 

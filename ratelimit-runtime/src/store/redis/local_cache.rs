@@ -1,44 +1,45 @@
 //! What this worker knows of counters without asking: which are full, and of which it has tokens to spend.
 //!
-//! Within a window a counter only grows, unless something is given back, so what it has refused once it refuses until the
+//! Within a window a counter only grows, unless something is refunded, so what it has refused once it refuses until the
 //! window ends; what is no fixed window refuses until the time that it has said. Tokens that
-//! were taken from it in a lot are the worker's own, to be spent within that window. Both are believed for a second at
-//! the most; then Redis is asked, or, of rules of which the process [keeps](super::denials) more, that. The table has a fixed size, and an entry gives way
+//! were taken from it in a lease are the worker's own, to be spent within that window. Both are believed for a second at
+//! the most; then Redis is asked, or, of rules of which the process [keeps](super::deny_cache) more, that. The table has a fixed size, and an entry gives way
 //! to the next that falls on its place, so no number of keys makes it grow.
 
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::{
-    batch::{Ask, Refund},
-    denials::View,
-};
 use crate::{
     decision::outcome::{Outcome, Outcomes},
-    rule::algorithm::Algorithm,
-    rule::terms::Terms,
-    store::{CounterKey, Hit},
+    rule::{algorithm::Algorithm, terms::Terms},
+    store::{
+        CounterKey, Hit,
+        redis::{
+            deny_cache::View,
+            work::{KeyedHit, Refund},
+        },
+    },
 };
 
 const ENTRIES: usize = 1024;
 const BELIEVED: Duration = Duration::from_secs(1);
 
-/// A lot is at most a tenth of what is left of the limit, so that the last tokens do not lie with workers that nobody
+/// A lease is at most a tenth of what is left of the limit, so that the last tokens do not lie with workers that nobody
 /// asks.
 const SHARES_OF_REST: u64 = 10;
 
-pub(super) struct Known {
+pub(crate) struct LocalCache {
     /// What all workers of the process know; of a cluster, nothing.
-    pub(super) denials: Option<View>,
-    /// How long a lot may be under way.
+    pub(crate) deny_cache: Option<View>,
+    /// How long a lease may be under way.
     deadline: Duration,
     entries: Box<[Option<Entry>]>,
     /// When to look for tokens that nobody has spent, if there may be some.
     sweep: Option<Instant>,
     refunds: Vec<Refund>,
-    /// Lots to ask for before the last one is spent.
-    refills: Vec<Ask>,
+    /// Leases to ask for before the last one is spent.
+    refills: Vec<KeyedHit>,
 }
 
 struct Entry {
@@ -58,17 +59,17 @@ struct Entry {
     tokens: u64,
     /// What the tokens were taken from.
     lease: Option<Box<(CounterKey, Terms)>>,
-    /// A lot is under way, and until then no other is asked for.
+    /// A lease is under way, and until then no other is asked for.
     asked_until: Option<Instant>,
 }
 
 /// What Redis said of a hit.
-pub(super) struct Learned {
+pub(crate) struct Learned {
     /// How much was used before.
-    pub(super) used: u64,
-    pub(super) outcome: Outcome,
+    pub(crate) used: u64,
+    pub(crate) outcome: Outcome,
     /// When the request would fit, or the window ends, at the earliest.
-    pub(super) ends: Instant,
+    pub(crate) ends: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,14 +82,14 @@ enum Standing {
     Open,
 }
 
-impl Known {
-    pub(super) fn new(deadline: Duration, denials: Option<View>) -> Self {
+impl LocalCache {
+    pub(crate) fn new(deadline: Duration, deny_cache: Option<View>) -> Self {
         let entries = std::iter::repeat_with(|| None).take(ENTRIES).collect();
-        Self { denials, deadline, entries, sweep: None, refunds: Vec::new(), refills: Vec::new() }
+        Self { deny_cache, deadline, entries, sweep: None, refunds: Vec::new(), refills: Vec::new() }
     }
 
     /// Decides a request, if what is known is enough for that.
-    pub(super) fn decide(&mut self, hits: &[Hit], now: Instant) -> Option<Outcomes> {
+    pub(crate) fn decide(&mut self, hits: &[Hit], now: Instant) -> Option<Outcomes> {
         if let [hit] = hits {
             // As most handlers have it, and cheaper than to gather.
             return self.decide_one(hit, now).map(|outcome| Outcomes::from_buf([outcome]));
@@ -109,7 +110,7 @@ impl Known {
             return None;
         }
         let outcomes = hits.iter().zip(&standings).map(|(hit, standing)| {
-            let entry = self.entries[place(hit.hash)].as_mut()?;
+            let entry = self.entries[index(hit.hash)].as_mut()?;
             let taken = if !refused && *standing == Standing::Fits { hit.terms.cost } else { 0 };
             // It fits, so there are as many.
             entry.tokens = entry.tokens.saturating_sub(taken);
@@ -123,7 +124,7 @@ impl Known {
     }
 
     fn decide_one(&mut self, hit: &Hit, now: Instant) -> Option<Outcome> {
-        let entry = self.entries[place(hit.hash)].as_mut().filter(|entry| entry.hash == hit.hash)?;
+        let entry = self.entries[index(hit.hash)].as_mut().filter(|entry| entry.hash == hit.hash)?;
         let standing = entry.standing(hit, now)?;
         let taken = match standing {
             Standing::Fits => hit.terms.cost,
@@ -140,67 +141,67 @@ impl Known {
     }
 
     /// Refuses a request by what all workers know.
-    pub(super) fn refuse(&mut self, hits: &[Hit], now: Instant) -> Option<Outcomes> {
-        let ([hit], Some(denials)) = (hits, &mut self.denials) else { return None };
-        denials.refuse(hit, now).map(|outcome| Outcomes::from_buf([outcome]))
+    pub(crate) fn refuse(&mut self, hits: &[Hit], now: Instant) -> Option<Outcomes> {
+        let ([hit], Some(deny_cache)) = (hits, &mut self.deny_cache) else { return None };
+        deny_cache.refuse(hit, now).map(|outcome| Outcomes::from_buf([outcome]))
     }
 
-    /// Asks for another lot when a quarter of the last one is spent, so that hardly a request has to wait for it.
+    /// Asks for another lease when a quarter of the last one is spent, so that hardly a request has to wait for it.
     fn refill(&mut self, hit: &Hit, now: Instant) {
         let deadline = self.deadline;
-        let Some(entry) = self.entries[place(hit.hash)].as_mut() else { return };
-        let lot = lot(hit, entry.used);
+        let Some(entry) = self.entries[index(hit.hash)].as_mut() else { return };
+        let take = lease_size(hit, entry.used);
         let is_asked_for = self.refills.iter().any(|ask| ask.hit.hash == hit.hash);
         let is_under_way = is_asked_for || entry.asked_until.is_some_and(|until| now < until);
-        if lot > hit.terms.cost && entry.tokens < lot - lot / 4 && !is_under_way {
+        if take > hit.terms.cost && entry.tokens < take - take / 4 && !is_under_way {
             let Some((key, _)) = entry.lease.as_deref() else { return };
-            self.refills.push(Ask { hit: *hit, key: key.clone(), lot, is_refill: true });
+            self.refills.push(KeyedHit { hit: *hit, key: key.clone(), take, is_refill: true });
             entry.asked_until = Some(now + deadline);
         }
     }
 
     /// What to ask for besides.
-    pub(super) fn refills(&mut self) -> Vec<Ask> {
+    pub(crate) fn refills(&mut self) -> Vec<KeyedHit> {
         std::mem::take(&mut self.refills)
     }
 
     /// Chooses how many tokens to ask for under a rule with a lease.
-    pub(super) fn choose_lot(&mut self, hit: &Hit, now: Instant) -> u64 {
+    pub(crate) fn choose_take(&mut self, hit: &Hit, now: Instant) -> u64 {
         let (cost, hash) = (hit.terms.cost, hit.hash);
         let entry = self.entry(hash).filter(|entry| now < entry.ends);
-        let lot = lot(hit, entry.map_or(0, |entry| entry.used));
+        let take = lease_size(hit, entry.map_or(0, |entry| entry.used));
         let is_under_way = self.entry(hash).is_some_and(|entry| entry.asked_until.is_some_and(|until| now < until));
         let has_tokens = entry.is_some_and(|entry| entry.tokens >= cost && now < entry.until);
-        if lot <= cost || is_under_way || has_tokens {
+        if take <= cost || is_under_way || has_tokens {
             return cost;
         }
         if self.entry(hash).is_none() {
             // A counter that is asked for once in a while needs no tokens, and does not take the place of one that has
             // some: the first request within a while only leaves a trace.
-            let other = self.entries[place(hash)].as_ref();
+            let other = self.entries[index(hash)].as_ref();
             if other.is_none_or(|other| other.tokens == 0 || now >= other.until) {
                 let trace = self.take_place(hash, hit.terms, now);
-                self.entries[place(hash)] = Some(trace);
+                self.entries[index(hash)] = Some(trace);
             }
             return cost;
         }
         let mut entry = self.take_place(hash, hit.terms, now);
-        // What is left of the last lot is no longer believed in, and goes back before the next one is taken.
+        // What is left of the last lease is no longer believed in, and goes back before the next one is taken.
         self.refunds.extend(entry.refund(now));
         entry.asked_until = Some(now + self.deadline);
-        self.entries[place(hash)] = Some(entry);
-        lot
+        self.entries[index(hash)] = Some(entry);
+        take
     }
 
     /// Keeps what Redis has said of a hit: that there are tokens to spend, or, of a request that was refused, how full
     /// its counter is.
-    pub(super) fn learn(&mut self, ask: &Ask, learned: Learned) {
+    pub(crate) fn learn(&mut self, ask: &KeyedHit, learned: Learned) {
         let hit = &ask.hit;
         let Learned { used, outcome, ends } = learned;
-        let (counted, took_lot) = (outcome.taken > 0, ask.lot > hit.terms.cost);
+        let (counted, took_lease) = (outcome.taken > 0, ask.take > hit.terms.cost);
         let now = Instant::now();
         let limit = u64::from(hit.terms.limit.limit);
-        let taken = if counted { ask.lot.min(limit.saturating_sub(used)) } else { 0 };
+        let taken = if counted { ask.take.min(limit.saturating_sub(used)) } else { 0 };
         let used = used.saturating_add(taken);
         let mut entry = self.take_place(hit.hash, hit.terms, now);
         if entry.window_end != outcome.window_end || now >= entry.until {
@@ -216,27 +217,27 @@ impl Known {
         let until = ends.min(now + BELIEVED);
         // Tokens that were there before are not believed in for any longer.
         entry.until = if entry.tokens > 0 { entry.until.min(until) } else { until };
-        if took_lot {
+        if took_lease {
             entry.tokens += if ask.is_refill { taken } else { taken.saturating_sub(outcome.taken) };
             entry.lease.get_or_insert_with(|| Box::new((ask.key.clone(), hit.terms)));
             entry.asked_until = None;
             self.sweep.get_or_insert(now + BELIEVED);
         }
-        self.entries[place(hit.hash)] = Some(entry);
+        self.entries[index(hit.hash)] = Some(entry);
     }
 
-    /// Believes no longer what it knows of a counter, of which something is given back. Of one that is reset the tokens are
+    /// Believes no longer what it knows of a counter, of which something is refunded. Of one that is reset the tokens are
     /// nobody's.
-    pub(super) fn forget(&mut self, hash: u64, is_reset: bool) {
-        if let Some(entry) = self.entries[place(hash)].as_mut().filter(|entry| entry.hash == hash) {
+    pub(crate) fn forget(&mut self, hash: u64, is_reset: bool) {
+        if let Some(entry) = self.entries[index(hash)].as_mut().filter(|entry| entry.hash == hash) {
             entry.until = Instant::now();
             entry.tokens = if is_reset { 0 } else { entry.tokens };
         }
     }
 
-    /// Tokens that are to be given back: those that gave way to others, and, looked for once a second, those that
+    /// Tokens that are to be refunded: those that gave way to others, and, looked for once a second, those that
     /// nobody has spent.
-    pub(super) fn refunds(&mut self, now: Instant) -> Vec<Refund> {
+    pub(crate) fn refunds(&mut self, now: Instant) -> Vec<Refund> {
         if self.sweep.is_some_and(|sweep| now >= sweep) {
             let unspent = |entry: &mut Entry| if now >= entry.until { entry.refund(now) } else { None };
             self.refunds.extend(self.entries.iter_mut().flatten().filter_map(unspent));
@@ -247,12 +248,12 @@ impl Known {
     }
 
     fn entry(&self, hash: u64) -> Option<&Entry> {
-        self.entries[place(hash)].as_ref().filter(|entry| entry.hash == hash)
+        self.entries[index(hash)].as_ref().filter(|entry| entry.hash == hash)
     }
 
     /// The entry of `hash`, out of its place, or an empty one in place of another.
     fn take_place(&mut self, hash: u64, terms: Terms, now: Instant) -> Entry {
-        let mut entry = self.entries[place(hash)].take();
+        let mut entry = self.entries[index(hash)].take();
         if let Some(other) = entry.as_mut().filter(|entry| entry.hash != hash) {
             self.refunds.extend(other.refund(now));
         }
@@ -315,10 +316,10 @@ impl Entry {
 }
 
 /// How many tokens to ask for, where so many are used.
-fn lot(hit: &Hit, used: u64) -> u64 {
+fn lease_size(hit: &Hit, used: u64) -> u64 {
     (u64::from(hit.terms.limit.limit).saturating_sub(used) / SHARES_OF_REST).min(hit.lease.into())
 }
 
-fn place(hash: u64) -> usize {
+fn index(hash: u64) -> usize {
     hash as usize % ENTRIES
 }

@@ -54,12 +54,12 @@ impl Credentials {
         Self { user: None, password: password.into() }
     }
 
-    pub(super) fn user(&self) -> Option<&str> {
+    pub(crate) fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
     /// What nobody else may see.
-    pub(super) fn secret(&self) -> &str {
+    pub(crate) fn secret(&self) -> &str {
         &self.password
     }
 }
@@ -73,7 +73,7 @@ impl fmt::Debug for Credentials {
 
 /// Where the credentials of a login come from.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// The server wants none.
     #[default]
     None,
@@ -123,7 +123,7 @@ impl Provider {
     }
 
     /// The application's answer to a call that began lately. Calls are made one at a time, and go on if nobody waits any more.
-    pub(super) async fn get(self: &Arc<Self>) -> RedisResult<Credentials> {
+    pub(crate) async fn get(self: &Arc<Self>) -> RedisResult<Credentials> {
         let answer = match self.begin() {
             Ok(answer) => Ok(answer),
             Err(mut call) => {
@@ -136,7 +136,7 @@ impl Provider {
     }
 
     /// Forgets credentials that a server has refused.
-    pub(super) fn forget(&self, refused: &Credentials) {
+    pub(crate) fn forget(&self, refused: &Credentials) {
         let is_refused = |answer: &mut Answer| answer.credentials.as_ref() == Ok(refused);
         self.state.lock().last.take_if(is_refused);
     }

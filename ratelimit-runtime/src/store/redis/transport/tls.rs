@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, ErrorKind},
-    path::PathBuf,
     pin::Pin,
     sync::{Arc, LazyLock},
     task::{Context, Poll},
@@ -16,32 +15,20 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{
-    certificates::{Files, load_system_config, system_config},
-    fetch::Fetched,
+use crate::{
+    error::Error,
+    store::redis::transport::{
+        certificates::{Files, load_system_config, system_config},
+        fetch::Fetched,
+        tls_options::TlsOptions,
+    },
 };
-use crate::error::Error;
 
 /// How much of an error is told, in characters: a certificate may be for a thousand names.
 const LONGEST_REASON: usize = 200;
 
-/// What the builder was told.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct TlsOptions {
-    pub(crate) ca_file: Option<PathBuf>,
-    /// The certificate, and its key.
-    pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
-    pub(crate) server_name: Option<String>,
-}
-
-impl TlsOptions {
-    pub(super) fn is_set(&self) -> bool {
-        self.ca_file.is_some() || self.client_certificate.is_some() || self.server_name.is_some()
-    }
-}
-
 /// The TLS of a limiter.
-pub(super) struct Tls {
+pub(crate) struct Tls {
     files: Arc<Files>,
     config: Arc<Fetched<Arc<ClientConfig>>>,
     /// The name that every server's certificate has to be for, if that is not the host that is connected to.
@@ -50,7 +37,7 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Reads the files that the builder names, and else begins to read the certificates of the system.
-    pub(super) fn new(options: TlsOptions) -> Result<Self, Error> {
+    pub(crate) fn new(options: TlsOptions) -> Result<Self, Error> {
         static SYSTEM: LazyLock<Arc<Fetched<Arc<ClientConfig>>>> = LazyLock::new(Arc::default);
         let server_name = options.server_name.clone().map(|name| {
             let reason = "is neither a host name nor an address; write it without a port".to_owned();
@@ -67,7 +54,7 @@ impl Tls {
     }
 
     /// Speaks TLS on a connection to `host`.
-    pub(super) async fn connect(
+    pub(crate) async fn connect(
         &self,
         host: &str,
         stream: TcpStream,

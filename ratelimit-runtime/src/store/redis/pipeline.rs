@@ -24,15 +24,17 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{
-    batch::Batch,
-    names::Names,
-    resp::{self, LONGEST_REPLY, Values},
-    script::{Call, Reply},
-    session::Failure,
-    stream::Stream,
+use crate::store::{
+    clock::system,
+    redis::{
+        batch::Batch,
+        failure::Failure,
+        names::Names,
+        resp::{self, LONGEST_REPLY, Values},
+        script::{Call, Reply},
+        transport::stream::Stream,
+    },
 };
-use crate::store::clock::system;
 
 /// Room for the reply to a batch, as a rule.
 const ROOM: usize = 4096;
@@ -47,11 +49,11 @@ const IDLE: Duration = Duration::from_secs(2);
 /// How long such a connection may say nothing, if half of the deadline is not shorter.
 const LONGEST_SILENCE: Duration = Duration::from_secs(1);
 
-pub(super) struct Flights {
+pub(crate) struct Pipeline {
     stream: Stream,
     names: Arc<Names>,
     deadline: Duration,
-    under_way: VecDeque<Flight>,
+    under_way: VecDeque<SentBatch>,
     /// What is to be sent, and how much of it was.
     out: Vec<u8>,
     sent: usize,
@@ -71,7 +73,7 @@ pub(super) struct Flights {
     doubt: Doubt,
 }
 
-struct Flight {
+struct SentBatch {
     batch: Batch,
     call: Call,
     /// How many replies come before the one to it.
@@ -95,21 +97,21 @@ enum Doubt {
 }
 
 /// What is to be done about the batches under way.
-pub(super) enum Event {
-    Landed(Landed),
+pub(crate) enum Event {
+    Received(Received),
     /// The connection was idle, and does not answer: it may be gone. Another one may still be in time.
     Silence,
 }
 
 /// A batch, what the server made of it, and when that was read.
-pub(super) struct Landed {
-    pub(super) batch: Batch,
-    pub(super) reply: RedisResult<Reply>,
-    pub(super) read: Instant,
+pub(crate) struct Received {
+    pub(crate) batch: Batch,
+    pub(crate) reply: RedisResult<Reply>,
+    pub(crate) read: Instant,
 }
 
-impl Flights {
-    pub(super) fn new(stream: Stream, names: Arc<Names>, deadline: Duration) -> Self {
+impl Pipeline {
+    pub(crate) fn new(stream: Stream, names: Arc<Names>, deadline: Duration) -> Self {
         Self {
             stream,
             names,
@@ -128,19 +130,19 @@ impl Flights {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
     }
 
     /// Sends a batch at `sent`, with the windows of the server's time `now`, when [`next`](Self::next) is waited for.
-    pub(super) fn push(&mut self, batch: Batch, sent: Instant, now: Duration) {
-        let call = Call::new(&batch.works(), batch.passage(), now);
+    pub(crate) fn push(&mut self, batch: Batch, sent: Instant, now: Duration) {
+        let call = Call::new(&batch.works(), batch.mode(), now);
         self.begin(batch, call, sent);
     }
 
     /// The same, to a server that may not have the script yet.
-    pub(super) fn push_whole(&mut self, batch: Batch, sent: Instant, now: Duration) {
-        let call = Call::new(&batch.works(), batch.passage(), now).whole();
+    pub(crate) fn push_whole(&mut self, batch: Batch, sent: Instant, now: Duration) {
+        let call = Call::new(&batch.works(), batch.mode(), now).whole();
         self.begin(batch, call, sent);
     }
 
@@ -166,31 +168,31 @@ impl Flights {
     fn send(&mut self, batch: Batch, call: Call) {
         call.write(&batch.works(), &self.names, &mut self.out);
         let (before, due, overdue) = (call.replies_before(), batch.due, batch.sent + self.deadline);
-        self.under_way.push_back(Flight { batch, call, before, error_before: None, due, overdue });
+        self.under_way.push_back(SentBatch { batch, call, before, error_before: None, due, overdue });
     }
 
     /// Waits for the next batch that comes back; after a failure none will.
-    pub(super) async fn next(&mut self) -> Result<Landed, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Received, Failure> {
         loop {
-            if let Event::Landed(landed) = poll_fn(|context| self.poll_next(context)).await? {
-                return Ok(landed);
+            if let Event::Received(received) = poll_fn(|context| self.poll_next(context)).await? {
+                return Ok(received);
             }
         }
     }
 
     /// Writes as much as can be written now.
-    pub(super) fn write(&mut self) {
+    pub(crate) fn write(&mut self) {
         // What is left over, or fails, is for who waits for the next batch.
         let _ = self.poll_write(&mut Context::from_waker(Waker::noop()));
     }
 
     /// The batches that are not answered.
-    pub(super) fn unanswered(self) -> impl Iterator<Item = Batch> {
-        self.under_way.into_iter().map(|flight| flight.batch)
+    pub(crate) fn unanswered(self) -> impl Iterator<Item = Batch> {
+        self.under_way.into_iter().map(|sent| sent.batch)
     }
 
     /// The next batch that comes back; pending, too, while none is under way.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
         loop {
             if self.under_way.is_empty() {
                 // It only notices that the server ends the connection. What a server says unasked is as good as an end, also
@@ -203,7 +205,7 @@ impl Flights {
             if let Some((values, length)) = resp::reply(&self.input[self.read..self.received]) {
                 self.read += length;
                 match self.land(values) {
-                    Some(landed) => return Poll::Ready(Ok(Event::Landed(landed))),
+                    Some(received) => return Poll::Ready(Ok(Event::Received(received))),
                     None => continue,
                 }
             }
@@ -219,8 +221,8 @@ impl Flights {
     }
 
     /// Takes in a reply, which is to the first of the batches; `None`, if there is more to come for it.
-    fn land(&mut self, values: RedisResult<Values>) -> Option<Landed> {
-        let mut flight = self.under_way.pop_front()?;
+    fn land(&mut self, values: RedisResult<Values>) -> Option<Received> {
+        let mut sent = self.under_way.pop_front()?;
         let read = Instant::now();
         self.heard = (read, system());
         self.grace = None;
@@ -229,13 +231,13 @@ impl Flights {
         }
         // Whatever is said of ASKING, the batch is answered; but nothing can be made of what is no answer.
         let is_answer = !matches!(&values, Err(error) if error.kind() == ErrorKind::UnexpectedReturnType);
-        if flight.before > 0 && is_answer {
-            flight.before -= 1;
-            flight.error_before = values.err();
-            self.under_way.push_front(flight);
+        if sent.before > 0 && is_answer {
+            sent.before -= 1;
+            sent.error_before = values.err();
+            self.under_way.push_front(sent);
             return None;
         }
-        let Flight { mut batch, mut call, error_before, .. } = flight;
+        let SentBatch { mut batch, mut call, error_before, .. } = sent;
         let reply = match (values, error_before) {
             // It was not allowed to ask there, so it was sent back; and would be for ever.
             (Err(_), Some(error)) => Err(error),
@@ -249,7 +251,7 @@ impl Flights {
             }
             values => values.and_then(|values| call.reply(&batch.works(), values)),
         };
-        Some(Landed { batch, reply, read })
+        Some(Received { batch, reply, read })
     }
 
     /// Says what is late when the timer has rung, and rung once more.
@@ -277,7 +279,7 @@ impl Flights {
     /// What has become of the batches that are late; `None` if it is not the connection that is.
     fn judge(&mut self, now: Instant) -> Option<Result<Event, Failure>> {
         self.grace = None;
-        if self.under_way.iter().any(|flight| flight.overdue <= now) {
+        if self.under_way.iter().any(|sent| sent.overdue <= now) {
             return Some(Err(Failure::Late(self.deadline)));
         }
         if matches!(self.doubt, Doubt::Until(until) if until <= now) {
@@ -285,18 +287,18 @@ impl Flights {
             return Some(Ok(Event::Silence));
         }
         // What was sent again has waited before; the server may still answer.
-        for flight in self.under_way.iter_mut().filter(|flight| flight.due.is_some_and(|due| due <= now)) {
-            flight.due = None;
-            flight.batch.give_up();
+        for sent in self.under_way.iter_mut().filter(|sent| sent.due.is_some_and(|due| due <= now)) {
+            sent.due = None;
+            sent.batch.give_up();
         }
         None
     }
 
     /// When to look whether something is late.
     fn due(&self) -> Instant {
-        let flights = self.under_way.iter().map(|flight| flight.due.unwrap_or(flight.overdue).min(flight.overdue));
+        let pipeline = self.under_way.iter().map(|sent| sent.due.unwrap_or(sent.overdue).min(sent.overdue));
         let doubt = if let Doubt::Until(until) = self.doubt { Some(until) } else { None };
-        flights.chain(doubt).min().unwrap_or_else(Instant::now)
+        pipeline.chain(doubt).min().unwrap_or_else(Instant::now)
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,6 +7,13 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "rustls")]
+use crate::store::redis::transport::tls::Tls;
+use crate::store::redis::transport::{
+    address::Address,
+    progress::{Progress, Step},
+    resolver,
+};
 use futures_util::future::select_ok;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, parse_redis_value_async};
 use socket2::{SockRef, TcpKeepalive};
@@ -15,32 +22,25 @@ use tokio::{
     net::TcpStream,
 };
 
-#[cfg(feature = "rustls")]
-use super::tls::Tls;
-use super::{
-    endpoint::{Address, Progress, Step},
-    resolver,
-};
-
 /// No answer to a login or a question is longer than this, in bytes.
 const LONGEST_ANSWER: u64 = 1 << 16;
 
 /// Nor this, if the question is for the slots of a cluster: all 16,384 by themselves, each with a primary and a replica.
-pub(super) const LONGEST_MAP: u64 = 1 << 22;
+pub(crate) const LONGEST_MAP: u64 = 1 << 22;
 
 /// The shortest and the longest time after which systems keep a connection alive.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
 const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
 
 /// How the servers of a limiter are connected to.
-pub(super) struct Transport {
+pub(crate) struct Transport {
     keepalive: Option<TcpKeepalive>,
     #[cfg(feature = "rustls")]
-    pub(super) tls: std::sync::OnceLock<Tls>,
+    pub(crate) tls: std::sync::OnceLock<Tls>,
 }
 
 /// An open stream.
-pub(super) struct Stream(Pin<Box<dyn Duplex>>);
+pub(crate) struct Stream(Pin<Box<dyn Duplex>>);
 
 trait Duplex: AsyncRead + AsyncWrite + Send {}
 
@@ -48,7 +48,7 @@ impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
 impl Transport {
     /// Keeps TCP connections alive that were idle for so long; zero for none.
-    pub(super) fn new(keepalive: Duration) -> Self {
+    pub(crate) fn new(keepalive: Duration) -> Self {
         let within = |time: Duration| time.clamp(SHORTEST_KEEPALIVE, LONGEST_KEEPALIVE);
         Self {
             keepalive: (!keepalive.is_zero()).then(|| {
@@ -61,7 +61,7 @@ impl Transport {
     }
 
     /// Connects, without a deadline.
-    pub(super) async fn connect(&self, address: &Address, progress: &Progress) -> RedisResult<Stream> {
+    pub(crate) async fn connect(&self, address: &Address, progress: &Progress) -> RedisResult<Stream> {
         let duplex: Pin<Box<dyn Duplex>> = match address {
             Address::Tcp { host, port, tls: false } => Box::pin(self.tcp(host, *port, progress).await?),
             #[cfg(feature = "rustls")]
@@ -101,12 +101,12 @@ impl Transport {
 
 impl Stream {
     /// The answer to a command. Nothing else may be under way.
-    pub(super) async fn ask<T: FromRedisValue>(&mut self, command: Cmd) -> RedisResult<T> {
+    pub(crate) async fn ask<T: FromRedisValue>(&mut self, command: Cmd) -> RedisResult<T> {
         self.ask_at_length(command, LONGEST_ANSWER).await
     }
 
     /// The answer to a command, of so many bytes at the most.
-    pub(super) async fn ask_at_length<T: FromRedisValue>(&mut self, command: Cmd, longest: u64) -> RedisResult<T> {
+    pub(crate) async fn ask_at_length<T: FromRedisValue>(&mut self, command: Cmd, longest: u64) -> RedisResult<T> {
         self.write_all(&command.get_packed_command()).await?;
         self.flush().await?;
         let mut input = self.take(longest);

@@ -11,19 +11,18 @@ use std::{
     time::Duration,
 };
 
+use crate::store::redis::{
+    batch::{Batch, Check},
+    failure::{Failure, StoreFailed},
+    pipeline::Event,
+    refusals::Refusals,
+    server_clock::ServerClock,
+    session::Session,
+};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::{
-    StoreFailed,
-    batch::{Batch, Check},
-    flights::Event,
-    refusals::Refusals,
-    server_clock::ServerClock,
-    session::{Failure, Session},
-};
-
-pub(super) struct Lane {
+pub(crate) struct Queue {
     /// Whether the server fails: no check is taken then. This and `is_closed` are set before the state is locked, so whoever locks it
     /// later sees them.
     is_down: AtomicBool,
@@ -32,7 +31,7 @@ pub(super) struct Lane {
     /// Whether the worker or the task is gone.
     is_closed: AtomicBool,
     /// The checks that the server refuses, though it decides others.
-    pub(super) refusals: Refusals,
+    pub(crate) refusals: Refusals,
     state: Mutex<State>,
 }
 
@@ -55,25 +54,25 @@ struct State {
 
 /// What is left of a connection that is given up.
 #[derive(Default)]
-pub(super) struct Left {
+pub(crate) struct Left {
     /// To be sent on another one.
-    pub(super) batches: Vec<Batch>,
+    pub(crate) batches: Vec<Batch>,
     /// Whether there are requests that were sent too often already.
-    pub(super) is_lost: bool,
+    pub(crate) is_lost: bool,
 }
 
 /// What has gathered.
 #[derive(Clone, Copy)]
-pub(super) struct Gathered {
-    pub(super) checks: usize,
+pub(crate) struct Gathered {
+    pub(crate) checks: usize,
     /// For how long.
-    pub(super) age: Duration,
+    pub(crate) age: Duration,
     /// Whether nothing else is under way.
-    pub(super) is_idle: bool,
+    pub(crate) is_idle: bool,
 }
 
-impl Lane {
-    pub(super) fn new() -> Self {
+impl Queue {
+    pub(crate) fn new() -> Self {
         let state = State {
             gathered: Vec::new(),
             room: 0,
@@ -94,7 +93,7 @@ impl Lane {
     }
 
     /// Takes a check, and sends it if the last one came alone, too. The task is told in any case.
-    pub(super) fn push(&self, check: Check) -> Result<(), StoreFailed> {
+    pub(crate) fn push(&self, check: Check) -> Result<(), StoreFailed> {
         let mut state = self.state.lock();
         if self.is_down() || self.is_closed() {
             return Err(StoreFailed);
@@ -106,7 +105,7 @@ impl Lane {
         if state.was_lone && state.is_idle() && !state.is_leaving {
             state.send(&self.refusals);
             if let Some(session) = &mut state.session {
-                session.flights.write();
+                session.pipeline.write();
             }
         }
         state.wake();
@@ -114,35 +113,35 @@ impl Lane {
     }
 
     /// Takes no more checks, since the worker or the task is gone.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.is_closed.store(true, Relaxed);
         self.state.lock().wake();
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.is_closed.load(Relaxed)
     }
 
-    pub(super) fn is_down(&self) -> bool {
+    pub(crate) fn is_down(&self) -> bool {
         self.is_down.load(Relaxed)
     }
 
     /// Says whether the server fails, and returns whether it did.
-    pub(super) fn set_down(&self, is_down: bool) -> bool {
+    pub(crate) fn set_down(&self, is_down: bool) -> bool {
         self.is_down.swap(is_down, Relaxed)
     }
 
     /// Says whether the log has been told of a failure, and returns whether it had been.
-    pub(super) fn set_reported(&self, is_reported: bool) -> bool {
+    pub(crate) fn set_reported(&self, is_reported: bool) -> bool {
         self.is_reported.swap(is_reported, Relaxed)
     }
 
-    pub(super) fn is_reported(&self) -> bool {
+    pub(crate) fn is_reported(&self) -> bool {
         self.is_reported.load(Relaxed)
     }
 
     /// Gives up what has gathered and what is under way.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         let mut state = self.state.lock();
         let lost = (take(&mut state.gathered), state.session.take());
         drop(state);
@@ -151,7 +150,7 @@ impl Lane {
     }
 
     /// Begins to send on a connection, first these batches, and what has gathered while there was none: it waits until `due`.
-    pub(super) fn open(&self, mut session: Session, batches: Vec<Batch>, due: Instant) {
+    pub(crate) fn open(&self, mut session: Session, batches: Vec<Batch>, due: Instant) {
         let mut state = self.state.lock();
         for mut batch in batches.into_iter().chain(Batch::split(take(&mut state.gathered), &self.refusals)) {
             batch.due.get_or_insert(due);
@@ -162,15 +161,15 @@ impl Lane {
     }
 
     /// Sends nothing more on the connection: what gathers is for another server.
-    pub(super) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.state.lock().is_leaving = true;
     }
 
     /// Gives the connection up, and returns what was not answered.
-    pub(super) fn abandon(&self) -> Left {
+    pub(crate) fn abandon(&self) -> Left {
         let mut state = self.state.lock();
         let mut left = Left::default();
-        for batch in state.session.take().into_iter().flat_map(|session| session.flights.unanswered()) {
+        for batch in state.session.take().into_iter().flat_map(|session| session.pipeline.unanswered()) {
             let has_requests = batch.has_requests();
             match batch.again_elsewhere() {
                 Some(batch) => left.batches.push(batch),
@@ -182,10 +181,10 @@ impl Lane {
     }
 
     /// Waits for what is next on the connection; after a failure nothing is.
-    pub(super) async fn next(&self) -> Result<Event, Failure> {
+    pub(crate) async fn next(&self) -> Result<Event, Failure> {
         poll_fn(|context| {
             let mut state = self.state.lock();
-            let next = state.session.as_mut().map_or(Poll::Pending, |session| session.flights.poll_next(context));
+            let next = state.session.as_mut().map_or(Poll::Pending, |session| session.pipeline.poll_next(context));
             if next.is_pending() {
                 // Under the same lock: what a worker on another thread sends from now on, it tells the task.
                 state.task = Some(context.waker().clone());
@@ -196,7 +195,7 @@ impl Lane {
     }
 
     /// Waits until more than so many checks have gathered, or none come any more.
-    pub(super) async fn more_than(&self, checks: usize) -> Gathered {
+    pub(crate) async fn more_than(&self, checks: usize) -> Gathered {
         poll_fn(|context| {
             let mut state = self.state.lock();
             if state.gathered.len() > checks || self.is_closed() {
@@ -208,24 +207,24 @@ impl Lane {
         .await
     }
 
-    pub(super) fn gathered(&self) -> Gathered {
+    pub(crate) fn gathered(&self) -> Gathered {
         self.state.lock().gathered()
     }
 
     /// Sends what has gathered, when the next batch that comes back is waited for.
-    pub(super) fn send(&self) {
+    pub(crate) fn send(&self) {
         self.state.lock().send(&self.refusals);
     }
 
     /// Sends a batch again.
-    pub(super) fn send_again(&self, batch: Batch) {
+    pub(crate) fn send_again(&self, batch: Batch) {
         if let Some(session) = &mut self.state.lock().session {
             session.send(batch);
         }
     }
 
     /// Takes in the server's time, as it was told in a reply to what was sent at `sent`; returns its clock.
-    pub(super) fn hear(&self, told: Duration, sent: Instant, read: Instant) -> Option<ServerClock> {
+    pub(crate) fn hear(&self, told: Duration, sent: Instant, read: Instant) -> Option<ServerClock> {
         let mut state = self.state.lock();
         let clock = &mut state.session.as_mut()?.clock;
         clock.hear(told, sent.into_std(), read.into_std());
@@ -236,7 +235,7 @@ impl Lane {
 impl State {
     /// Whether there is a connection, and nothing under way on it.
     fn is_idle(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.flights.is_empty())
+        self.session.as_ref().is_some_and(|session| session.pipeline.is_empty())
     }
 
     fn gathered(&self) -> Gathered {

@@ -7,10 +7,9 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use crate::store::redis::transport::fetch::Fetched;
 use parking_lot::Mutex;
 use redis::{RedisError, RedisResult};
-
-use super::fetch::Fetched;
 
 /// How many hosts are remembered. Those of URLs are a few, but a cluster may name as many as it likes.
 const MOST_HOSTS: usize = 1024;
@@ -20,7 +19,7 @@ type Addresses = Arc<[SocketAddr]>;
 static HOSTS: LazyLock<Mutex<HashMap<String, Arc<Fetched<Addresses>>>>> = LazyLock::new(Mutex::default);
 
 /// The addresses of a host, or those that it had last, if the lookup fails or takes too long.
-pub(super) async fn addresses(host: &str, port: u16) -> RedisResult<Vec<SocketAddr>> {
+pub(crate) async fn addresses(host: &str, port: u16) -> RedisResult<Vec<SocketAddr>> {
     if let Ok(address) = host.parse() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }

@@ -16,15 +16,14 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use super::tls::TlsOptions;
-use crate::error::Error;
+use crate::{error::Error, store::redis::transport::tls_options::TlsOptions};
 
 /// No file of certificates is longer than this, in bytes: those of all public authorities take a fiftieth of it.
 const LONGEST_FILE: u64 = 16 << 20;
 
 /// The files of a limiter, and what they held when they were read last.
 #[derive(Default)]
-pub(super) struct Files {
+pub(crate) struct Files {
     ca: Option<PathBuf>,
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
@@ -55,17 +54,17 @@ struct Identities {
 }
 
 impl Files {
-    pub(super) fn new(options: TlsOptions) -> Self {
+    pub(crate) fn new(options: TlsOptions) -> Self {
         let (certificate, key) = options.client_certificate.unzip();
         Self { ca: options.ca_file, certificate, key, last: Mutex::default() }
     }
 
-    pub(super) fn are_none(&self) -> bool {
+    pub(crate) fn are_none(&self) -> bool {
         self.ca.is_none() && self.certificate.is_none()
     }
 
     /// Reads them for the first time. Blocks.
-    pub(super) fn load(&self) -> Result<(), Error> {
+    pub(crate) fn load(&self) -> Result<(), Error> {
         let contents = self.read()?;
         let identities = self.identities(&contents)?;
         *self.last.lock() = Last { contents, identities, config: None, is_broken: false };
@@ -74,7 +73,7 @@ impl Files {
 
     /// The configuration that they make. Where they have changed, they are read again; where they cannot be used any more, as in the
     /// middle of a rotation, they count as they were. Blocks.
-    pub(super) fn config(&self) -> RedisResult<Arc<ClientConfig>> {
+    pub(crate) fn config(&self) -> RedisResult<Arc<ClientConfig>> {
         let mut last = self.last.lock();
         let changed = self.read().and_then(|contents| {
             let is_changed = contents != last.contents;
@@ -155,12 +154,12 @@ impl Identities {
 /// The configuration of all limiters that name no files, if it is there already.
 static SYSTEM: OnceLock<Arc<ClientConfig>> = OnceLock::new();
 
-pub(super) fn system_config() -> Option<Arc<ClientConfig>> {
+pub(crate) fn system_config() -> Option<Arc<ClientConfig>> {
     SYSTEM.get().cloned()
 }
 
 /// Makes it. Blocks.
-pub(super) fn load_system_config() -> RedisResult<Arc<ClientConfig>> {
+pub(crate) fn load_system_config() -> RedisResult<Arc<ClientConfig>> {
     let config = Identities::default().config()?;
     Ok(Arc::clone(SYSTEM.get_or_init(|| Arc::new(config))))
 }
