@@ -29,7 +29,7 @@ use crate::{
 #[cfg(feature = "redis")]
 use crate::{
     limiter::fallback::Fallback,
-    store::redis::{Pending, StoreStep, store::RedisStore},
+    store::redis::{Pending, RedisStore, StoreStep},
 };
 
 /// Counts requests in a store, on behalf of every handler under `#[ratelimit]`.
@@ -157,7 +157,7 @@ impl RateLimiter {
             }
             (Store::Memory(store), hits) => LimiterStep::Done(Ok(all(&store.hit(self.now(), hits)))),
             #[cfg(feature = "redis")]
-            (Store::Redis(store, fallback), _) => match store.begin(hits, counters) {
+            (Store::Redis(store, fallback), _) => match store.check(hits, counters) {
                 StoreStep::Decided(outcomes) => LimiterStep::Done(Ok(self.decided(fallback, hits, &outcomes))),
                 StoreStep::Pending(answer) => LimiterStep::Pending(answer),
                 StoreStep::Failed => LimiterStep::Done(fallback.hit(self.now(), hits)),
@@ -167,11 +167,11 @@ impl RateLimiter {
 
     /// Waits for the answer to a check.
     #[cfg(feature = "redis")]
-    pub(crate) async fn finish(&self, hits: &Hits, asked: Pending) -> Result<Decided, Denied> {
+    pub(crate) async fn finish(&self, hits: &Hits, pending: Pending) -> Result<Decided, Denied> {
         match &self.0.store {
             // It asks nobody.
             Store::Memory(_) => Err(Denied),
-            Store::Redis(store, fallback) => match store.finish(asked).await {
+            Store::Redis(store, fallback) => match store.wait(pending).await {
                 Ok(outcomes) => Ok(self.decided(fallback, hits, &outcomes)),
                 Err(_) => fallback.hit(self.now(), hits),
             },

@@ -101,7 +101,7 @@ pub struct RateLimiterBuilder {
     ip: ClientIp,
     user: Option<Box<UserFunction>>,
     #[cfg(feature = "redis")]
-    redis: crate::store::redis::settings::Options,
+    redis: crate::store::redis::options::Options,
 }
 
 impl Default for RateLimiterBuilder {
@@ -117,7 +117,7 @@ impl Default for RateLimiterBuilder {
             ip: ClientIp { trusted: None, ipv6_prefix: 64, nat64: Vec::new() },
             user: None,
             #[cfg(feature = "redis")]
-            redis: crate::store::redis::settings::Options::default(),
+            redis: crate::store::redis::options::Options::default(),
         }
     }
 }

@@ -1,75 +1,68 @@
 //! Counters in Redis or Valkey, shared by every server.
 //!
-//! Each worker has its own connection, on its own thread, and one to each node of a cluster, so nothing crosses threads on the path
-//! of a request. A worker connects at its first check, so an application starts whether or not its Redis is up.
+//! Each worker has its own connections, on its own thread: one to the server, or one to each node of a cluster. No request crosses
+//! threads. A connection is opened at the worker's first check, so an application starts whether or not its Redis is up.
+//!
+//! # The path of one check
 //!
 //! ```text
-//! a check ──► worker.rs      decides by local_cache.rs (full counters, leases) and deny_cache.rs (full counters of the process),
-//!                            or puts the check into the queue of a connection
-//!             queue.rs       checks that wait, and the connection that they wait for
-//!             connection.rs  the task that owns the connection, and its states
-//!             session.rs     an open connection
-//!             pipeline.rs    the batches that were sent (batch.rs), as calls of the script (script.rs, order.rs, check.lua, resp.rs)
-//!             transport.rs   TCP, TLS or a Unix socket; the login
-//! an answer ◄ answer.rs      answers each check of a batch, from which the local cache learns
+//!  RedisStore::check              redis.rs
+//!    │ this thread's worker       worker/registry.rs
+//!    ▼
+//!  Worker::check                  worker.rs
+//!    │ decided here?              cache.rs: deny cache and leases
+//!    │ key, slot, connection      keys.rs, worker/connections.rs, worker/nodes.rs
+//!    ▼
+//!  Queue::push                    connection/queue.rs
+//!    │ checks become a batch      pipeline/batch.rs
+//!    ▼
+//!  Pipeline::send                 pipeline.rs
+//!    │ a batch becomes a call     protocol/plan.rs, protocol/call.rs, protocol/resp.rs
+//!    ▼
+//!  Redis                          protocol/check.lua
+//!    │ the reply                  pipeline.rs, protocol/reply.rs
+//!    ▼
+//!  Connection::answer             connection.rs, connection/answers.rs: the cache learns, the request gets its outcomes
+//!    │ or a redirect              worker/routing.rs sends the check to another node
+//!    ▼
+//!  RedisStore::wait               redis.rs
 //! ```
 //!
-//! `target.rs` says where a connection leads: to a server, to the primary of `sentinel.rs`, or to a node of `cluster.rs`. In a cluster,
-//! `routing.rs` follows redirects, and decides checks whose counters are on several nodes.
+//! # Who owns what
 //!
-//! The two caches differ in what they are for. The local cache of a worker needs no lock that another worker holds, and it holds leases,
-//! which are the worker's own. The deny cache of the process lets a worker refuse what another worker was told, and it outlasts the
-//! second for which the local cache is believed.
+//! ```text
+//!  RedisStore ── Workers ──┬─ Settings, for all threads: topology, key names, health, clock, deny cache
+//!                          └─ Worker, one per thread ──┬─ LocalCache
+//!                                                      └─ Connections ── ConnectionHandle, one per server
+//!                                                                              │ shares the Queue with
+//!                                 Connection, a task on that thread ── Queue ── Pipeline ── stream
+//! ```
+//!
+//! # Layers
+//!
+//! Each imports only from those before it: `work`, `redirect`, `server_error`, `keys`, `transport`, `options`, `failure`, `health`,
+//! `protocol`, `pipeline`, `cache`, `topology`, `settings`, `connection`, `worker`, this file.
 
-mod answer;
-mod batch;
-mod blame;
-mod cluster;
-mod connection;
-mod deny_cache;
+pub(crate) mod cache;
+pub(crate) mod connection;
 pub(crate) mod failure;
-mod health;
-mod local_cache;
-mod names;
-mod order;
-mod patience;
-mod pipeline;
-mod prefix;
-mod printable;
-mod probe;
-mod queue;
-mod recovery;
-mod redirect;
-mod refusals;
-mod resp;
-mod route;
-mod routing;
-mod script;
-mod sentinel;
-mod server_clock;
-mod session;
+pub(crate) mod health;
+pub(crate) mod keys;
+pub(crate) mod options;
+pub(crate) mod pipeline;
+pub(crate) mod protocol;
+pub(crate) mod redirect;
+pub(crate) mod server_error;
 pub(crate) mod settings;
-mod slot;
-pub(crate) mod store;
-mod target;
+pub(crate) mod topology;
 pub(crate) mod transport;
-mod url;
-mod work;
-mod worker;
+pub(crate) mod work;
+pub(crate) mod worker;
 
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use smallvec::smallvec;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::{
     counter::Counter,
@@ -78,127 +71,130 @@ use crate::{
     store::{
         CounterKey, Hit, Hits,
         redis::{
-            deny_cache::DenyCache,
+            cache::deny_cache::DenyCache,
             failure::StoreFailed,
             health::Health,
-            names::Names,
-            route::Reached,
-            server_clock::SharedClock,
-            settings::{Options, Settings},
-            store::RedisStore,
-            transport::stream::Transport,
-            url::Deployment,
-            work::{Answer, KeyedHit, Refund, Work},
+            keys::{KeyNames, prefix},
+            options::Options,
+            pipeline::{check::CheckAnswer, server_clock::SharedClock},
+            settings::Settings,
+            topology::url,
+            transport::connector::Connector,
+            work::{KeyedHit, Refund, Work},
+            worker::{WorkerCheck, registry::Workers, routing::RouteEnd},
         },
         url::StoreUrl,
     },
 };
 
-/// A check, as far as it got at once.
+/// A check that was given to the store.
 pub(crate) enum StoreStep {
+    /// The local cache has decided it.
     Decided(Outcomes),
+    /// Redis decides it.
     Pending(Pending),
     Failed,
 }
 
-/// A check on its way.
-pub(crate) struct Pending(Source);
+/// A check whose answer has not come.
+pub(crate) struct Pending(PendingAnswer);
 
-enum Source {
-    Server(oneshot::Receiver<Answer>),
+enum PendingAnswer {
+    Server(oneshot::Receiver<CheckAnswer>),
     Cluster(Pin<Box<dyn Future<Output = Result<Outcomes, StoreFailed>> + Send>>),
 }
 
+/// A store in Redis or Valkey.
+#[derive(Clone)]
+pub(crate) struct RedisStore(Workers);
+
 impl RedisStore {
+    /// Reads the URL and the options. It connects nothing yet.
     pub(crate) fn new(url: StoreUrl<'_>, prefix: String, deadline: Duration, options: Options) -> Result<Self, Error> {
-        static IDS: AtomicU64 = AtomicU64::new(0);
-        let deployment = url::open(url, Transport::new(options.keepalive), options.credentials)?;
+        let topology = url::open(url, Connector::new(options.keepalive), options.credentials)?;
         #[cfg(feature = "rustls")]
-        deployment.set_up_tls(options.tls)?;
-        let is_cluster = matches!(deployment, Deployment::Cluster(_));
+        topology.set_up_tls(options.tls)?;
+        let is_cluster = topology.is_cluster();
         prefix::check(&prefix, is_cluster)?;
-        let (names, deny_cache) =
-            (Arc::new(Names::new(prefix, is_cluster, &options.hashing)), (!is_cluster).then(DenyCache::new));
-        let health = Health::new(deployment.name(), names.prefix.clone());
-        let (clock, deny_cache) = (SharedClock::default(), deny_cache.map(Arc::new));
-        Ok(Self {
-            id: IDS.fetch_add(1, Relaxed),
-            settings: Arc::new(Settings { deployment, names, deadline, health, clock, deny_cache }),
-            alive: Arc::new(watch::Sender::new(())),
-        })
+        let names = Arc::new(KeyNames::new(prefix, is_cluster, &options.hashing));
+        let health = Arc::new(Health::new(topology.name(), names.prefix.clone()));
+        let deny_cache = (!is_cluster).then(|| Arc::new(DenyCache::new()));
+        let clock = SharedClock::default();
+        Ok(Self(Workers::new(Settings { topology, names, deadline, health, clock, deny_cache })))
     }
 
-    /// The server's time since the epoch, as far as it is known.
+    /// The server's time since the epoch, if a reply has contained it.
     pub(crate) fn now(&self) -> Option<Duration> {
-        self.settings.clock.get().map(|clock| clock.at(std::time::Instant::now()))
+        self.0.settings.clock.get().map(|clock| clock.at(std::time::Instant::now()))
     }
 
-    /// What a counter is called here.
+    /// The key of a counter.
     pub(crate) fn key(&self, counter: &Counter<'_>) -> CounterKey {
-        self.settings.names.key(counter)
+        self.0.settings.names.key(counter)
     }
 
-    /// Checks a request by what this worker knows, or asks for it. `counters` are those of `hits`.
-    pub(crate) fn begin(&self, hits: &Hits, counters: &[Counter<'_>]) -> StoreStep {
-        match self.with_worker(|worker| worker.begin(hits, counters)) {
-            Ok(worker::WorkerStep::Decided(outcomes)) => StoreStep::Decided(outcomes),
-            Ok(worker::WorkerStep::Pending(answer)) => StoreStep::Pending(Pending(Source::Server(answer))),
-            Ok(worker::WorkerStep::InSlots(parts)) => {
-                let (store, hits) = (self.clone(), hits.clone());
-                StoreStep::Pending(Pending(Source::Cluster(Box::pin(store.hit_parts(hits, parts)))))
+    /// Decides a check by the local cache, or sends it to Redis. `counters` are those of `hits`.
+    pub(crate) fn check(&self, hits: &Hits, counters: &[Counter<'_>]) -> StoreStep {
+        match self.0.with(|worker| worker.check(hits, counters)) {
+            Ok(WorkerCheck::Decided(outcomes)) => StoreStep::Decided(outcomes),
+            Ok(WorkerCheck::Queued(answer)) => StoreStep::Pending(Pending(PendingAnswer::Server(answer))),
+            Ok(WorkerCheck::InSlots(slots)) => {
+                let (workers, hits) = (self.0.clone(), hits.clone());
+                let answer = Box::pin(workers.check_in_slots(hits, slots));
+                StoreStep::Pending(Pending(PendingAnswer::Cluster(answer)))
             }
             Err(StoreFailed) => StoreStep::Failed,
         }
     }
 
-    /// Waits for the answer, for as long as the deadline allows.
-    pub(crate) async fn finish(&self, asked: Pending) -> Result<Outcomes, StoreFailed> {
-        match asked.0 {
-            Source::Server(answer) => match answer.await {
-                Ok(Answer::Decided(outcomes)) => Ok(outcomes),
-                Ok(Answer::Elsewhere(_)) | Err(_) => Err(StoreFailed),
+    /// Waits for the answer, until the deadline.
+    pub(crate) async fn wait(&self, pending: Pending) -> Result<Outcomes, StoreFailed> {
+        match pending.0 {
+            PendingAnswer::Server(answer) => match answer.await {
+                Ok(CheckAnswer::Decided(outcomes)) => Ok(outcomes),
+                Ok(CheckAnswer::Redirected(_)) | Err(_) => Err(StoreFailed),
             },
-            Source::Cluster(answer) => answer.await,
+            PendingAnswer::Cluster(answer) => answer.await,
         }
     }
 
-    /// Refunds what was taken.
+    /// Refunds the tokens of an outcome.
     pub(crate) async fn refund(&self, key: CounterKey, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
         self.forget(hit, false)?;
-        self.ask_about(Work::Refund(Refund::of(key, hit, outcome))).await.map(drop)
+        self.send(Work::Refund(Refund::of(key, hit, outcome))).await.map(drop)
     }
 
-    /// Looks at a counter: `hit` costs nothing.
+    /// Reads a counter. The cost of `hit` is zero.
     pub(crate) async fn peek(&self, key: CounterKey, hit: Hit) -> Result<Outcomes, StoreFailed> {
-        self.ask_about(Work::Count(smallvec![KeyedHit { hit, key, take: 0, is_refill: false }])).await
+        self.send(Work::Count(smallvec![KeyedHit { hit, key, tokens: 0, is_refill: false }])).await
     }
 
-    /// Forgets what was counted.
+    /// Removes a counter.
     pub(crate) async fn reset(&self, key: CounterKey, hit: &Hit) -> Result<(), StoreFailed> {
         self.forget(hit, true)?;
-        self.ask_about(Work::Reset(key, hit.terms)).await.map(drop)
+        self.send(Work::Reset(key, hit.terms)).await.map(drop)
     }
 
-    /// Believes no longer what this process knows of a counter.
+    /// Makes invalid what this worker remembers of a counter.
     fn forget(&self, hit: &Hit, is_reset: bool) -> Result<(), StoreFailed> {
-        self.with_worker(|worker| {
+        self.0.with(|worker| {
             worker.forget(hit, is_reset);
             Ok(())
         })
     }
 
-    async fn ask_about(&self, work: Work) -> Result<Outcomes, StoreFailed> {
-        let slot = self.with_worker(|worker| Ok(work.key().map_or(0, |key| worker.slot(key))))?;
-        match self.ask(slot, work).await? {
-            Reached::Decided(outcomes) => Ok(outcomes),
-            // It is about one counter.
-            Reached::Split => Err(StoreFailed),
+    async fn send(&self, work: Work) -> Result<Outcomes, StoreFailed> {
+        let slot = self.0.with(|worker| Ok(work.key().map_or(0, |key| worker.slot(key))))?;
+        match self.0.send(slot, work).await? {
+            RouteEnd::Decided(outcomes) => Ok(outcomes),
+            // Work on one counter cannot be split.
+            RouteEnd::Split => Err(StoreFailed),
         }
     }
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RedisStore").field(&self.settings.health).finish()
+        f.debug_tuple("RedisStore").field(&*self.0.settings.health).finish()
     }
 }

@@ -14,6 +14,8 @@ use ratelimit_tests::redis_sentinel::RedisSentinel;
 use ratelimit_tests::redis_server::{RedisServer, Transport};
 use ratelimit_tests::wait::{self, PATIENCE};
 
+use crate::redis_script::SOURCE;
+
 /// Long, and short enough for GCRA.
 const PER: u32 = 7_000_000;
 
@@ -186,7 +188,6 @@ fn a_request_that_fails_under_one_rule_counts_under_none() {
 /// Whatever the user may do: no key stays without an expiry, as long as one of the commands is allowed that can prevent it.
 #[test]
 fn no_set_of_privileges_leaves_a_key_without_an_expiry() {
-    const SCRIPT: &str = include_str!("../../../ratelimit-runtime/src/store/redis/check.lua");
     const OTHERS: [&str; 7] = ["get", "set", "del", "expireat", "hget", "hdel", "time"];
     let redis = RedisServer::on_port();
     set_user(&redis, "~*", &[]);
@@ -205,9 +206,9 @@ fn no_set_of_privileges_leaves_a_key_without_an_expiry() {
         ("gcra", "all 1 1 2 gcra 5 1 1 1 1000000000 60".to_owned()),
         ("a b c", format!("all 1 3 1 fixed 5 1 1 1 {window} sliding 5 1 1 1 {window} gcra 5 1 1 1 1000000000 60")),
         ("mark", "mark 1".to_owned()),
-        ("fixed mark", "back 1 1 1".to_owned()),
-        ("sliding", format!("fade 1 1 {end}")),
-        ("gcra", "arrival 1 1 1000000000 5 60".to_owned()),
+        ("fixed mark", "refund_fixed 1 1 1".to_owned()),
+        ("sliding", format!("refund_sliding 1 1 {end}")),
+        ("gcra", "refund_gcra 1 1 1000000000 5 60".to_owned()),
         ("one mark", "reset 1 1".to_owned()),
     ];
     for set in 0..1 << OTHERS.len() {
@@ -218,7 +219,7 @@ fn no_set_of_privileges_leaves_a_key_without_an_expiry() {
         for (keys, arguments) in &calls {
             let keys: Vec<&str> = keys.split(' ').collect();
             let mut command = redis::cmd("EVAL");
-            command.arg(SCRIPT).arg(keys.len()).arg(keys).arg(arguments.split(' ').collect::<Vec<_>>());
+            command.arg(SOURCE).arg(keys.len()).arg(keys).arg(arguments.split(' ').collect::<Vec<_>>());
             // What it says is for other tests.
             let _ = command.query::<redis::Value>(&mut connection);
         }

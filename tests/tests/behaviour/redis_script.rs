@@ -8,7 +8,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use ratelimit_tests::redis_server::RedisServer;
 
-const SOURCE: &str = include_str!("../../../ratelimit-runtime/src/store/redis/check.lua");
+/// The script, joined from its parts as the store joins them.
+pub(crate) const SOURCE: &str = concat!(
+    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/contract.lua"),
+    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/tools.lua"),
+    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/fixed.lua"),
+    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/sliding.lua"),
+    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/gcra.lua"),
+    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/kinds.lua"),
+    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/main.lua"),
+);
 
 const SECOND: u64 = 1_000_000;
 const NANOS: u128 = 1_000_000_000;
@@ -336,7 +345,7 @@ impl Model<'_> {
                 let part = part(*algorithm, *client, end);
                 keys.push(key(*algorithm, *client, end));
                 if let Algorithm::Gcra { emission } = algorithm {
-                    args.extend(["arrival".into(), "1".into()]);
+                    args.extend(["refund_gcra".into(), "1".into()]);
                     args.extend([*tokens, *emission, *capacity, PER].map(|number| number.to_string()));
                     let now = self.nanos();
                     let buckets = self.buckets.entry(part).or_default();
@@ -351,7 +360,11 @@ impl Model<'_> {
                     }
                 } else {
                     let is_fixed = matches!(algorithm, Algorithm::Fixed { .. });
-                    args.extend([if is_fixed { "back" } else { "fade" }.into(), "1".into(), tokens.to_string()]);
+                    args.extend([
+                        if is_fixed { "refund_fixed" } else { "refund_sliding" }.into(),
+                        "1".into(),
+                        tokens.to_string(),
+                    ]);
                     args.push(if is_fixed { "0".to_owned() } else { end.unwrap_or_default().to_string() });
                     expected.push(self.count(&part) as i64);
                     if let Some(count) = self.counts.get_mut(&part) {

@@ -10,7 +10,7 @@ use crate::{
     limiter::{RateLimiter, Store, builder::RateLimiterBuilder, fallback::Fallback},
     store::{
         redis::{
-            store::RedisStore,
+            RedisStore,
             transport::credentials::{Credentials, Provider},
         },
         url::StoreUrl,

@@ -1,146 +1,168 @@
-//! A worker's connection to a server, and the task that owns it.
-//!
-//! The states of the connection, and what moves it from one to the next:
+//! A connection: the task that owns a worker's socket to one server, and its states.
 //!
 //! ```text
-//!                 a check comes                     connected
-//!        idle ───────────────────► connecting ─────────────────► serving ◄──┐ another connection answers
-//!         ▲                         │   ▲  ▲                      │ │ │ └───┘ where this one is silent
-//!         │                         │   │  │  no longer the       │ │ │
-//!         │                         │   │  └── primary: drained ──┘ │ │
-//!         │                         │   │      closed with checks   │ │
-//!         │                         │   └── under way ──────────────┤ │
-//!         └─────────────────────────│───────── closed while quiet ──┘ │
-//!                  the deadline, or │                                 │ a deadline,
-//!                  an error         └────────────► down ◄─────────────┘ or an error
-//!                                                   └─► serving: connected, and the probe is counted in time
+//!         a check comes               opened                   another primary
+//!   idle ───────────────► connecting ────────► serving ───────────────────────► draining
+//!    ▲                     │  ▲  ▲              │ │ │                              │
+//!    │                     │  │  └──────────────┼─┼─┼──────────────────────────────┘ the last reply
+//!    │                     │  └─────────────────┘ │ │   closed with checks in flight
+//!    └─────────────────────┼──────────────────────┘ │   closed with nothing in flight
+//!                          ▼                        │
+//!                         down ◄────────────────────┘   a late batch, or an error
+//!                          │
+//!                          └──────────────────► serving   a new pipeline has counted the probe
 //! ```
 //!
-//! While it is *connecting*, checks wait, until the deadline. While it is *down*, checks are not taken: the fallback answers
-//! them without waiting. *Draining* is serving without sending.
+//! Connecting goes down when the deadline passes or an error comes. A connection that serves, and stays silent after an idle time,
+//! opens another pipeline; the one that answers first is used, and the state stays the same.
 //!
-//! The checks that arrive while the worker handles its other requests go out together, as one call of the script;
-//! batches do not wait for each other. A batch has one deadline.
+//! | state | checks that come | who moves it on |
+//! |---|---|---|
+//! | connecting | wait until the deadline | the end of the attempt, or the deadline |
+//! | serving | are sent, in batches that do not wait for each other | the server, by closing or by an error; the deadline of a batch |
+//! | draining | wait for the next server; those in flight are answered | the last reply |
+//! | idle | wake the task | the next check |
+//! | down | are refused at once, and the fallback answers them | the timer of the next attempt |
 //!
-//! To send one is dear: it wakes the server, which costs both sides many times what a check in it does. So a worker that
-//! is busy looks once or twice more for requests before it sends those that it has; a lone request waits for nothing.
+//! A connection starts as connecting. It ends with its worker or its limiter, in any state.
 
-use std::{future::Future, pin::Pin, pin::pin, sync::Arc, time::Duration};
+pub(crate) mod answers;
+pub(crate) mod handle;
+pub(crate) mod opening;
+pub(crate) mod probe;
+pub(crate) mod queue;
+pub(crate) mod recovery;
+pub(crate) mod turns;
 
-use crate::store::redis::{
-    batch::Batch,
-    blame::Blame,
-    failure::Failure,
-    local_cache::LocalCache,
-    patience::Patience,
-    pipeline::{Event, Received},
-    queue::{Gathered, Left, Queue},
-    recovery::Recovery,
-    redirect::Redirect,
-    session::Session,
-    settings::Settings,
-    target::Target,
-    transport::progress::Progress,
-};
+use std::{future::Future, pin::Pin, pin::pin, sync::Arc};
+
 use parking_lot::Mutex;
 use tokio::{
+    runtime::Handle,
     select,
     sync::{Notify, watch},
     task::yield_now,
     time::{Instant, sleep},
 };
 
-/// How many turns of the worker, each once around all of its connections, a batch may grow in after the first, and for how
-/// long: where a turn takes longer, the next one would cost more than it saves.
-const TURNS: usize = 2;
-const LONGEST_TURNS: Duration = Duration::from_micros(500);
+use crate::store::redis::{
+    cache::LocalCache,
+    connection::{
+        answers::Learners,
+        handle::ConnectionHandle,
+        queue::{Queue, Unanswered, Waiting},
+        recovery::Recovery,
+        turns::GrowingBatch,
+    },
+    failure::Failure,
+    pipeline::{AnsweredBatch, Pipeline, PipelineEvent, batch::Batch},
+    redirect::Redirect,
+    server_error::Blame,
+    settings::Settings,
+    topology::destination::Destination,
+    transport::{patience::Patience, progress::Progress},
+};
 
 /// The task that owns a worker's connection.
 pub(crate) struct Connection {
     settings: Arc<Settings>,
-    target: Arc<Target>,
+    destination: Arc<Destination>,
     queue: Arc<Queue>,
     cache: Arc<Mutex<LocalCache>>,
-    /// CheckReply when another node may have taken over.
-    stale: Arc<Notify>,
+    /// Notified when the map of the cluster may be wrong.
+    stale_map: Arc<Notify>,
     recovery: Recovery,
 }
 
-enum State {
+enum ConnectionState {
     Idle,
-    /// With what waits for the connection.
+    /// With the batches that wait for the connection.
     Connecting(Vec<Batch>),
+    /// Serving includes draining, in which nothing more is sent.
     Serving(Box<Serving>),
     Down,
 }
 
 struct Serving {
-    session: Session,
-    /// What is sent first.
+    pipeline: Pipeline,
+    /// The batches to send first.
     batches: Vec<Batch>,
-    /// Until when that waits which has gathered meanwhile.
+    /// When the checks that waited for the connection must be answered.
     due: Instant,
 }
 
-impl State {
-    fn serving(session: Session, batches: Vec<Batch>, due: Instant) -> Self {
-        Self::Serving(Box::new(Serving { session, batches, due }))
+impl ConnectionState {
+    fn serving(pipeline: Pipeline, batches: Vec<Batch>, due: Instant) -> Self {
+        Self::Serving(Box::new(Serving { pipeline, batches, due }))
     }
 }
 
-/// Another connection on its way.
-type Opening = Pin<Box<dyn Future<Output = Result<Session, Failure>> + Send>>;
+/// An attempt to open another pipeline.
+type Opening = Pin<Box<dyn Future<Output = Result<Pipeline, Failure>> + Send>>;
 
 impl Connection {
-    pub(crate) fn new(
-        settings: Arc<Settings>,
-        target: Target,
-        queue: Arc<Queue>,
-        cache: Arc<Mutex<LocalCache>>,
-        stale: Arc<Notify>,
-    ) -> Self {
-        Self { settings, target: Arc::new(target), queue, cache, stale, recovery: Recovery::new() }
+    /// Starts the task of a connection on the worker's runtime.
+    pub(crate) fn start(
+        destination: Destination,
+        stale_map: Arc<Notify>,
+        settings: &Arc<Settings>,
+        cache: &Arc<Mutex<LocalCache>>,
+        limiter: &watch::Receiver<()>,
+        runtime: &Handle,
+    ) -> ConnectionHandle {
+        let queue = Arc::new(Queue::new());
+        let connection = Self {
+            settings: Arc::clone(settings),
+            destination: Arc::new(destination),
+            queue: Arc::clone(&queue),
+            cache: Arc::clone(cache),
+            stale_map,
+            recovery: Recovery::new(),
+        };
+        runtime.spawn(connection.run(limiter.clone()));
+        ConnectionHandle::new(queue)
     }
 
-    /// Serves checks until the limiter or the worker is gone.
-    pub(crate) async fn run(mut self, mut limiter: watch::Receiver<()>) {
+    /// Serves checks until the limiter or the worker ends.
+    async fn run(mut self, mut limiter: watch::Receiver<()>) {
         let serve = async {
-            let mut state = State::Connecting(Vec::new());
+            let mut state = ConnectionState::Connecting(Vec::new());
             while let Some(next) = self.step(state).await {
                 state = next;
             }
         };
         select! {
             () = serve => {}
-            // The sender never sends: this is its end.
+            // The sender sends nothing, so this is its end.
             _ = limiter.changed() => {}
         }
     }
 
-    /// Stays in a state until there is another; `None` when the worker is gone.
-    async fn step(&mut self, state: State) -> Option<State> {
+    /// Stays in a state and returns the next one; `None` when the worker has ended.
+    async fn step(&mut self, state: ConnectionState) -> Option<ConnectionState> {
         match state {
-            State::Idle => Some(self.wait_for_a_check().await),
-            State::Connecting(batches) => self.connect(batches).await,
-            State::Serving(serving) => self.serve(*serving).await,
-            State::Down => self.come_back().await,
+            ConnectionState::Idle => Some(self.wait_for_a_check().await),
+            ConnectionState::Connecting(batches) => self.connect(batches).await,
+            ConnectionState::Serving(serving) => self.serve(*serving).await,
+            ConnectionState::Down => self.come_back().await,
         }
     }
 
-    async fn wait_for_a_check(&mut self) -> State {
+    /// Idle: waits for a check.
+    async fn wait_for_a_check(&mut self) -> ConnectionState {
         select! {
             biased;
-            _ = self.queue.more_than(0) => State::Connecting(Vec::new()),
+            _ = self.queue.more_than(0) => ConnectionState::Connecting(Vec::new()),
             // Nothing has failed meanwhile.
             () = sleep(self.recovery.probation()), if self.queue.is_reported() => {
-                self.is_over();
-                State::Idle
+                self.end_failure();
+                ConnectionState::Idle
             }
         }
     }
 
-    /// Opens a connection for checks that wait for it, as long as their deadline allows.
-    async fn connect(&mut self, batches: Vec<Batch>) -> Option<State> {
+    /// Connecting: opens a pipeline while checks wait for it, until their deadline.
+    async fn connect(&mut self, batches: Vec<Batch>) -> Option<ConnectionState> {
         if self.queue.is_closed() {
             return None;
         }
@@ -149,9 +171,9 @@ impl Connection {
         let left = due.map_or(deadline, |due| due.saturating_duration_since(Instant::now()));
         let (mut patience, progress) = (Patience::new(left), Arc::default());
         let failure = match patience.wait(self.open(&progress)).await {
-            Some(Ok(session)) => {
+            Some(Ok(pipeline)) => {
                 let due = Instant::now() + patience.left();
-                return Some(State::serving(session, batches, due));
+                return Some(ConnectionState::serving(pipeline, batches, due));
             }
             Some(Err(failure)) => failure,
             None => Failure::LateIn(progress.step(), deadline),
@@ -160,74 +182,44 @@ impl Connection {
         Some(self.fail(&failure))
     }
 
-    /// Tries to connect until the server answers again, and counts.
-    async fn come_back(&mut self) -> Option<State> {
-        // Spread, so that the workers of many servers do not all come back in the same moment.
+    /// Down: waits, then tries to connect to a server that counts again.
+    async fn come_back(&mut self) -> Option<ConnectionState> {
+        // A random pause, so that the workers of many servers do not all come back at the same moment.
         sleep(self.recovery.pause().mul_f32(0.5 + fastrand::f32() / 2.0)).await;
         if self.queue.is_closed() {
             return None;
         }
-        Some(match Session::open_again(&self.settings, &self.target).await {
-            Ok(session) => {
+        Some(match opening::reopen(&self.settings, &self.destination).await {
+            Ok(pipeline) => {
                 self.queue.set_down(false);
-                let due = Instant::now() + self.settings.deadline;
-                State::serving(session, Vec::new(), due)
+                self.serve_next(pipeline, Vec::new())
             }
             Err(failure) => self.fail(&failure),
         })
     }
 
     fn open(&self, progress: &Arc<Progress>) -> Opening {
-        let (settings, target, progress) = (Arc::clone(&self.settings), Arc::clone(&self.target), Arc::clone(progress));
-        Box::pin(async move { Session::open(&settings, &target, &progress).await })
+        let (settings, destination) = (Arc::clone(&self.settings), Arc::clone(&self.destination));
+        let progress = Arc::clone(progress);
+        Box::pin(async move { opening::open(&settings, &destination, &progress).await })
     }
 
-    /// Gives up what is under way, and lets the requests know, those that wait and those to come.
-    fn fail(&mut self, failure: &Failure) -> State {
-        self.recovery.failed(Instant::now());
-        // A connection that nobody has any more is nobody's failure.
-        if !self.queue.is_closed() {
-            self.queue.set_down(true);
-            match self.queue.set_reported(true) {
-                false => self.settings.health.failed(failure),
-                true => self.settings.health.fails(failure),
-            }
-        }
-        self.stale.notify_one();
-        self.queue.clear();
-        State::Down
-    }
-
-    /// The connection has served for long enough after a failure.
-    fn is_over(&mut self) {
-        self.recovery.is_over(Instant::now());
-        if self.queue.set_reported(false) {
-            self.settings.health.recovered();
-        }
-    }
-
-    /// Sends checks and answers them, until there is something else to do.
-    async fn serve(&mut self, Serving { session, batches, due }: Serving) -> Option<State> {
-        let (queue, target) = (Arc::clone(&self.queue), Arc::clone(&self.target));
-        if let Some(deny_cache) = &self.settings.deny_cache {
-            deny_cache.forget_all();
-        }
-        let mut leave = pin!(target.leave(session.address().clone()));
-        let (mut is_leaving, mut has_answered) = (false, false);
-        queue.open(session, batches, due);
+    /// Serving and draining: sends checks and answers them, until the state changes.
+    async fn serve(&mut self, Serving { pipeline, batches, due }: Serving) -> Option<ConnectionState> {
+        let (queue, destination) = (Arc::clone(&self.queue), Arc::clone(&self.destination));
+        let mut other_server = pin!(destination.wait_for_other_than(pipeline.address().clone()));
+        let (mut is_draining, mut has_answered) = (false, false);
+        self.install(pipeline, batches, due);
         let mut probation = pin!(sleep(self.recovery.probation()));
-        // In place of one that is silent.
-        let mut another: Option<Opening> = None;
-        // How many checks had gathered in the last turn, and for how many turns they have.
-        let (mut seen, mut turns) = (0, 0);
+        // An attempt to replace a pipeline that is silent.
+        let mut replacement: Option<Opening> = None;
+        let mut growing = GrowingBatch::default();
         loop {
-            // Looked at first: what was pushed before the queue was closed is among the checks then.
+            // Read first: checks that came before the queue was closed are among the waiting ones then.
             let is_closed = queue.is_closed();
-            let Gathered { checks, is_idle, .. } = queue.gathered();
-            // A worker on another thread may have sent them itself.
-            seen = seen.min(checks);
-            if is_idle && is_leaving {
-                return Some(State::Connecting(queue.abandon().batches));
+            let Waiting { checks, is_idle, .. } = queue.waiting();
+            if is_idle && is_draining {
+                return Some(ConnectionState::Connecting(queue.abandon().batches));
             }
             if is_idle && is_closed && checks == 0 {
                 return None;
@@ -235,102 +227,150 @@ impl Connection {
             let may_grow = select! {
                 biased;
                 event = queue.next() => {
-                    match event {
-                        Ok(Event::Silence) => another = Some(self.open(&Arc::default())),
-                        Ok(Event::Received(received)) => match self.land(received) {
-                            Ok(()) => (another, has_answered) = (None, true),
-                            Err(failure) => return Some(self.end(failure, has_answered)),
-                        }
-                        Err(failure) => return Some(self.end(failure, has_answered)),
+                    if let Err(failure) = event.and_then(|event| self.handle(event, &mut replacement, &mut has_answered)) {
+                        return Some(self.end(failure, has_answered));
                     }
-                    queue.gathered().age < LONGEST_TURNS
+                    queue.waiting().age < turns::LONGEST
                 }
-                // What is under way is answered; what comes waits for the other server.
-                () = &mut leave, if !is_leaving && !is_closed => {
-                    is_leaving = true;
-                    queue.leave();
+                // Those in flight are answered. Those that come wait for the other server.
+                () = &mut other_server, if !is_draining && !is_closed => {
+                    is_draining = true;
+                    queue.drain();
                     true
                 }
-                opened = opening(&mut another), if another.is_some() => {
-                    another = None;
-                    // If it failed, too, the batch is waited for until it is late.
-                    if let Ok(session) = opened {
-                        let due = Instant::now() + self.settings.deadline;
-                        return Some(State::serving(session, queue.abandon().batches, due));
+                opened = opened(&mut replacement), if replacement.is_some() => {
+                    replacement = None;
+                    // If the attempt failed, the batch still has until its deadline.
+                    if let Ok(pipeline) = opened {
+                        return Some(self.serve_next(pipeline, queue.abandon().batches));
                     }
                     true
                 }
                 () = &mut probation, if queue.is_reported() => {
-                    self.is_over();
+                    self.end_failure();
                     true
                 }
-                // Where nothing more comes, because the worker is gone, or sends to another node, what is under way is answered.
-                gathered = queue.more_than(seen), if !is_leaving && !is_closed => {
-                    seen = gathered.checks;
-                    turns += 1;
-                    let is_lone = gathered.checks == 1 && gathered.is_idle;
-                    !is_lone && !queue.is_closed() && turns <= TURNS && gathered.age < LONGEST_TURNS
+                // A closed queue gets no more checks. Those in flight are answered.
+                waiting = queue.more_than(growing.seen(checks)), if !is_draining && !is_closed => {
+                    growing.grew(waiting) && !queue.is_closed()
                 }
-                // Nothing has come in this turn.
-                () = yield_now(), if checks > 0 && !is_leaving => false,
+                // No check has come in this turn.
+                () = yield_now(), if checks > 0 && !is_draining => false,
             };
-            if !may_grow && !is_leaving {
+            if !may_grow && !is_draining {
                 queue.send();
             }
-            if queue.gathered().checks == 0 {
-                (seen, turns) = (0, 0);
+            if queue.waiting().checks == 0 {
+                growing.reset();
             }
         }
     }
 
-    /// What follows when a connection ends.
-    fn end(&mut self, failure: Failure, has_answered: bool) -> State {
-        // The connection may be the only thing that is wrong: what was sent on it gets another, within its time. One that
-        // ends while nothing is under way was idle for too long, or ended by an administrator.
-        if failure.is_disconnect() && self.recovery.may_replace(has_answered) {
-            let Left { batches, is_lost } = self.queue.abandon();
-            match batches.is_empty() {
-                _ if is_lost => {}
-                true => return State::Idle,
-                false => return State::Connecting(batches),
-            }
+    /// Starts to send on a pipeline. It may lead to another server, so the deny cache is emptied.
+    fn install(&self, pipeline: Pipeline, batches: Vec<Batch>, due: Instant) {
+        if let Some(deny_cache) = &self.settings.deny_cache {
+            deny_cache.forget_all();
         }
-        self.fail(&failure)
+        self.queue.open(pipeline, batches, due);
     }
 
-    /// Answers the checks of a batch that has come back; or fails with what the server says.
-    fn land(&self, Received { batch, reply, read }: Received) -> Result<(), Failure> {
+    /// The state in which a pipeline serves that was opened without a check that waits for it.
+    fn serve_next(&self, pipeline: Pipeline, batches: Vec<Batch>) -> ConnectionState {
+        ConnectionState::serving(pipeline, batches, Instant::now() + self.settings.deadline)
+    }
+
+    /// Handles an event of the pipeline: answers a batch, or replaces a silent pipeline.
+    fn handle(
+        &self,
+        event: PipelineEvent,
+        replacement: &mut Option<Opening>,
+        has_answered: &mut bool,
+    ) -> Result<(), Failure> {
+        match event {
+            PipelineEvent::Silent => *replacement = Some(self.open(&Arc::default())),
+            PipelineEvent::Answered(answered) => {
+                self.answer(answered)?;
+                (*replacement, *has_answered) = (None, true);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers the checks of a batch, sends it again or redirects it. Fails with an error that concerns the server.
+    fn answer(&self, AnsweredBatch { batch, reply, read }: AnsweredBatch) -> Result<(), Failure> {
+        let (refusals, health) = (&self.queue.refusals, &*self.settings.health);
         match reply {
             Ok(reply) => {
-                if let Some(clock) = self.queue.hear(reply.time, batch.sent, read) {
+                if let Some(clock) = self.queue.observe_time(reply.time, batch.sent, read) {
                     self.settings.clock.set(clock);
                 }
-                if let Some(again) = batch.answer(&reply, &self.settings, &self.cache, &self.queue.refusals)? {
-                    self.queue.send_again(again);
+                let deny_cache = self.settings.deny_cache.as_deref();
+                let learners = Learners { deny_cache, cache: &self.cache, refusals, health };
+                if let Some(undecided) = learners.answer(batch, &reply)? {
+                    self.queue.resend(undecided);
                 }
             }
-            Err(error) => match self.target.redirect(&error) {
+            Err(error) => match self.destination.redirect(&error) {
                 Some(redirect) => {
-                    // While a slot is moved, it is still where the map says.
+                    // A slot that is moving is still where the map says.
                     if matches!(redirect, Redirect::Moved(_)) {
-                        self.stale.notify_one();
+                        self.stale_map.notify_one();
                     }
                     batch.redirect(&redirect);
                 }
                 None if Blame::of(&error) == Blame::Check => {
-                    let batches = batch.refused(&error, &self.queue.refusals, &self.settings.health);
-                    batches.into_iter().for_each(|batch| self.queue.send_again(batch));
+                    let batches = batch.refused(&error, refusals, health);
+                    batches.into_iter().for_each(|batch| self.queue.resend(batch));
                 }
                 None => return Err(error.into()),
             },
         }
         Ok(())
     }
+
+    /// The state after a pipeline has ended.
+    fn end(&mut self, failure: Failure, has_answered: bool) -> ConnectionState {
+        // Maybe only the connection is gone. Its checks get another one, within their time. A server or an administrator
+        // also closes connections that are idle.
+        if failure.is_disconnect() && self.recovery.may_replace(has_answered) {
+            let Unanswered { batches, is_lost } = self.queue.abandon();
+            match batches.is_empty() {
+                _ if is_lost => {}
+                true => return ConnectionState::Idle,
+                false => return ConnectionState::Connecting(batches),
+            }
+        }
+        self.fail(&failure)
+    }
+
+    /// Goes down: fails the checks that wait or are in flight, and those to come.
+    fn fail(&mut self, failure: &Failure) -> ConnectionState {
+        self.recovery.failed(Instant::now());
+        // The failure of a connection without a worker concerns nobody.
+        if !self.queue.is_closed() {
+            self.queue.set_down(true);
+            match self.queue.set_reported(true) {
+                false => self.settings.health.failed(failure),
+                true => self.settings.health.fails(failure),
+            }
+        }
+        self.stale_map.notify_one();
+        self.queue.clear();
+        ConnectionState::Down
+    }
+
+    /// Ends a failure, after the connection has served for long enough.
+    fn end_failure(&mut self) {
+        self.recovery.is_over(Instant::now());
+        if self.queue.set_reported(false) {
+            self.settings.health.recovered();
+        }
+    }
 }
 
-/// Waits for another connection, if there is one on its way.
-async fn opening(another: &mut Option<Opening>) -> Result<Session, Failure> {
-    match another {
+/// Waits for the replacement, if one is being opened.
+async fn opened(replacement: &mut Option<Opening>) -> Result<Pipeline, Failure> {
+    match replacement {
         Some(opening) => opening.await,
         None => std::future::pending().await,
     }

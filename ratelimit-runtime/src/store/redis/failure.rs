@@ -1,28 +1,31 @@
-//! Why a check or a connection has failed.
+//! Failures: of the store, and of one connection to it.
 
 use std::{fmt, time::Duration};
 
-use crate::store::redis::transport::progress::Step;
 use redis::RedisError;
 
-/// The store did not decide: it is down, or late, or answered with an error.
+use crate::store::redis::transport::progress::ConnectStep;
+
+/// The store made no decision: it is down, it is late, or it answered with an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoreFailed;
 
-/// Why a connection is given up.
+/// Why a connection ends.
 #[derive(Debug)]
 pub(crate) enum Failure {
+    /// The server did not answer a batch within the deadline.
     Late(Duration),
-    /// An attempt to connect was late.
-    LateIn(Step, Duration),
-    /// The cluster has no slots.
+    /// An attempt to connect was late at this step.
+    LateIn(ConnectStep, Duration),
+    /// No node of the cluster has slots.
     NoSlots,
-    /// The server ended the connection, when nothing was under way on it.
+    /// The server closed the connection while nothing was in flight.
     Ended,
     Redis(RedisError),
 }
 
 impl Failure {
+    /// Whether the connection is gone, while the server may be well.
     pub(crate) fn is_disconnect(&self) -> bool {
         match self {
             Self::Ended => true,

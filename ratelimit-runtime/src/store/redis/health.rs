@@ -1,47 +1,50 @@
-//! What the log is told of the store, as all workers of a process see it together: once when a failure begins, once a minute
-//! while it lasts, and once when it ends.
+//! The log's messages about the store, for all workers of a process: one when a failure starts, one a minute while it lasts, and
+//! one when it ends.
+
+pub(crate) mod printable;
 
 use std::{
     fmt::{self, Display},
     time::{Duration, Instant},
 };
 
-use crate::store::redis::{
-    blame::{Advice, Kind},
-    failure::Failure,
-    printable::Printable,
-};
 use parking_lot::Mutex;
 
-/// How often the log is told of a failure that lasts, or comes again.
+use crate::store::redis::{
+    failure::Failure,
+    health::printable::Printable,
+    server_error::{Advice, ErrorClass},
+};
+
+/// How often the log repeats a failure that lasts or comes back.
 const REMINDER: Duration = Duration::from_secs(60);
 
-/// How many kinds of refusals are told apart.
+/// How many kinds of refusals are distinguished.
 const KINDS: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Health {
     /// Where the server is, without credentials.
     address: String,
-    /// What the names of all counters begin with.
+    /// The prefix of all keys.
     prefix: String,
-    /// Of connections that are down.
+    /// The failure of connections that are down.
     outage: Mutex<Episode>,
-    /// Of servers that decide some checks and not others, by kinds of errors.
-    refusals: Mutex<Vec<(Kind, Episode)>>,
+    /// The refusals of servers that decide other checks, by kinds of errors.
+    refusals: Mutex<Vec<(ErrorClass, Episode)>>,
 }
 
-/// Something that fails, from its beginning to its end.
+/// A failure from its start to its end.
 #[derive(Debug, Default)]
 struct Episode {
-    /// How many connections it is seen on.
+    /// How many connections have it.
     connections: usize,
     since: Option<Instant>,
-    /// When the log was told last that it fails.
-    told: Option<Instant>,
-    /// Whether the log was told that it fails, and not yet of an end.
+    /// When the log mentioned it last.
+    logged: Option<Instant>,
+    /// Whether the log has mentioned it, and not its end.
     is_open: bool,
-    /// How many checks were refused since the beginning.
+    /// How many checks were refused since the start.
     checks: u64,
 }
 
@@ -50,16 +53,16 @@ impl Health {
         Self { address, prefix, outage: Mutex::default(), refusals: Mutex::default() }
     }
 
-    /// A connection has failed that worked, or was never there.
+    /// Reports that a connection has failed, after it worked or at its first attempt.
     pub(crate) fn failed(&self, failure: &Failure) {
         self.outage.lock().connections += 1;
         self.fails(failure);
     }
 
-    /// A connection that had failed goes on failing.
+    /// Reports that a connection still fails.
     pub(crate) fn fails(&self, failure: &Failure) {
         let address = &self.address;
-        let cause = Printable(Cause { failure, prefix: &self.prefix });
+        let cause = Printable(FailureAdvice { failure, prefix: &self.prefix });
         self.outage.lock().fail(Instant::now(), |lasted| match lasted {
             None => log::error!(
                 "rate limit store {address} fails: {cause}; requests are answered as on_store_error says until it is back"
@@ -68,30 +71,30 @@ impl Health {
         });
     }
 
-    /// A connection that had failed works again.
+    /// Reports that a connection works again.
     pub(crate) fn recovered(&self) {
         let mut outage = self.outage.lock();
         outage.end(|lasted| log::warn!("rate limit store {} is back after {lasted:.1?}", self.address));
-        // Connections that fail again and again do not count as back so soon.
-        outage.told = outage.told.filter(|_| outage.connections > 0);
+        // Another connection still fails, so the next message waits for the minute to end.
+        outage.logged = outage.logged.filter(|_| outage.connections > 0);
     }
 
-    /// A connection that had failed is given up with its worker.
+    /// Ends the failure of a connection whose worker ends.
     pub(crate) fn abandoned(&self) {
         self.outage.lock().end(|_| {});
     }
 
-    /// The server refuses checks on a connection on which it did not.
-    pub(crate) fn refuses_first(&self, kind: &Kind, checks: u64, error: &redis::RedisError) {
+    /// Reports the first refusals on a connection.
+    pub(crate) fn refuses_first(&self, kind: &ErrorClass, checks: u64, error: &redis::RedisError) {
         self.refuse(kind, 1, checks, error);
     }
 
-    /// The server goes on refusing checks.
-    pub(crate) fn refuses(&self, kind: &Kind, checks: u64, error: &redis::RedisError) {
+    /// Reports further refusals on a connection.
+    pub(crate) fn refuses(&self, kind: &ErrorClass, checks: u64, error: &redis::RedisError) {
         self.refuse(kind, 0, checks, error);
     }
 
-    fn refuse(&self, kind: &Kind, connections: usize, checks: u64, error: &redis::RedisError) {
+    fn refuse(&self, kind: &ErrorClass, connections: usize, checks: u64, error: &redis::RedisError) {
         let mut refusals = self.refusals.lock();
         let index = refusals.iter().position(|(other, _)| other == kind).or_else(|| {
             if refusals.len() >= KINDS {
@@ -118,8 +121,8 @@ impl Health {
         });
     }
 
-    /// A connection has decided a check such as it had refused.
-    pub(crate) fn accepts(&self, kind: &Kind) {
+    /// Reports that a connection decides checks that it refused before.
+    pub(crate) fn accepts(&self, kind: &ErrorClass) {
         self.end(kind, |lasted| {
             log::warn!(
                 "rate limit store {} decides all checks again, after {lasted:.1?} of {}",
@@ -129,32 +132,32 @@ impl Health {
         });
     }
 
-    /// A connection that had refused checks is given up with its worker.
-    pub(crate) fn abandons(&self, kind: &Kind) {
+    /// Ends the refusals on a connection whose worker ends.
+    pub(crate) fn abandons(&self, kind: &ErrorClass) {
         self.end(kind, |_| {});
     }
 
-    fn end(&self, kind: &Kind, tell: impl FnOnce(Duration)) {
+    fn end(&self, kind: &ErrorClass, log: impl FnOnce(Duration)) {
         if let Some((_, episode)) = self.refusals.lock().iter_mut().find(|(other, _)| other == kind) {
-            episode.end(tell);
+            episode.end(log);
         }
     }
 }
 
 impl Episode {
-    /// Goes on; tells the log, if it is time to, how long it has lasted, or that it begins.
-    fn fail(&mut self, now: Instant, tell: impl FnOnce(Option<Duration>)) {
-        let began = self.since.replace(self.since.unwrap_or(now));
-        if self.told.is_some_and(|told| now.duration_since(told) < REMINDER) {
+    /// Starts or continues. If a message is due, `log` gets how long it has lasted, or `None` at the start.
+    fn fail(&mut self, now: Instant, log: impl FnOnce(Option<Duration>)) {
+        let started = self.since.replace(self.since.unwrap_or(now));
+        if self.logged.is_some_and(|logged| now.duration_since(logged) < REMINDER) {
             return;
         }
-        self.told = Some(now);
+        self.logged = Some(now);
         self.is_open = true;
-        tell(began.map(|began| now.duration_since(began)));
+        log(started.map(|started| now.duration_since(started)));
     }
 
-    /// Ends on a connection. Where it was the last, tells the log how long it has lasted, if the log knows of it.
-    fn end(&mut self, tell: impl FnOnce(Duration)) {
+    /// Ends on a connection. If that was the last one and the log has mentioned the failure, `log` gets how long it lasted.
+    fn end(&mut self, log: impl FnOnce(Duration)) {
         self.connections = self.connections.saturating_sub(1);
         if self.connections > 0 {
             return;
@@ -163,18 +166,18 @@ impl Episode {
         if let Some(since) = self.since.take()
             && std::mem::take(&mut self.is_open)
         {
-            tell(since.elapsed());
+            log(since.elapsed());
         }
     }
 }
 
-/// Why a connection is given up, and what to do about it.
-struct Cause<'a> {
+/// Why a connection ended, and what to do about it.
+struct FailureAdvice<'a> {
     failure: &'a Failure,
     prefix: &'a str,
 }
 
-impl Display for Cause<'_> {
+impl Display for FailureAdvice<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.failure {
             Failure::Redis(error) => Advice { error, prefix: self.prefix }.fmt(f),
@@ -190,12 +193,13 @@ mod tests {
     #[test]
     fn a_failure_is_told_when_it_begins_and_once_a_minute_while_it_lasts() {
         let (mut episode, start) = (Episode { connections: 1, ..Episode::default() }, Instant::now());
-        let mut told = Vec::new();
+        let mut logged = Vec::new();
         // A check fails in each tenth of a second of three minutes.
         for tenths in 0..=1800 {
             let failed = Duration::from_millis(100 * tenths);
-            episode.fail(start + failed, |lasted| told.push((failed.as_secs(), lasted.map(|lasted| lasted.as_secs()))));
+            episode
+                .fail(start + failed, |lasted| logged.push((failed.as_secs(), lasted.map(|lasted| lasted.as_secs()))));
         }
-        assert_eq!(told, [(0, None), (60, Some(60)), (120, Some(120)), (180, Some(180))]);
+        assert_eq!(logged, [(0, None), (60, Some(60)), (120, Some(120)), (180, Some(180))]);
     }
 }

@@ -1,17 +1,22 @@
-//! The batches that are under way on a connection: sent one behind the other, and answered in the same order.
+//! The pipeline: one open stream, and the batches in flight on it. The server answers them in the order in which they were sent.
 //!
-//! A batch is late when the deadline has passed since it was sent, and the server has had its chance: this worker may be what was
-//! late, and the reply may lie unread in the kernel. So a timer that rings is set once more, for as long as it rang too late. In
-//! between, the worker goes around its connections and reads what has arrived.
+//! A batch is late when its deadline has passed and the server has had its chance. The worker itself may be late, and the reply
+//! may lie unread in the kernel. So when the timer rings, it is set once more, for as long as it rang too late. Meanwhile the
+//! worker reads what has arrived.
 //!
-//! There is one timer for all, and it is not set anew for each batch: where it rings and no batch is late, it is set to the time at
-//! which one would be. To set it costs a lone check dearly: the runtime writes to itself, to be woken earlier than it had in mind.
+//! One timer serves all batches. It is not set again for each batch: when it rings and no batch is late, it is set to the next
+//! time at which one would be. Setting it is expensive for a lone check, because the runtime writes to itself to wake earlier.
+
+pub(crate) mod batch;
+pub(crate) mod buffered_stream;
+pub(crate) mod check;
+pub(crate) mod refusals;
+pub(crate) mod server_clock;
+pub(crate) mod silence;
 
 use std::{
     collections::VecDeque,
     future::poll_fn,
-    io,
-    mem::replace,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -19,200 +24,153 @@ use std::{
 };
 
 use redis::{ErrorKind, RedisError, RedisResult};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::store::redis::{
+    failure::Failure,
+    keys::KeyNames,
+    pipeline::{batch::Batch, buffered_stream::BufferedStream, server_clock::ServerClock, silence::Silence},
+    protocol::{call::ScriptCall, reply::Reply, resp::ReplyValues},
+    transport::{address::ServerAddress, stream::Stream},
 };
 
-use crate::store::{
-    clock::system,
-    redis::{
-        batch::Batch,
-        failure::Failure,
-        names::Names,
-        resp::{self, LONGEST_REPLY, Values},
-        script::{Call, Reply},
-        transport::stream::Stream,
-    },
-};
-
-/// Room for the reply to a batch, as a rule.
-const ROOM: usize = 4096;
-
-/// For how long the timer is set once more at least: the worker goes around its connections meanwhile.
+/// The shortest extension of the timer. The worker handles its other connections meanwhile.
 const SHORTEST_GRACE: Duration = Duration::from_millis(2);
 
-/// How long a connection must have been idle for something between it and the server to have forgotten it. Doubled each time
-/// that the server was only slow.
-const IDLE: Duration = Duration::from_secs(2);
-
-/// How long such a connection may say nothing, if half of the deadline is not shorter.
-const LONGEST_SILENCE: Duration = Duration::from_secs(1);
-
+/// An open stream to a server, the server's clock, and the batches in flight.
 pub(crate) struct Pipeline {
-    stream: Stream,
-    names: Arc<Names>,
+    stream: BufferedStream,
+    address: ServerAddress,
+    clock: ServerClock,
+    names: Arc<KeyNames>,
     deadline: Duration,
-    under_way: VecDeque<SentBatch>,
-    /// What is to be sent, and how much of it was.
-    out: Vec<u8>,
-    sent: usize,
-    /// What was received, between how much of it was read and how much there is.
-    input: Vec<u8>,
-    read: usize,
-    received: usize,
-    /// Rings no later than the first of the batches is due, if there is one.
+    in_flight: VecDeque<BatchInFlight>,
+    /// Rings no later than the first of the batches is due.
     timer: Pin<Box<Sleep>>,
-    /// Until when nothing is late, after the timer has rung.
+    /// Nothing counts as late before this time. It is set when the timer has rung.
     grace: Option<Instant>,
-    /// When something was received last, by the monotonic clock and by the system's: a machine that was suspended sees by the
-    /// second alone that time has passed.
-    heard: (Instant, Duration),
-    /// After which time without a batch the connection counts as idle.
-    idle: Duration,
-    doubt: Doubt,
+    silence: Silence,
 }
 
-struct SentBatch {
+/// A batch that was sent and not answered.
+struct BatchInFlight {
     batch: Batch,
-    call: Call,
-    /// How many replies come before the one to it.
-    before: usize,
-    /// The last of them that is an error.
+    call: ScriptCall,
+    /// How many replies come before the script's.
+    replies_before: usize,
+    /// The last of those replies that is an error.
     error_before: Option<RedisError>,
     /// When its requests are answered without the server.
     due: Option<Instant>,
-    /// When the connection is given up.
+    /// When the connection fails.
     overdue: Instant,
 }
 
-/// Whether a connection that was idle may be gone without a word.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Doubt {
-    None,
-    /// It is asked for the first time since, and has time to answer until then.
-    Until(Instant),
-    /// It has said nothing.
-    Raised,
+/// What happens on a pipeline.
+pub(crate) enum PipelineEvent {
+    Answered(AnsweredBatch),
+    /// The connection was idle and does not answer. It may be gone; another one may still meet the deadline.
+    Silent,
 }
 
-/// What is to be done about the batches under way.
-pub(crate) enum Event {
-    Received(Received),
-    /// The connection was idle, and does not answer: it may be gone. Another one may still be in time.
-    Silence,
-}
-
-/// A batch, what the server made of it, and when that was read.
-pub(crate) struct Received {
+/// A batch, its reply, and when the reply was read.
+pub(crate) struct AnsweredBatch {
     pub(crate) batch: Batch,
     pub(crate) reply: RedisResult<Reply>,
     pub(crate) read: Instant,
 }
 
 impl Pipeline {
-    pub(crate) fn new(stream: Stream, names: Arc<Names>, deadline: Duration) -> Self {
+    pub(crate) fn new(
+        stream: Stream,
+        address: ServerAddress,
+        clock: ServerClock,
+        names: Arc<KeyNames>,
+        deadline: Duration,
+    ) -> Self {
         Self {
-            stream,
+            stream: BufferedStream::new(stream),
+            address,
+            clock,
             names,
             deadline,
-            under_way: VecDeque::new(),
-            out: Vec::new(),
-            sent: 0,
-            input: vec![0; ROOM],
-            read: 0,
-            received: 0,
+            in_flight: VecDeque::new(),
             timer: Box::pin(sleep_until(Instant::now())),
             grace: None,
-            heard: (Instant::now(), system()),
-            idle: IDLE,
-            doubt: Doubt::None,
+            silence: Silence::new(),
         }
     }
 
+    /// The server's address.
+    pub(crate) fn address(&self) -> &ServerAddress {
+        &self.address
+    }
+
+    /// Whether nothing is in flight.
     pub(crate) fn is_empty(&self) -> bool {
-        self.under_way.is_empty()
+        self.in_flight.is_empty()
     }
 
-    /// Sends a batch at `sent`, with the windows of the server's time `now`, when [`next`](Self::next) is waited for.
-    pub(crate) fn push(&mut self, batch: Batch, sent: Instant, now: Duration) {
-        let call = Call::new(&batch.works(), batch.mode(), now);
-        self.begin(batch, call, sent);
+    /// Corrects the server's clock by the time in a reply, and returns the clock.
+    pub(crate) fn observe_time(&mut self, time: Duration, sent: Instant, read: Instant) -> ServerClock {
+        self.clock.observe(time, sent.into_std(), read.into_std());
+        self.clock
     }
 
-    /// The same, to a server that may not have the script yet.
-    pub(crate) fn push_whole(&mut self, batch: Batch, sent: Instant, now: Duration) {
-        let call = Call::new(&batch.works(), batch.mode(), now).whole();
-        self.begin(batch, call, sent);
+    /// Queues a batch for the stream. The next [`poll_next`](Self::poll_next) or [`write_now`](Self::write_now) writes it.
+    pub(crate) fn send(&mut self, batch: Batch) {
+        let (now, server_time) = self.now();
+        let call = ScriptCall::new(&batch.works(), batch.delivery(), server_time);
+        self.start(batch, call, now);
     }
 
-    fn begin(&mut self, mut batch: Batch, call: Call, sent: Instant) {
-        batch.sent = sent;
-        let mut due = *batch.due.get_or_insert(sent + self.deadline);
-        if self.under_way.is_empty() && self.was_idle(sent) {
-            let until = sent + (self.deadline / 2).min(LONGEST_SILENCE);
-            self.doubt = Doubt::Until(until);
-            due = due.min(until);
-        }
-        if due < self.timer.deadline() {
-            self.timer.as_mut().reset(due);
-        }
-        self.send(batch, call);
+    /// As [`send`](Self::send), to a server that may not have the script.
+    pub(crate) fn send_with_source(&mut self, batch: Batch) {
+        let (now, server_time) = self.now();
+        let call = ScriptCall::new(&batch.works(), batch.delivery(), server_time).with_source();
+        self.start(batch, call, now);
     }
 
-    fn was_idle(&self, now: Instant) -> bool {
-        let (heard, by_system) = self.heard;
-        now.saturating_duration_since(heard).max(system().saturating_sub(by_system)) >= self.idle
+    /// Writes as much as the stream takes at once.
+    pub(crate) fn write_now(&mut self) {
+        // The next `poll_next` writes the rest, and reports an error.
+        let _ = self.stream.poll_write(&mut Context::from_waker(Waker::noop()));
     }
 
-    fn send(&mut self, batch: Batch, call: Call) {
-        call.write(&batch.works(), &self.names, &mut self.out);
-        let (before, due, overdue) = (call.replies_before(), batch.due, batch.sent + self.deadline);
-        self.under_way.push_back(SentBatch { batch, call, before, error_before: None, due, overdue });
+    /// The batches without an answer.
+    pub(crate) fn into_unanswered(self) -> impl Iterator<Item = Batch> {
+        self.in_flight.into_iter().map(|in_flight| in_flight.batch)
     }
 
-    /// Waits for the next batch that comes back; after a failure none will.
-    pub(crate) async fn next(&mut self) -> Result<Received, Failure> {
+    /// Waits for the next answered batch. There is none after a failure.
+    pub(crate) async fn next(&mut self) -> Result<AnsweredBatch, Failure> {
         loop {
-            if let Event::Received(received) = poll_fn(|context| self.poll_next(context)).await? {
-                return Ok(received);
+            if let PipelineEvent::Answered(answered) = poll_fn(|context| self.poll_next(context)).await? {
+                return Ok(answered);
             }
         }
     }
 
-    /// Writes as much as can be written now.
-    pub(crate) fn write(&mut self) {
-        // What is left over, or fails, is for who waits for the next batch.
-        let _ = self.poll_write(&mut Context::from_waker(Waker::noop()));
-    }
-
-    /// The batches that are not answered.
-    pub(crate) fn unanswered(self) -> impl Iterator<Item = Batch> {
-        self.under_way.into_iter().map(|sent| sent.batch)
-    }
-
-    /// The next batch that comes back; pending, too, while none is under way.
-    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
+    /// Writes, reads, and returns the next event. It is pending while nothing is in flight.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<PipelineEvent, Failure>> {
         loop {
-            if self.under_way.is_empty() {
-                // It only notices that the server ends the connection. What a server says unasked is as good as an end, also
-                // if it came with the last reply.
-                if self.read == self.received {
-                    ready!(self.poll_read(context)).ok();
+            if self.in_flight.is_empty() {
+                // Only the end of the connection is expected now. Anything else that a server sends unasked counts as its end.
+                if self.stream.is_drained() {
+                    ready!(self.stream.poll_read(context)).ok();
                 }
                 return Poll::Ready(Err(Failure::Ended));
             }
-            if let Some((values, length)) = resp::reply(&self.input[self.read..self.received]) {
-                self.read += length;
-                match self.land(values) {
-                    Some(received) => return Poll::Ready(Ok(Event::Received(received))),
+            if let Some(values) = self.stream.next_reply() {
+                match self.take_reply(values) {
+                    Some(answered) => return Poll::Ready(Ok(PipelineEvent::Answered(answered))),
                     None => continue,
                 }
             }
-            let written = self.poll_write(context);
-            match (self.poll_read(context), written) {
+            let written = self.stream.poll_write(context);
+            match (self.stream.poll_read(context), written) {
                 (Poll::Ready(Ok(())), _) => {}
-                // What the server has said before it closed the connection was read by now.
+                // Everything that the server sent before it closed the connection is read by now.
                 (Poll::Ready(Err(error)), _) => return Poll::Ready(Err(error.into())),
                 (Poll::Pending, Poll::Ready(Err(error))) => return Poll::Ready(Err(RedisError::from(error).into())),
                 (Poll::Pending, _) => return self.poll_late(context),
@@ -220,53 +178,76 @@ impl Pipeline {
         }
     }
 
-    /// Takes in a reply, which is to the first of the batches; `None`, if there is more to come for it.
-    fn land(&mut self, values: RedisResult<Values>) -> Option<Received> {
-        let mut sent = self.under_way.pop_front()?;
-        let read = Instant::now();
-        self.heard = (read, system());
-        self.grace = None;
-        if replace(&mut self.doubt, Doubt::None) == Doubt::Raised {
-            self.idle = self.idle.saturating_mul(2);
+    /// The time here and at the server.
+    fn now(&self) -> (Instant, Duration) {
+        let now = Instant::now();
+        (now, self.clock.at(now.into_std()))
+    }
+
+    fn start(&mut self, mut batch: Batch, call: ScriptCall, now: Instant) {
+        batch.sent = now;
+        let mut due = *batch.due.get_or_insert(now + self.deadline);
+        if self.in_flight.is_empty()
+            && let Some(until) = self.silence.sent(now, self.deadline)
+        {
+            due = due.min(until);
         }
-        // Whatever is said of ASKING, the batch is answered; but nothing can be made of what is no answer.
-        let is_answer = !matches!(&values, Err(error) if error.kind() == ErrorKind::UnexpectedReturnType);
-        if sent.before > 0 && is_answer {
-            sent.before -= 1;
-            sent.error_before = values.err();
-            self.under_way.push_front(sent);
+        if due < self.timer.deadline() {
+            self.timer.as_mut().reset(due);
+        }
+        self.push(batch, call);
+    }
+
+    fn push(&mut self, batch: Batch, call: ScriptCall) {
+        call.write(&batch.works(), &self.names, self.stream.out());
+        let (replies_before, due, overdue) = (call.replies_before(), batch.due, batch.sent + self.deadline);
+        self.in_flight.push_back(BatchInFlight { batch, call, replies_before, error_before: None, due, overdue });
+    }
+
+    /// Gives a reply to the first batch; `None` if that batch waits for another reply.
+    fn take_reply(&mut self, values: RedisResult<ReplyValues>) -> Option<AnsweredBatch> {
+        let mut first = self.in_flight.pop_front()?;
+        let read = Instant::now();
+        self.silence.replied(read);
+        self.grace = None;
+        // The reply to ASKING does not matter, unless it is no valid reply at all.
+        let is_valid = !matches!(&values, Err(error) if error.kind() == ErrorKind::UnexpectedReturnType);
+        if first.replies_before > 0 && is_valid {
+            first.replies_before -= 1;
+            first.error_before = values.err();
+            self.in_flight.push_front(first);
             return None;
         }
-        let SentBatch { mut batch, mut call, error_before, .. } = sent;
+        let BatchInFlight { mut batch, mut call, error_before, .. } = first;
         let reply = match (values, error_before) {
-            // It was not allowed to ask there, so it was sent back; and would be for ever.
+            // The user may not send ASKING, so the node redirects the batch. It would do so again and again.
             (Err(_), Some(error)) => Err(error),
             (values, _) => values,
         };
         let reply = match reply {
-            Err(error) if call.is_to_be_sent_whole(&error) => {
+            Err(error) if call.needs_source(&error) => {
                 batch.sent = read;
-                self.send(batch, call);
+                self.push(batch, call);
                 return None;
             }
             values => values.and_then(|values| call.reply(&batch.works(), values)),
         };
-        Some(Received { batch, reply, read })
+        Some(AnsweredBatch { batch, reply, read })
     }
 
-    /// Says what is late when the timer has rung, and rung once more.
-    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Failure>> {
+    /// Looks for late batches, after the timer has rung twice.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<Result<PipelineEvent, Failure>> {
         while self.timer.as_mut().poll(context).is_ready() {
             let (now, due) = (Instant::now(), self.due());
             let next = match self.grace {
                 _ if now < due => due,
                 None => {
-                    // The time in which this worker was elsewhere is not held against the server; but not for ever.
+                    // The worker was busy for `now - due`. The server gets this time back, up to one deadline.
                     let grace = (now - due).min(self.deadline).max(SHORTEST_GRACE);
                     *self.grace.insert(now + grace)
                 }
                 Some(grace) if now < grace => grace,
-                Some(_) => match self.judge(now) {
+                Some(_) => match self.handle_late(now) {
                     Some(late) => return Poll::Ready(late),
                     None => continue,
                 },
@@ -276,69 +257,27 @@ impl Pipeline {
         Poll::Pending
     }
 
-    /// What has become of the batches that are late; `None` if it is not the connection that is.
-    fn judge(&mut self, now: Instant) -> Option<Result<Event, Failure>> {
+    /// Fails if the connection is late, and gives up the requests that are late.
+    fn handle_late(&mut self, now: Instant) -> Option<Result<PipelineEvent, Failure>> {
         self.grace = None;
-        if self.under_way.iter().any(|sent| sent.overdue <= now) {
+        if self.in_flight.iter().any(|in_flight| in_flight.overdue <= now) {
             return Some(Err(Failure::Late(self.deadline)));
         }
-        if matches!(self.doubt, Doubt::Until(until) if until <= now) {
-            self.doubt = Doubt::Raised;
-            return Some(Ok(Event::Silence));
+        if self.silence.is_too_long(now) {
+            return Some(Ok(PipelineEvent::Silent));
         }
-        // What was sent again has waited before; the server may still answer.
-        for sent in self.under_way.iter_mut().filter(|sent| sent.due.is_some_and(|due| due <= now)) {
-            sent.due = None;
-            sent.batch.give_up();
+        // A batch that was sent again has used up its time on the first attempt. The server may still answer it.
+        for late in self.in_flight.iter_mut().filter(|in_flight| in_flight.due.is_some_and(|due| due <= now)) {
+            late.due = None;
+            late.batch.give_up();
         }
         None
     }
 
-    /// When to look whether something is late.
+    /// The earliest time at which something is late.
     fn due(&self) -> Instant {
-        let pipeline = self.under_way.iter().map(|sent| sent.due.unwrap_or(sent.overdue).min(sent.overdue));
-        let doubt = if let Doubt::Until(until) = self.doubt { Some(until) } else { None };
-        pipeline.chain(doubt).min().unwrap_or_else(Instant::now)
-    }
-
-    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while self.sent < self.out.len() {
-            match ready!(Pin::new(&mut self.stream).poll_write(context, &self.out[self.sent..]))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                length => self.sent += length,
-            }
-        }
-        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-        self.out.clear();
-        self.sent = 0;
-        Poll::Ready(Ok(()))
-    }
-
-    /// Receives something.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<RedisResult<()>> {
-        if self.read > 0 {
-            self.input.copy_within(self.read..self.received, 0);
-            self.received -= self.read;
-            self.read = 0;
-        }
-        if self.received == self.input.len() {
-            if self.received >= LONGEST_REPLY {
-                let error = (ErrorKind::UnexpectedReturnType, "the reply to a batch is too long");
-                return Poll::Ready(Err(error.into()));
-            }
-            self.input.resize(2 * self.received, 0);
-        }
-        let mut into = ReadBuf::new(&mut self.input[self.received..]);
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut into))?;
-        match into.filled().len() {
-            0 => Poll::Ready(Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())),
-            length => {
-                self.received += length;
-                Poll::Ready(Ok(()))
-            }
-        }
+        let batches = self.in_flight.iter();
+        let batches = batches.map(|in_flight| in_flight.due.unwrap_or(in_flight.overdue).min(in_flight.overdue));
+        batches.chain(self.silence.until()).min().unwrap_or_else(Instant::now)
     }
 }

@@ -1,36 +1,36 @@
-//! A node of a cluster, and the redirects by which it names another.
+//! Redirects of a cluster: `MOVED`, `ASK` and `TRYAGAIN`.
 
 use std::sync::Arc;
 
 use redis::{RedisError, ServerErrorKind};
 
-/// A node's address, `host:port`, as the cluster tells it.
+/// The address of a cluster's node, `host:port`, as the cluster names it.
 pub(crate) type Node = Arc<str>;
 
-/// Where a check is to be sent instead.
+/// What a node says instead of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Redirect {
-    /// The slot is another node's.
+    /// The slot belongs to another node.
     Moved(Node),
-    /// The slot is being moved, and the counter is, or will be, at the other node.
+    /// The slot is moving, and the counter is at the other node, or will be.
     Ask(Node),
-    /// The slot is being moved, and with it some of the counters and not the others.
+    /// The slot is moving, and some of the counters have moved already.
     TryAgain,
 }
 
 impl Redirect {
-    /// The redirect that an error of `asked` is.
-    pub(crate) fn of(error: &RedisError, asked: &Node) -> Option<Self> {
-        let node = || {
+    /// The redirect in an error of `node`, if the error is one.
+    pub(crate) fn of(error: &RedisError, node: &Node) -> Option<Self> {
+        let target = || {
             let (host, port) = error.redirect_node()?.0.rsplit_once(':')?;
-            // A node that does not know its own host names none: it is the host that was asked.
-            let own = asked.rsplit_once(':').map_or("", |(host, _)| host);
-            let host = if matches!(host, "" | "?") { own } else { host };
+            // A node that does not know its own host names none. The host is then the one of the node that answered.
+            let own_host = node.rsplit_once(':').map_or("", |(host, _)| host);
+            let host = if matches!(host, "" | "?") { own_host } else { host };
             Some(Node::from(format!("{host}:{port}")))
         };
         match error.kind() {
-            kind if kind == ServerErrorKind::Moved.into() => node().map(Self::Moved),
-            kind if kind == ServerErrorKind::Ask.into() => node().map(Self::Ask),
+            kind if kind == ServerErrorKind::Moved.into() => target().map(Self::Moved),
+            kind if kind == ServerErrorKind::Ask.into() => target().map(Self::Ask),
             kind if kind == ServerErrorKind::TryAgain.into() => Some(Self::TryAgain),
             _ => None,
         }

@@ -1,45 +1,20 @@
-//! The settings of a limiter over Redis.
+//! The settings and the state that all connections of a limiter share.
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
-    counter::digest::Hashing,
-    store::redis::{
-        deny_cache::DenyCache, health::Health, names::Names, server_clock::SharedClock,
-        transport::credentials::Provider, url::Deployment,
-    },
+use crate::store::redis::{
+    cache::deny_cache::DenyCache, health::Health, keys::KeyNames, pipeline::server_clock::SharedClock,
+    topology::Topology,
 };
 
-/// What the builder was told of Redis.
-#[derive(Debug)]
-pub(crate) struct Options {
-    /// After which time a TCP connection is kept alive; zero for never.
-    pub(crate) keepalive: Duration,
-    pub(crate) hashing: Hashing,
-    pub(crate) credentials: Option<Arc<Provider>>,
-    #[cfg(feature = "rustls")]
-    pub(crate) tls: crate::store::redis::transport::tls_options::TlsOptions,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            keepalive: Duration::from_secs(30),
-            hashing: Hashing::default(),
-            credentials: None,
-            #[cfg(feature = "rustls")]
-            tls: crate::store::redis::transport::tls_options::TlsOptions::default(),
-        }
-    }
-}
-
-/// What every connection of a limiter shares.
+/// What all workers of a limiter share.
 pub(crate) struct Settings {
-    pub(crate) deployment: Deployment,
-    pub(crate) names: Arc<Names>,
+    pub(crate) topology: Topology,
+    pub(crate) names: Arc<KeyNames>,
+    /// How long a check may take.
     pub(crate) deadline: Duration,
-    pub(crate) health: Health,
+    pub(crate) health: Arc<Health>,
     pub(crate) clock: SharedClock,
-    /// What all workers refuse by themselves; a cluster has none.
+    /// Full counters, for all workers. A cluster has none: its nodes share no clock.
     pub(crate) deny_cache: Option<Arc<DenyCache>>,
 }

@@ -1,14 +1,18 @@
-//! How a server is reached: its address, TCP, TLS or a Unix socket, and the login. Nothing here knows of limits.
+//! The transport: streams to servers, over TCP, TLS and Unix sockets, and the login on them.
+//!
+//! It knows nothing of rate limits.
 
 pub(crate) mod address;
 #[cfg(feature = "rustls")]
-mod certificates;
+pub(crate) mod certificates;
+pub(crate) mod connector;
 pub(crate) mod credentials;
 pub(crate) mod endpoint;
-mod fetch;
+pub(crate) mod fetch;
 pub(crate) mod login;
+pub(crate) mod patience;
 pub(crate) mod progress;
-mod resolver;
+pub(crate) mod resolver;
 pub(crate) mod stream;
 #[cfg(feature = "rustls")]
 pub(crate) mod tls;

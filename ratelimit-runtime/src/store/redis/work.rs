@@ -1,35 +1,36 @@
-//! What Redis is asked for: counting, refunding, resetting, reading the mark.
+//! Work for the script: count hits, refund tokens, reset a counter, read the mark of the deny cache.
 
 use smallvec::SmallVec;
 
 use crate::{
-    decision::outcome::{Outcome, Outcomes},
+    decision::outcome::Outcome,
     rule::terms::Terms,
-    store::{CounterKey, Hit, redis::redirect::Redirect},
+    store::{CounterKey, Hit},
 };
 
+/// One piece of work that the script does as a whole or not at all.
 #[derive(Clone, Debug)]
 pub(crate) enum Work {
-    /// Counts the hits, all or none of them.
+    /// Counts the hits of one request: all of them or none.
     Count(KeyedHits),
-    /// Takes back what was counted and not used.
     Refund(Refund),
-    /// Forgets what was counted.
+    /// Removes a counter.
     Reset(CounterKey, Terms),
-    /// Reads the mark.
+    /// Reads the mark by which the deny cache knows that it is still right.
     ReadMark,
 }
 
-/// What a request asks for: one part for each of its hits.
+/// The hits of one request, each with the name of its counter.
 pub(crate) type KeyedHits = SmallVec<[KeyedHit; 1]>;
 
+/// A hit, the name of its counter, and how many tokens to take.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyedHit {
     pub(crate) hit: Hit,
     pub(crate) key: CounterKey,
-    /// How many tokens to take, if there are as many: the request's cost, or more, to be spent later.
-    pub(crate) take: u64,
-    /// All of it is to be spent later: there is no request that waits for it.
+    /// The tokens to take if the counter has as many: the request's cost, or more for a lease.
+    pub(crate) tokens: u64,
+    /// Whether all tokens are for a lease: no request waits for them.
     pub(crate) is_refill: bool,
 }
 
@@ -42,56 +43,36 @@ pub(crate) struct Refund {
     pub(crate) tokens: u64,
 }
 
+/// How a piece of work is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum SendMode {
+pub(crate) enum Delivery {
+    /// Together with other work.
     #[default]
-    Usual,
-    /// By itself: its counters may be on two nodes, and that must not stop others.
+    Batched,
+    /// By itself, because the server may refuse it together with what else is in its batch.
     Alone,
-    /// By itself, to the node that its slot is being moved to.
+    /// By itself and after `ASKING`, to the node that its slot is moving to.
     Asking,
 }
 
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Decided(Outcomes),
-    /// Another node has the counters.
-    Elsewhere(Redirect),
+impl Refund {
+    /// The tokens that an outcome took.
+    pub(crate) fn of(key: CounterKey, hit: &Hit, outcome: &Outcome) -> Self {
+        Self { key, terms: hit.terms, window_end: outcome.window_end, tokens: outcome.taken }
+    }
 }
 
 impl Work {
-    /// A counter that it is about, as are all others in a cluster's slot.
+    /// The name of one of its counters. In a cluster, all of them have the same slot.
     pub(crate) fn key(&self) -> Option<&CounterKey> {
         match self {
-            Self::Count(asks) => asks.first().map(|ask| &ask.key),
+            Self::Count(hits) => hits.first().map(|hit| &hit.key),
             Self::Refund(Refund { key, .. }) | Self::Reset(key, _) => Some(key),
             Self::ReadMark => None,
         }
     }
 
     pub(crate) fn has_several_counters(&self) -> bool {
-        matches!(self, Self::Count(asks) if asks.len() > 1)
-    }
-}
-
-/// The hits of a request whose counters are in one slot.
-#[derive(Clone)]
-pub(crate) struct Part {
-    pub(crate) slot: u16,
-    /// Which of the request's hits.
-    pub(crate) hits: SmallVec<[usize; 1]>,
-    pub(crate) asks: KeyedHits,
-}
-
-impl Part {
-    pub(crate) fn work(&self) -> Work {
-        Work::Count(self.asks.clone())
-    }
-}
-
-impl Refund {
-    /// The refund of what `hit` has taken.
-    pub(crate) fn of(key: CounterKey, hit: &Hit, outcome: &Outcome) -> Self {
-        Self { key, terms: hit.terms, window_end: outcome.window_end, tokens: outcome.taken }
+        matches!(self, Self::Count(hits) if hits.len() > 1)
     }
 }

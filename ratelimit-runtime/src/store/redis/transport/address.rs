@@ -1,10 +1,10 @@
-//! Where a server listens.
+//! The address of a server.
 
 use std::{fmt, path::PathBuf};
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
+pub(crate) enum ServerAddress {
     /// An IPv6 address stands without brackets.
     Tcp {
         host: String,
@@ -14,8 +14,8 @@ pub(crate) enum Address {
     Unix(PathBuf),
 }
 
-impl Address {
-    /// The host, or nothing for a Unix socket.
+impl ServerAddress {
+    /// The host, or an empty text for a Unix socket.
     pub(crate) fn host(&self) -> &str {
         match self {
             Self::Tcp { host, .. } => host,
@@ -27,15 +27,15 @@ impl Address {
         matches!(self, Self::Tcp { tls: true, .. })
     }
 
-    /// Another address of the same kind.
+    /// The same kind of address, with another host and port.
     pub(crate) fn at(&self, host: &str, port: u16) -> Self {
-        // An IPv6 address in a URL has brackets, and in what a server says of another it has none.
+        // An IPv6 address has brackets in a URL, and none in a server's answer.
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         Self::Tcp { host, port, tls: self.is_tls() }
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for ServerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),

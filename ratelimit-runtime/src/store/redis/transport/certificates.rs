@@ -18,10 +18,10 @@ use rustls::{
 
 use crate::{error::Error, store::redis::transport::tls_options::TlsOptions};
 
-/// No file of certificates is longer than this, in bytes: those of all public authorities take a fiftieth of it.
+/// The longest file of certificates, in bytes. Those of all public authorities take a fiftieth of it.
 const LONGEST_FILE: u64 = 16 << 20;
 
-/// The files of a limiter, and what they held when they were read last.
+/// The files of a limiter, and their contents when they were read last.
 #[derive(Default)]
 pub(crate) struct Files {
     ca: Option<PathBuf>,
@@ -35,7 +35,7 @@ struct Last {
     contents: Contents,
     identities: Identities,
     config: Option<Arc<ClientConfig>>,
-    /// Whether the files have changed to what cannot be used.
+    /// Whether the files have changed to contents that cannot be used.
     is_broken: bool,
 }
 
@@ -46,7 +46,7 @@ struct Contents {
     key: Option<Vec<u8>>,
 }
 
-/// Whom to trust, if not whom the system trusts; and who we are, if a server wants to know.
+/// The CAs to trust in place of the system's, and the client's certificate.
 #[derive(Clone, Default)]
 struct Identities {
     roots: Option<Arc<RootCertStore>>,
@@ -71,8 +71,8 @@ impl Files {
         Ok(())
     }
 
-    /// The configuration that they make. Where they have changed, they are read again; where they cannot be used any more, as in the
-    /// middle of a rotation, they count as they were. Blocks.
+    /// The configuration from the files, which are read again if they have changed. Files that cannot be used, as in the middle of a
+    /// rotation, count as they were. Blocks.
     pub(crate) fn config(&self) -> RedisResult<Arc<ClientConfig>> {
         let mut last = self.last.lock();
         let changed = self.read().and_then(|contents| {
@@ -121,7 +121,7 @@ impl Files {
             (&self.certificate, &contents.certificate, &self.key, &contents.key)
         {
             let chain = certificates(CLIENT_CERTIFICATE, path, pem)?;
-            // What is wrong with a key is not told: it may hold a part of the key.
+            // The reason is not shown: it may contain a part of the key.
             let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
                 let form = "write one without a password, in PEM: `-----BEGIN PRIVATE KEY-----`";
                 error(CLIENT_CERTIFICATE, format!("`{}` has no key that can be read; {form}", key_path.display()))

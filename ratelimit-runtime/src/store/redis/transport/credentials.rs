@@ -1,4 +1,4 @@
-//! User and password: from the URL, or from the application, which may change them.
+//! User and password, from the URL or from a function of the application.
 
 use std::{
     fmt::{self, Display},
@@ -16,11 +16,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// How long the application may take to give credentials.
+/// How long the application's function may take.
 const LONGEST_CALL: Duration = Duration::from_secs(10);
 
-/// How long credentials, and a failure to get them, serve all logins of a process: its workers connect at about the same time. It is
-/// longer than the pause between two attempts to connect, so that an attempt finds what came too late for the one before.
+/// How long the result of one call serves all logins of a process, whose workers connect at about the same time. It is longer
+/// than the pause between two attempts to connect, so that an attempt finds a result that came too late for the one before.
 const SHARED_FOR: Duration = Duration::from_secs(2);
 const FAILURE_SHARED_FOR: Duration = Duration::from_millis(500);
 
@@ -36,19 +36,19 @@ const FAILURE_SHARED_FOR: Duration = Duration::from_millis(500);
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// Without one, Redis takes the user `default`.
+    /// Without a user, Redis uses `default`.
     user: Option<String>,
     password: String,
 }
 
 impl Credentials {
-    /// Those of a user of Redis 6.0 or later, or of Valkey. The password may be a token.
+    /// The credentials of a user, as of Redis 6.0 and in Valkey. The password may be a token.
     #[must_use]
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
         Self { user: Some(user.into()), password: password.into() }
     }
 
-    /// A password alone, as `requirepass` sets it: that of the user `default`.
+    /// The password of the user `default`, as `requirepass` sets it.
     #[must_use]
     pub fn password(password: impl Into<String>) -> Self {
         Self { user: None, password: password.into() }
@@ -58,13 +58,13 @@ impl Credentials {
         self.user.as_deref()
     }
 
-    /// What nobody else may see.
+    /// The password.
     pub(crate) fn secret(&self) -> &str {
         &self.password
     }
 }
 
-/// Secrets stay out of logs.
+/// Shows neither the user nor the password.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").finish_non_exhaustive()
@@ -73,7 +73,7 @@ impl fmt::Debug for Credentials {
 
 /// Where the credentials of a login come from.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Source {
+pub(crate) enum CredentialSource {
     /// The server wants none.
     #[default]
     None,
@@ -81,28 +81,28 @@ pub(crate) enum Source {
     Application(Arc<Provider>),
 }
 
-/// The application's function, and what it has said last.
+/// The application's function for credentials, and its last result.
 pub(crate) struct Provider {
     ask: Box<dyn Fn() -> Asking + Send + Sync>,
-    state: Mutex<State>,
+    state: Mutex<ProviderState>,
 }
 
 type Asking = Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send>>;
 
 #[derive(Default)]
-struct State {
-    last: Option<Answer>,
-    /// The call that began last; it has ended when there is an answer, or nobody to give one.
-    call: Option<watch::Receiver<Option<Answer>>>,
+struct ProviderState {
+    last: Option<ProvidedCredentials>,
+    /// The last call. It has ended when it has a result, or when its sender is gone.
+    call: Option<watch::Receiver<Option<ProvidedCredentials>>>,
 }
 
 #[derive(Clone)]
-struct Answer {
+struct ProvidedCredentials {
     credentials: Result<Credentials, String>,
     came: Instant,
 }
 
-impl Answer {
+impl ProvidedCredentials {
     fn serves(&self) -> bool {
         self.came.elapsed() < if self.credentials.is_ok() { SHARED_FOR } else { FAILURE_SHARED_FOR }
     }
@@ -122,9 +122,9 @@ impl Provider {
         Self { ask: Box::new(ask), state: Mutex::default() }
     }
 
-    /// The application's answer to a call that began lately. Calls are made one at a time, and go on if nobody waits any more.
+    /// The result of a recent call. Calls are made one at a time, and go on even if nobody waits any more.
     pub(crate) async fn get(self: &Arc<Self>) -> RedisResult<Credentials> {
-        let answer = match self.begin() {
+        let answer = match self.recent_or_call() {
             Ok(answer) => Ok(answer),
             Err(mut call) => {
                 let answer = call.wait_for(Option::is_some).await.ok();
@@ -137,19 +137,19 @@ impl Provider {
 
     /// Forgets credentials that a server has refused.
     pub(crate) fn forget(&self, refused: &Credentials) {
-        let is_refused = |answer: &mut Answer| answer.credentials.as_ref() == Ok(refused);
+        let is_refused = |answer: &mut ProvidedCredentials| answer.credentials.as_ref() == Ok(refused);
         self.state.lock().last.take_if(is_refused);
     }
 
-    /// The last answer, if it still serves, or else a call.
-    fn begin(self: &Arc<Self>) -> Result<Answer, watch::Receiver<Option<Answer>>> {
+    /// The last result if it is recent, or else a call.
+    fn recent_or_call(self: &Arc<Self>) -> Result<ProvidedCredentials, watch::Receiver<Option<ProvidedCredentials>>> {
         let mut state = self.state.lock();
-        if let Some(answer) = state.last.clone().filter(Answer::serves) {
+        if let Some(answer) = state.last.clone().filter(ProvidedCredentials::serves) {
             return Ok(answer);
         }
-        let is_under_way =
-            |call: &watch::Receiver<Option<Answer>>| call.has_changed().is_ok() && call.borrow().is_none();
-        if let Some(call) = state.call.clone().filter(is_under_way) {
+        let is_running =
+            |call: &watch::Receiver<Option<ProvidedCredentials>>| call.has_changed().is_ok() && call.borrow().is_none();
+        if let Some(call) = state.call.clone().filter(is_running) {
             return Err(call);
         }
         let (sender, call) = watch::channel(None);
@@ -158,7 +158,7 @@ impl Provider {
         tokio::spawn(async move {
             let late = || Err(format!("no answer within {LONGEST_CALL:?}"));
             let credentials = timeout(LONGEST_CALL, async { (provider.ask)().await }).await.unwrap_or_else(|_| late());
-            let answer = Answer { credentials, came: Instant::now() };
+            let answer = ProvidedCredentials { credentials, came: Instant::now() };
             provider.state.lock().last = Some(answer.clone());
             sender.send_replace(Some(answer));
         });

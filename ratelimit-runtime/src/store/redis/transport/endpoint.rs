@@ -1,41 +1,43 @@
-//! A server: where it is, and how to connect and log in to it.
+//! An endpoint: the address of a server, and how to connect and log in to it.
 
 use std::sync::Arc;
 
-use crate::store::redis::transport::{
-    address::Address,
-    login::Login,
-    progress::{Progress, Step},
-    stream::{Stream, Transport},
-};
 use redis::RedisResult;
 
-/// A server, and the way to it.
+use crate::store::redis::transport::{
+    address::ServerAddress,
+    connector::Connector,
+    login::Login,
+    progress::{ConnectStep, Progress},
+    stream::Stream,
+};
+
+/// A server that can be connected to.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
-    pub(crate) address: Address,
+    pub(crate) address: ServerAddress,
     pub(crate) login: Login,
-    /// Shared by all endpoints of a limiter.
-    pub(crate) transport: Arc<Transport>,
+    /// All endpoints of a limiter share one.
+    pub(crate) connector: Arc<Connector>,
 }
 
 impl Endpoint {
     /// Another server, with the same login.
-    pub(crate) fn at(&self, address: Address) -> Self {
+    pub(crate) fn at(&self, address: ServerAddress) -> Self {
         Self { address, ..self.clone() }
     }
 
-    /// Connects and logs in, without a deadline.
+    /// Connects and logs in. It has no deadline of its own.
     pub(crate) async fn open(&self) -> RedisResult<Stream> {
         self.open_with(&Progress::default()).await
     }
 
-    /// The same, telling what is under way.
+    /// Connects and logs in, and reports each step.
     pub(crate) async fn open_with(&self, progress: &Progress) -> RedisResult<Stream> {
-        progress.begin(Step::Credentials);
+        progress.start(ConnectStep::Credentials);
         let credentials = self.login.credentials().await?;
-        let mut stream = self.transport.connect(&self.address, progress).await?;
-        progress.begin(Step::Login);
+        let mut stream = self.connector.connect(&self.address, progress).await?;
+        progress.start(ConnectStep::Login);
         self.login.log_in(&mut stream, credentials).await?;
         Ok(stream)
     }

@@ -1,8 +1,8 @@
-//! What only a blocking call can get: the addresses of a host, certificates in files.
+//! Values that only a blocking call can fetch: the addresses of a host, certificates in files.
 //!
 //! Such a call cannot be cancelled, and it may hang for as long as a name server or a network drive does. So it runs on a thread
-//! of its own, and never twice at a time for the same thing: on the threads that the application's runtime has for blocking calls, it
-//! would keep the application's own calls waiting.
+//! of its own, and never twice at a time for the same value. On the runtime's threads for blocking calls it could block those of
+//! the application.
 
 use std::{
     io,
@@ -18,37 +18,37 @@ use parking_lot::Mutex;
 use redis::{RedisError, RedisResult};
 use tokio::{sync::watch, time::timeout};
 
-/// How long to wait for the next value where there is a last one.
+/// How long to wait for the next value if there is a last one.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// How many calls may be under way in this process: more would hang, too.
+/// How many calls may run in this process at a time: more would hang, too.
 const MOST_CALLS: usize = 64;
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
-/// A value, and how to wait for the next one.
+/// The last value, and the call for the next one.
 pub(crate) struct Fetched<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<FetchState<T>>,
 }
 
-struct State<T> {
-    /// The last value that was got.
+struct FetchState<T> {
+    /// The last value that was fetched.
     last: Option<T>,
-    /// The call that began last; it has ended when it has a result, or nobody to give one.
-    call: Option<UnderWay<T>>,
+    /// The last call. It has ended when it has a result, or when its sender is gone.
+    call: Option<CallResult<T>>,
 }
 
-/// Where the result of a call will be.
-type UnderWay<T> = watch::Receiver<Option<RedisResult<T>>>;
+/// Receives the result of a call.
+type CallResult<T> = watch::Receiver<Option<RedisResult<T>>>;
 
 impl<T> Default for Fetched<T> {
     fn default() -> Self {
-        Self { state: Mutex::new(State { last: None, call: None }) }
+        Self { state: Mutex::new(FetchState { last: None, call: None }) }
     }
 }
 
 impl<T: Clone + Send + Sync + 'static> Fetched<T> {
-    /// Waits for the call that is under way, or makes one. The last value is taken where it hangs or fails.
+    /// Waits for the running call, or starts one. If it hangs or fails, the last value counts.
     pub(crate) async fn get(
         self: &Arc<Self>,
         fetch: impl FnOnce() -> RedisResult<T> + Send + 'static,
@@ -65,36 +65,36 @@ impl<T: Clone + Send + Sync + 'static> Fetched<T> {
         }
     }
 
-    /// Makes a call for a value that somebody will ask for.
+    /// Starts a call for a value that will be needed.
     #[cfg(feature = "rustls")]
     pub(crate) fn prepare(self: &Arc<Self>, fetch: impl FnOnce() -> RedisResult<T> + Send + 'static) {
         drop(self.call(fetch));
     }
 
-    /// Whether a call is under way.
-    pub(crate) fn is_under_way(&self) -> bool {
-        self.state.lock().is_under_way()
+    /// Whether a call is running.
+    pub(crate) fn is_running(&self) -> bool {
+        self.state.lock().is_running()
     }
 
     fn call(
         self: &Arc<Self>,
         fetch: impl FnOnce() -> RedisResult<T> + Send + 'static,
-    ) -> (Option<T>, RedisResult<UnderWay<T>>) {
+    ) -> (Option<T>, RedisResult<CallResult<T>>) {
         let mut state = self.state.lock();
         let last = state.last.clone();
-        if let Some(call) = state.call.clone().filter(|_| state.is_under_way()) {
+        if let Some(call) = state.call.clone().filter(|_| state.is_running()) {
             return (last, Ok(call));
         }
         let (sender, receiver) = watch::channel(None);
         let fetched = Arc::clone(self);
-        let run = move |_: Call| {
+        let run = move |_: CallPermit| {
             let result = fetch();
             if let Ok(value) = &result {
                 fetched.state.lock().last = Some(value.clone());
             }
             sender.send_replace(Some(result));
         };
-        let call = Call::begin()
+        let call = CallPermit::acquire()
             .and_then(|call| thread::Builder::new().name("ratelimit-fetch".to_owned()).spawn(move || run(call)));
         let call = call.map(|_| receiver.clone()).map_err(RedisError::from);
         state.call = Some(receiver);
@@ -102,26 +102,26 @@ impl<T: Clone + Send + Sync + 'static> Fetched<T> {
     }
 }
 
-impl<T> State<T> {
-    fn is_under_way(&self) -> bool {
+impl<T> FetchState<T> {
+    fn is_running(&self) -> bool {
         self.call.as_ref().is_some_and(|call| call.has_changed().is_ok() && call.borrow().is_none())
     }
 }
 
-/// One of the calls of this process.
-struct Call;
+/// The right to run one of the calls of this process.
+struct CallPermit;
 
-impl Call {
-    fn begin() -> io::Result<Self> {
-        let may_begin = |calls: usize| (calls < MOST_CALLS).then_some(calls + 1);
-        match CALLS.fetch_update(Relaxed, Relaxed, may_begin) {
+impl CallPermit {
+    fn acquire() -> io::Result<Self> {
+        let may_start = |calls: usize| (calls < MOST_CALLS).then_some(calls + 1);
+        match CALLS.fetch_update(Relaxed, Relaxed, may_start) {
             Ok(_) => Ok(Self),
             Err(_) => Err(io::Error::other(format!("{MOST_CALLS} name lookups hang"))),
         }
     }
 }
 
-impl Drop for Call {
+impl Drop for CallPermit {
     fn drop(&mut self) {
         CALLS.fetch_sub(1, Relaxed);
     }

@@ -1,62 +1,61 @@
-//! How far an attempt to connect has come, for the log.
+//! The steps of an attempt to connect, so that a late attempt can say which step was late.
 
 use std::{
     fmt,
     sync::atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-/// How far an attempt to connect has come: what to name, if it takes too long.
+/// The current step of an attempt to connect.
 #[derive(Debug, Default)]
 pub(crate) struct Progress(AtomicU8);
 
-/// What is done to connect, one after the other.
+/// The steps of an attempt, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Step {
-    Target,
+pub(crate) enum ConnectStep {
+    Endpoint,
     Credentials,
-    Lookup,
+    HostLookup,
     Connect,
     #[cfg(feature = "rustls")]
     Handshake,
     Login,
-    Question,
+    FirstCommand,
 }
 
 impl Progress {
-    const STEPS: &[Step] = &[
-        Step::Target,
-        Step::Credentials,
-        Step::Lookup,
-        Step::Connect,
+    const STEPS: &[ConnectStep] = &[
+        ConnectStep::Endpoint,
+        ConnectStep::Credentials,
+        ConnectStep::HostLookup,
+        ConnectStep::Connect,
         #[cfg(feature = "rustls")]
-        Step::Handshake,
-        Step::Login,
-        Step::Question,
+        ConnectStep::Handshake,
+        ConnectStep::Login,
+        ConnectStep::FirstCommand,
     ];
 
-    /// Says that this has begun.
-    pub(crate) fn begin(&self, step: Step) {
+    pub(crate) fn start(&self, step: ConnectStep) {
         self.0.store(step as u8, Relaxed);
     }
 
-    /// What began last.
-    pub(crate) fn step(&self) -> Step {
-        Self::STEPS.get(usize::from(self.0.load(Relaxed))).copied().unwrap_or(Step::Question)
+    /// The step that started last.
+    pub(crate) fn step(&self) -> ConnectStep {
+        Self::STEPS.get(usize::from(self.0.load(Relaxed))).copied().unwrap_or(ConnectStep::FirstCommand)
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ConnectStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Target => "to the question where the server is",
+            Self::Endpoint => "to the question where the server is",
             Self::Credentials => "to the call of the function for credentials",
-            Self::Lookup => "to the lookup of the host name",
+            Self::HostLookup => "to the lookup of the host name",
             Self::Connect => "to the attempt to connect",
             #[cfg(feature = "rustls")]
             Self::Handshake => "to the TLS handshake; does the server speak TLS on this port?",
             Self::Login => "to the login",
-            Self::Question => "to the first question",
+            Self::FirstCommand => "to the first question",
         })
     }
 }

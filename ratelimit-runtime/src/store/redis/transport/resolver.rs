@@ -1,4 +1,4 @@
-//! The addresses of hosts. Each host is looked up once at a time, for all workers of a process and for all of its limiters.
+//! The addresses of hosts. All limiters and workers of a process share one lookup per host at a time.
 
 use std::{
     collections::HashMap,
@@ -7,18 +7,19 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use crate::store::redis::transport::fetch::Fetched;
 use parking_lot::Mutex;
 use redis::{RedisError, RedisResult};
 
-/// How many hosts are remembered. Those of URLs are a few, but a cluster may name as many as it likes.
+use crate::store::redis::transport::fetch::Fetched;
+
+/// How many hosts are remembered. URLs name a few, but a cluster may name any number.
 const MOST_HOSTS: usize = 1024;
 
 type Addresses = Arc<[SocketAddr]>;
 
 static HOSTS: LazyLock<Mutex<HashMap<String, Arc<Fetched<Addresses>>>>> = LazyLock::new(Mutex::default);
 
-/// The addresses of a host, or those that it had last, if the lookup fails or takes too long.
+/// The addresses of a host. If the lookup fails or takes too long, its last addresses count.
 pub(crate) async fn addresses(host: &str, port: u16) -> RedisResult<Vec<SocketAddr>> {
     if let Ok(address) = host.parse() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -37,7 +38,7 @@ pub(crate) async fn addresses(host: &str, port: u16) -> RedisResult<Vec<SocketAd
 fn fetched(host: &str) -> Arc<Fetched<Addresses>> {
     let mut hosts = HOSTS.lock();
     if hosts.len() >= MOST_HOSTS && !hosts.contains_key(host) {
-        hosts.retain(|_, fetched| fetched.is_under_way());
+        hosts.retain(|_, fetched| fetched.is_running());
     }
     Arc::clone(hosts.entry(host.to_owned()).or_default())
 }

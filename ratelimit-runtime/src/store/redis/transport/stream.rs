@@ -1,112 +1,42 @@
-//! The way to a server: over TCP, over TLS, or over a Unix socket.
+//! A stream of bytes to a server, and one command at a time on it.
+//!
+//! Login, cluster and sentinel use it so. Batches go through the pipeline instead.
 
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
-#[cfg(feature = "rustls")]
-use crate::store::redis::transport::tls::Tls;
-use crate::store::redis::transport::{
-    address::Address,
-    progress::{Progress, Step},
-    resolver,
-};
-use futures_util::future::select_ok;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, parse_redis_value_async};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// No answer to a login or a question is longer than this, in bytes.
+/// The longest answer to one command, in bytes.
 const LONGEST_ANSWER: u64 = 1 << 16;
 
-/// Nor this, if the question is for the slots of a cluster: all 16,384 by themselves, each with a primary and a replica.
+/// The longest answer to `CLUSTER SLOTS`, in bytes: 16,384 ranges of one slot, each with a primary and a replica.
 pub(crate) const LONGEST_MAP: u64 = 1 << 22;
-
-/// The shortest and the longest time after which systems keep a connection alive.
-const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(1);
-const LONGEST_KEEPALIVE: Duration = Duration::from_secs(32_767);
-
-/// How the servers of a limiter are connected to.
-pub(crate) struct Transport {
-    keepalive: Option<TcpKeepalive>,
-    #[cfg(feature = "rustls")]
-    pub(crate) tls: std::sync::OnceLock<Tls>,
-}
 
 /// An open stream.
 pub(crate) struct Stream(Pin<Box<dyn Duplex>>);
 
-trait Duplex: AsyncRead + AsyncWrite + Send {}
+/// Anything that bytes can be read from and written to.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
-impl Transport {
-    /// Keeps TCP connections alive that were idle for so long; zero for none.
-    pub(crate) fn new(keepalive: Duration) -> Self {
-        let within = |time: Duration| time.clamp(SHORTEST_KEEPALIVE, LONGEST_KEEPALIVE);
-        Self {
-            keepalive: (!keepalive.is_zero()).then(|| {
-                let keepalive = within(keepalive);
-                TcpKeepalive::new().with_time(keepalive).with_interval(within(keepalive / 3))
-            }),
-            #[cfg(feature = "rustls")]
-            tls: std::sync::OnceLock::new(),
-        }
-    }
-
-    /// Connects, without a deadline.
-    pub(crate) async fn connect(&self, address: &Address, progress: &Progress) -> RedisResult<Stream> {
-        let duplex: Pin<Box<dyn Duplex>> = match address {
-            Address::Tcp { host, port, tls: false } => Box::pin(self.tcp(host, *port, progress).await?),
-            #[cfg(feature = "rustls")]
-            Address::Tcp { host, port, tls: true } => {
-                let stream = self.tcp(host, *port, progress).await?;
-                progress.begin(Step::Handshake);
-                let tls = self.tls.get().ok_or_else(|| io::Error::other("TLS is not set up"))?;
-                Box::pin(tls.connect(host, stream).await?)
-            }
-            #[cfg(unix)]
-            Address::Unix(path) => {
-                progress.begin(Step::Connect);
-                Box::pin(tokio::net::UnixStream::connect(path).await?)
-            }
-            #[cfg(not(all(unix, feature = "rustls")))]
-            _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
-        };
-        Ok(Stream(duplex))
-    }
-
-    /// To the first of the host's addresses that answers: one that does not must not hold up the others.
-    async fn tcp(&self, host: &str, port: u16, progress: &Progress) -> RedisResult<TcpStream> {
-        progress.begin(Step::Lookup);
-        let addresses = resolver::addresses(host, port).await?;
-        progress.begin(Step::Connect);
-        let attempts = addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)));
-        let (stream, _) = select_ok(attempts).await?;
-        // A batch is written at once: there is nothing to wait for.
-        stream.set_nodelay(true)?;
-        if let Some(keepalive) = &self.keepalive {
-            // A system that cannot do it can do without.
-            let _ = SockRef::from(&stream).set_tcp_keepalive(keepalive);
-        }
-        Ok(stream)
-    }
-}
-
 impl Stream {
-    /// The answer to a command. Nothing else may be under way.
-    pub(crate) async fn ask<T: FromRedisValue>(&mut self, command: Cmd) -> RedisResult<T> {
-        self.ask_at_length(command, LONGEST_ANSWER).await
+    pub(crate) fn new(duplex: Pin<Box<dyn Duplex>>) -> Self {
+        Self(duplex)
     }
 
-    /// The answer to a command, of so many bytes at the most.
-    pub(crate) async fn ask_at_length<T: FromRedisValue>(&mut self, command: Cmd, longest: u64) -> RedisResult<T> {
+    /// Sends a command and reads its answer. Nothing else may be in flight.
+    pub(crate) async fn run<T: FromRedisValue>(&mut self, command: Cmd) -> RedisResult<T> {
+        self.run_with_limit(command, LONGEST_ANSWER).await
+    }
+
+    /// Sends a command and reads its answer, which has at most `longest` bytes.
+    pub(crate) async fn run_with_limit<T: FromRedisValue>(&mut self, command: Cmd, longest: u64) -> RedisResult<T> {
         self.write_all(&command.get_packed_command()).await?;
         self.flush().await?;
         let mut input = self.take(longest);

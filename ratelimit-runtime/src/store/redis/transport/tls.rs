@@ -24,19 +24,19 @@ use crate::{
     },
 };
 
-/// How much of an error is told, in characters: a certificate may be for a thousand names.
+/// How many characters of an error are shown: a certificate may list a thousand names.
 const LONGEST_REASON: usize = 200;
 
 /// The TLS of a limiter.
 pub(crate) struct Tls {
     files: Arc<Files>,
     config: Arc<Fetched<Arc<ClientConfig>>>,
-    /// The name that every server's certificate has to be for, if that is not the host that is connected to.
+    /// The name that every server's certificate must carry, if it is not the host.
     server_name: Option<ServerName<'static>>,
 }
 
 impl Tls {
-    /// Reads the files that the builder names, and else begins to read the certificates of the system.
+    /// Reads the files that the builder names, or starts to read the certificates of the system.
     pub(crate) fn new(options: TlsOptions) -> Result<Self, Error> {
         static SYSTEM: LazyLock<Arc<Fetched<Arc<ClientConfig>>>> = LazyLock::new(Arc::default);
         let server_name = options.server_name.clone().map(|name| {
@@ -53,7 +53,7 @@ impl Tls {
         Ok(Self { files: Arc::new(files), config: Arc::default(), server_name })
     }
 
-    /// Speaks TLS on a connection to `host`.
+    /// Makes the handshake on a connection to `host`.
     pub(crate) async fn connect(
         &self,
         host: &str,
@@ -81,8 +81,7 @@ impl Tls {
     }
 }
 
-/// A stream whose errors say that they are of TLS. A server may refuse a client's certificate when the handshake is over for the
-/// client.
+/// A stream whose errors name TLS. A server may refuse a client's certificate after the client has finished the handshake.
 struct Named(TlsStream<TcpStream>);
 
 impl AsyncRead for Named {
@@ -105,7 +104,7 @@ impl AsyncWrite for Named {
     }
 }
 
-/// Says what is wrong with TLS, and what to do. An error that is not of TLS passes, unless it is one of the handshake.
+/// Adds to an error of TLS what failed and what to do. Other errors pass, unless they come from the handshake.
 fn named(what: &str, error: io::Error) -> io::Error {
     let of_tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
     let is_handshake = what.contains("handshake");

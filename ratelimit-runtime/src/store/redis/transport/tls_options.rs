@@ -1,13 +1,15 @@
-//! The settings of TLS.
+//! The TLS settings of the builder.
 
 use std::path::PathBuf;
 
-/// What the builder was told.
+/// What an application may set for TLS. The defaults come from the operating system and from the URL.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TlsOptions {
+    /// A file of CA certificates to trust, in place of those of the operating system.
     pub(crate) ca_file: Option<PathBuf>,
-    /// The certificate, and its key.
+    /// The files of the client's certificate and of its key.
     pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
+    /// The name that a server's certificate must carry, in place of the host in the URL.
     pub(crate) server_name: Option<String>,
 }
 

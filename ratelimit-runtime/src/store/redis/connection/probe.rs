@@ -1,0 +1,74 @@
+//! The probe: two checks that a server must count after a failure, before it gets the checks of requests.
+//!
+//! The probe uses the script and the commands that requests use.
+
+use redis::RedisError;
+use smallvec::smallvec;
+
+use crate::{
+    counter::{Counter, Family, Name, Stem, Who},
+    rule::{algorithm::Algorithm, limit::Limit, terms::Terms},
+    store::{
+        CounterKey, Hit,
+        redis::{
+            keys::KeyNames,
+            pipeline::{batch::Batch, check::QueuedCheck},
+            protocol::reply::{Reply, WorkResult},
+            server_error::Blame,
+            topology::destination::Destination,
+            work::{KeyedHit, Work},
+        },
+    },
+};
+
+/// How often the probe is sent. The first one may be for another window, if the server's clock was set.
+pub(crate) const ATTEMPTS: usize = 3;
+
+/// The window of the probe's counters, in seconds.
+const PER: u32 = 60;
+
+/// More than all workers of all processes use in one window.
+const LIMIT: u32 = 1_000_000_000;
+
+/// A check of one rule and a check of two. Sliding windows are left out: an ACL may forbid their commands where no rule has one.
+pub(crate) fn batch(names: &KeyNames, destination: &Destination) -> Batch {
+    let number = number(names, destination);
+    let hit = |algorithm| {
+        let terms = Terms { limit: Limit { limit: LIMIT, per: PER }, algorithm, phase: 0, cost: 1 };
+        let hit = Hit { hash: 0, terms, refuses: true, on_store_error: None, lease: 1 };
+        KeyedHit { hit, key: key(names, algorithm, number), tokens: 1, is_refill: false }
+    };
+    let [fixed, gcra] = [Algorithm::FixedWindow, Algorithm::Gcra { burst: LIMIT }].map(hit);
+    let works = [Work::Count(smallvec![fixed.clone()]), Work::Count(smallvec![fixed, gcra])];
+    Batch::new(works.into_iter().map(QueuedCheck::without_request).collect())
+}
+
+/// Whether the server has counted the probe; if not, its window is another one. A server that refuses only these checks works.
+pub(crate) fn is_counted(batch: &Batch, reply: &Reply) -> Result<bool, RedisError> {
+    let (mut counted, mut server_error) = (0, Ok(()));
+    reply.read(&batch.works(), |_, result| match result {
+        WorkResult::Failed(error) if Blame::of(error) != Blame::Check => server_error = Err(error.clone()),
+        WorkResult::Decided(..) | WorkResult::Done(_) | WorkResult::Failed(_) => counted += 1,
+    });
+    server_error.map(|()| counted == batch.checks.len())
+}
+
+/// A counter of the limiter's own: no rule has such a scope.
+fn key(names: &KeyNames, algorithm: Algorithm, number: Option<u32>) -> CounterKey {
+    let text = number.map(|number| number.to_string().into());
+    let scope = text.into_iter().map(|text| Who::Header("", text)).collect();
+    let stem = Stem { key: Name::Rule("probe"), per: PER, kind: algorithm.kind(false), ordinal: 0 };
+    names.key(&Counter { family: Family::new(0), stem, scope })
+}
+
+/// A number in the key that gives it a slot of the node, if the destination is a node with slots.
+fn number(names: &KeyNames, destination: &Destination) -> Option<u32> {
+    let (node, map) = destination.node()?;
+    let map = map.borrow();
+    let is_there = |number: &u32| {
+        let key = key(names, Algorithm::FixedWindow, Some(*number));
+        map.primary(names.slot(&key)) == Some(node)
+    };
+    // Each number has a random slot. Among so many, hardly a node has none.
+    if map.has_primary(node) { (0..10_000).find(is_there) } else { None }
+}

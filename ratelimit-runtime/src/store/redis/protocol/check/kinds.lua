@@ -1,0 +1,165 @@
+  local algorithms = {fixed = fixed, sliding = sliding, gcra = gcra}
+
+  -- Each kind gets its first key, the number of requests, and the index of its arguments. It returns the indices of the next group's
+  -- keys and arguments.
+  local kinds = {}
+
+  -- Requests with any rules: all counters are looked at first, then each request counts if all rules admit it.
+  function kinds.all(first, requests, arg)
+    local rules, times = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
+    local values, current = 0, true
+    local all, used = {}, {}
+    for index = 1, rules do
+      local at = arg + 2 + 7 * (index - 1)
+      local name, capacity, last = ARGV[at], ARGV[at + 1], ARGV[at + 5]
+      local rule = {
+        capacity = tonumber(capacity),
+        cost = tonumber(ARGV[at + 2]),
+        wanted = tonumber(ARGV[at + 3]),
+        refuses = ARGV[at + 4] == '1',
+        length = tonumber(ARGV[at + 6]),
+      }
+      used[name] = used[name] or algorithms[name]()
+      rule.look, rule.take, rule.undo = used[name].look, used[name].take, used[name].undo
+      if name == 'gcra' then
+        rule.emission, rule.bucket = tonumber(last), last .. ':' .. capacity
+        rule.full = rule.emission * rule.capacity
+      else
+        rule.most = max(rule.wanted, times * rule.cost)
+        rule.most_text = format('%.0f', rule.most)
+        rule.end_text, rule.window_end = last, tonumber(last)
+        rule.last_text = format('%.0f', rule.window_end - rule.length)
+        current = current and now < rule.window_end and now >= rule.window_end - rule.length
+      end
+      values = values + (name == 'fixed' and 1 or 2)
+      all[index] = rule
+    end
+    local next_key, next_arg = first + rules * requests, arg + 2 + 7 * rules
+    if not current then
+      for _ = 1, requests * values do
+        answer(-1)
+      end
+      return next_key, next_arg
+    end
+    -- How many of the rules were looked at.
+    local looked
+    local function step(key)
+      local admitted = times
+      for index = 1, rules do
+        looked = index
+        local rule = all[index]
+        local cost, free = rule.cost, rule.capacity - rule.look(rule, KEYS[key + index - 1])
+        -- How many of the requests fit.
+        local fits = cost == 0 and times or max(min(floor(free / cost), times), 0)
+        rule.free, rule.fits = free, fits
+        if rule.refuses and fits < admitted then
+          admitted = fits
+        end
+      end
+      for index = 1, rules do
+        local rule = all[index]
+        local tokens = min(admitted, rule.fits) * rule.cost
+        if tokens > 0 and rule.wanted > rule.cost then
+          tokens = min(rule.wanted, rule.free)
+        end
+        rule.take(rule, KEYS[key + index - 1], tokens)
+      end
+    end
+    local function undo(key)
+      for index = 1, looked do
+        all[index].undo(all[index], KEYS[key + index - 1])
+      end
+    end
+    each(first, requests, rules, values, step, undo)
+    return next_key, next_arg
+  end
+
+  local function add_other_kinds()
+    -- How long a mark lives: a day. The next reader creates it again.
+    local MARK_SECONDS = 86400
+
+    -- Reads the mark, and creates it if there is none.
+    function kinds.mark(first, requests, arg)
+      each(first, requests, 1, 1, function(key)
+        local held, time = read(pcall('GET', KEYS[key]), 'GET'), now * 1e6 + micros
+        -- A mark from the future means that the clock was set back.
+        if not find(held, '^%d+$') or tonumber(held) > time then
+          held = format('%.0f', time)
+          must('SET', KEYS[key], held, 'EX', MARK_SECONDS)
+        end
+        answer(tonumber(held))
+      end)
+      return first + requests, arg
+    end
+
+    -- Removes the mark that follows a group's keys, if there is one. Its readers then find a new mark, and so learn that a counter has
+    -- more room. Returns a function that removes it, and the index of the next group's keys.
+    local function mark_behind(keys, is_there)
+      local is_removed = is_there ~= '1'
+      local function remove()
+        if not is_removed then
+          must('DEL', KEYS[keys])
+          is_removed = true
+        end
+      end
+      return remove, keys + tonumber(is_there)
+    end
+
+    function kinds.reset(first, requests, arg)
+      local remove_mark, next_key = mark_behind(first + requests, ARGV[arg])
+      each(first, requests, 1, 1, function(key)
+        local were_there = must('DEL', KEYS[key])
+        remove_mark()
+        answer(were_there)
+      end)
+      return next_key, arg + 1
+    end
+
+    -- Refunds what was counted and not used. A counter that has expired or was deleted is not created again.
+    function kinds.refund_fixed(first, requests, arg)
+      local tokens = tonumber(ARGV[arg])
+      local remove_mark, next_key = mark_behind(first + requests, ARGV[arg + 1])
+      each(first, requests, 1, 1, function(key)
+        local held = number(read(pcall('GET', KEYS[key]), 'GET'))
+        if held > tokens then
+          must('INCRBY', KEYS[key], -tokens)
+        elseif held > 0 then
+          -- A counter at zero needs no memory.
+          must('DEL', KEYS[key])
+        end
+        if held > 0 then
+          remove_mark()
+        end
+        answer(held)
+      end)
+      return next_key, arg + 2
+    end
+
+    function kinds.refund_sliding(first, requests, arg)
+      local tokens, window_end, refund = tonumber(ARGV[arg]), ARGV[arg + 1], sliding().refund
+      each(first, requests, 1, 1, function(key)
+        refund(KEYS[key], tokens, window_end)
+      end)
+      return first + requests, arg + 2
+    end
+
+    function kinds.refund_gcra(first, requests, arg)
+      local tokens, name, length = tonumber(ARGV[arg]), ARGV[arg + 1] .. ':' .. ARGV[arg + 2], tonumber(ARGV[arg + 3])
+      local refund = gcra().refund
+      each(first, requests, 1, 1, function(key)
+        refund(KEYS[key], tokens, name, length)
+      end)
+      return first + requests, arg + 4
+    end
+  end
+
+  local function decide(kind, first, requests, arg)
+    if not kinds[kind] then
+      add_other_kinds()
+    end
+    return kinds[kind](first, requests, arg)
+  end
+
+  return {decide = decide, mend = mend}
+end
+

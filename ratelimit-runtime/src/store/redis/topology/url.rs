@@ -1,0 +1,331 @@
+//! The URL of a store: it is read when the limiter is built, before anything is connected.
+//!
+//! No message repeats a part of the URL: after a mistake, any part may be a piece of a password.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+use crate::{
+    error::Error,
+    store::{
+        redis::{
+            topology::{Topology, cluster::Cluster, sentinel::Sentinel},
+            transport::{
+                address::ServerAddress,
+                connector::Connector,
+                credentials::{CredentialSource, Credentials, Provider},
+                endpoint::Endpoint,
+                login::Login,
+            },
+        },
+        url::{Scheme, Servers, StoreUrl},
+    },
+};
+
+/// The settings that all servers of a URL share.
+struct Common {
+    connector: Arc<Connector>,
+    /// The application's function for credentials, in place of those in the URL.
+    provider: Option<Arc<Provider>>,
+}
+
+impl Common {
+    fn server(
+        &self,
+        address: ServerAddress,
+        credentials: Option<Credentials>,
+        database: u32,
+    ) -> Result<Endpoint, Error> {
+        let source = match (credentials, &self.provider) {
+            (Some(_), Some(_)) => {
+                let reason =
+                    "there is one here, and a function for `credentials` on the builder; leave one of them out";
+                return Err(error("login", reason));
+            }
+            (None, Some(provider)) => CredentialSource::Application(Arc::clone(provider)),
+            (credentials, None) => credentials.map_or(CredentialSource::None, CredentialSource::Url),
+        };
+        let login = Login { source, database };
+        Ok(Endpoint { address, login, connector: Arc::clone(&self.connector) })
+    }
+
+    fn sentinel(&self, address: ServerAddress, credentials: Option<Credentials>) -> Endpoint {
+        let login = Login { source: credentials.map_or(CredentialSource::None, CredentialSource::Url), database: 0 };
+        Endpoint { address, login, connector: Arc::clone(&self.connector) }
+    }
+}
+
+/// Reads a URL.
+pub(crate) fn open(
+    url: StoreUrl<'_>,
+    connector: Connector,
+    provider: Option<Arc<Provider>>,
+) -> Result<Topology, Error> {
+    let Scheme::Redis { tls, servers } = url.scheme else {
+        return Err(error("scheme", "is not one of Redis"));
+    };
+    check_tls(tls)?;
+    let (parts, common) = (Parts::of(url.rest)?, Common { connector: Arc::new(connector), provider });
+    match servers {
+        Servers::Host => server(&parts, tls, &common),
+        Servers::Socket => socket(&parts, &common),
+        Servers::Cluster => cluster(&parts, tls, &common),
+        Servers::Sentinel => sentinel(&parts, tls, &common),
+    }
+}
+
+fn check_tls(tls: bool) -> Result<(), Error> {
+    if tls && !cfg!(feature = "rustls") {
+        return Err(error("scheme", "TLS is the cargo feature `rustls` of ratelimit-runtime; switch it on"));
+    }
+    Ok(())
+}
+
+/// The parts after the scheme, still with their escapes.
+struct Parts<'a> {
+    /// `user:password`, without the `@`.
+    login: Option<&'a str>,
+    /// One server or several.
+    hosts: &'a str,
+    /// The text after the first `/`.
+    path: &'a str,
+    /// The text after the `?`.
+    query: Option<&'a str>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(rest: &'a str) -> Result<Self, Error> {
+        if rest.chars().any(|char| char.is_whitespace() || char.is_control()) {
+            return Err(error("syntax", "there is white space or a control character within; write %20 for a blank"));
+        }
+        if rest.contains('#') {
+            return Err(error("fragment", "a URL of Redis has none; in a password write %23 for `#`"));
+        }
+        let (rest, query) = split(rest, '?');
+        let (authority, path) = split(rest, '/');
+        let (login, hosts) = match authority.rsplit_once('@') {
+            Some((login, hosts)) => (Some(login), hosts),
+            None => (None, authority),
+        };
+        Ok(Self { login, hosts, path: path.unwrap_or_default(), query })
+    }
+
+    /// Rejects a path or a query that is the rest of a login.
+    fn check_login(&self) -> Result<(), Error> {
+        let option = self.query.and_then(|query| query.split(['=', '&']).next());
+        if self.path.contains('@') || option.is_some_and(|option| option.contains('@')) {
+            let reason =
+                "an `@` follows a `/` or a `?`; in a user or a password write %2F for `/`, %3F for `?`, %40 for `@`";
+            return Err(error("login", reason));
+        }
+        Ok(())
+    }
+
+    fn credentials(&self) -> Result<Option<Credentials>, Error> {
+        let Some(login) = self.login else { return Ok(None) };
+        let (user, password) = split(login, ':');
+        credentials(Some(decode("login", user)?), password.map(|password| decode("login", password)).transpose()?)
+    }
+
+    /// The addresses of several servers. `form` is the URL's form for error messages.
+    fn servers(&self, tls: bool, port: u16, form: &str) -> Result<Vec<ServerAddress>, Error> {
+        if self.login.is_some_and(|login| login.contains(',')) {
+            let reason = "stands once, before the first server; in a user or a password write %2C for `,`";
+            return Err(error("login", reason));
+        }
+        if self.hosts.split(',').any(str::is_empty) {
+            return Err(error("host", format!("is missing; write {form}")));
+        }
+        self.hosts.split(',').map(|server| address(server, tls, port)).collect()
+    }
+
+    /// The options in the query; `names` are those that exist.
+    fn options(&self, names: &[&'static str]) -> Result<Vec<(&'static str, String)>, Error> {
+        let mut options = Vec::new();
+        for option in self.query.unwrap_or_default().split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = split(option, '=');
+            let Some(name) = names.iter().find(|allowed| **allowed == name) else {
+                let allowed = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                let reason = format!("there is an option that is none of {allowed}; in a value write %26 for `&`");
+                return Err(error("query", reason));
+            };
+            if options.iter().any(|(other, _)| other == name) {
+                return Err(error("query", format!("`{name}` stands twice")));
+            }
+            options.push((*name, decode("query", value.unwrap_or_default())?));
+        }
+        Ok(options)
+    }
+}
+
+/// `redis://user:password@host:port/database`
+fn server(parts: &Parts<'_>, tls: bool, common: &Common) -> Result<Topology, Error> {
+    const FORM: &str = "redis://user:password@host:port/database";
+    parts.check_login()?;
+    if parts.hosts.is_empty() {
+        return Err(error("host", "is missing; write redis://127.0.0.1/"));
+    }
+    if parts.hosts.contains(',') {
+        return Err(error("host", "there are several; write redis+cluster:// or redis+sentinel://"));
+    }
+    if parts.query.is_some_and(|query| !query.is_empty()) {
+        return Err(error("query", format!("there are no options; write {FORM}")));
+    }
+    let address = address(parts.hosts, tls, 6379)?;
+    let server = common.server(address, parts.credentials()?, database(parts.path.trim_matches('/'))?)?;
+    Ok(Topology::Server(Box::new(server)))
+}
+
+/// `redis+unix:///path?db=database&user=user&pass=password`
+fn socket(parts: &Parts<'_>, common: &Common) -> Result<Topology, Error> {
+    if !cfg!(unix) {
+        return Err(error("scheme", "there are no Unix sockets on this system; write redis://host:port"));
+    }
+    if parts.login.is_some() {
+        return Err(error("login", "that of a Unix socket is in the query; write ?user=…&pass=…"));
+    }
+    let path = decode("path", parts.path)?;
+    if !parts.hosts.is_empty() || path.trim_matches('/').is_empty() {
+        return Err(error("path", "is missing; write redis+unix:///path/of/the/socket, with three slashes"));
+    }
+    let (mut number, mut user, mut password) = (0, None, None);
+    for (name, value) in parts.options(&["db", "user", "pass"])? {
+        match name {
+            "db" => number = database(&value)?,
+            "user" => user = Some(value),
+            _ => password = Some(value),
+        }
+    }
+    let address = ServerAddress::Unix(format!("/{path}").into());
+    Ok(Topology::Server(Box::new(common.server(address, credentials(user, password)?, number)?)))
+}
+
+/// `redis+cluster://user:password@host:port,host:port`
+fn cluster(parts: &Parts<'_>, tls: bool, common: &Common) -> Result<Topology, Error> {
+    const FORM: &str = "redis+cluster://host:port,host:port";
+    parts.check_login()?;
+    if !matches!(parts.path.trim_matches('/'), "" | "0") {
+        return Err(error("database", format!("a cluster has one, which has no number; write {FORM}")));
+    }
+    if parts.query.is_some_and(|query| !query.is_empty()) {
+        return Err(error("query", format!("a cluster has no options; write {FORM}")));
+    }
+    let (seeds, credentials) = (parts.servers(tls, 6379, FORM)?.into_iter(), parts.credentials()?);
+    let seeds = seeds.map(|address| common.server(address, credentials.clone(), 0)).collect::<Result<_, _>>()?;
+    Ok(Topology::Cluster(Arc::new(Cluster::new(seeds))))
+}
+
+/// `redis+sentinel://user:password@host:port,host:port/service/database?sentinel_user=…`: the login is that of the servers.
+fn sentinel(parts: &Parts<'_>, tls: bool, common: &Common) -> Result<Topology, Error> {
+    const FORM: &str = "redis+sentinel://host:port,host:port/service";
+    parts.check_login()?;
+    let (mut user, mut password, mut sentinel_tls) = (None, None, tls);
+    for (name, value) in parts.options(&["sentinel_user", "sentinel_password", "sentinel_tls"])? {
+        match (name, &*value) {
+            ("sentinel_user", _) => user = Some(value),
+            ("sentinel_password", _) => password = Some(value),
+            (_, "true") => sentinel_tls = true,
+            (_, "false") => sentinel_tls = false,
+            _ => return Err(error("query", "`sentinel_tls` is neither `true` nor `false`")),
+        }
+    }
+    check_tls(sentinel_tls)?;
+    let addresses = parts.servers(sentinel_tls, 26379, FORM)?;
+    let (service, number) = split(parts.path.trim_end_matches('/'), '/');
+    let service = decode("service name", service)?;
+    if service.is_empty() {
+        return Err(error("service name", format!("is missing; write {FORM}")));
+    }
+    // The sentinels know the address.
+    let address = ServerAddress::Tcp { host: String::new(), port: 0, tls };
+    let server = common.server(address, parts.credentials()?, database(number.unwrap_or_default())?)?;
+    let login = credentials(user, password)?;
+    let sentinels = addresses.into_iter().map(|address| common.sentinel(address, login.clone())).collect();
+    Ok(Topology::Sentinel(Arc::new(Sentinel::new(sentinels, service, server))))
+}
+
+/// Credentials from a URL. A template without values leaves both texts empty, which means none.
+fn credentials(user: Option<String>, password: Option<String>) -> Result<Option<Credentials>, Error> {
+    match (user.filter(|user| !user.is_empty()), password) {
+        (None, password) => Ok(password.filter(|password| !password.is_empty()).map(Credentials::password)),
+        (Some(user), Some(password)) => Ok(Some(Credentials::new(user, password))),
+        (Some(_), None) => Err(error("login", "has a user and no password; write :password@ for a password alone")),
+    }
+}
+
+fn address(text: &str, tls: bool, default_port: u16) -> Result<ServerAddress, Error> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or_else(|| error("host", "there is a `[` without a `]`"))?;
+            host.parse::<Ipv6Addr>().map_err(|_| error("host", "what stands in brackets is no IPv6 address"))?;
+            let port = if rest.is_empty() { Some("") } else { rest.strip_prefix(':') };
+            (host, port.ok_or_else(|| error("port", "a `:` is missing before it"))?)
+        }
+        None => {
+            let (host, port) = split(text, ':');
+            if port.is_some_and(|port| port.contains(':')) {
+                return Err(error("host", "has several colons; an IPv6 address stands in brackets: [::1]:6379"));
+            }
+            (host, port.unwrap_or_default())
+        }
+    };
+    let is_host = |char: char| char.is_ascii_alphanumeric() || ".-_:".contains(char);
+    if host.is_empty() || !host.chars().all(is_host) {
+        return Err(error("host", "has a character that no host name has, or is empty; write host:port"));
+    }
+    if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
+        return Err(error("host", "the unspecified address is none to connect to; write 127.0.0.1 or [::1]"));
+    }
+    let port = match port {
+        "" => default_port,
+        _ => number(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).ok_or_else(|| {
+            error("port", "is no number from 1 to 65535; write host:port, and an `@` between a login and the host")
+        })?,
+    };
+    Ok(ServerAddress::Tcp { host: host.to_owned(), port, tls })
+}
+
+fn database(text: &str) -> Result<u32, Error> {
+    match text {
+        "" => Ok(0),
+        _ => number(text).ok_or_else(|| error("database", "is not a number; write /0 behind the port, or nothing")),
+    }
+}
+
+/// Reads digits, without a sign.
+fn number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+/// Decodes percent escapes. A `+` stays a plus.
+fn decode(part: &'static str, text: &str) -> Result<String, Error> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut pieces = text.split('%');
+    bytes.extend_from_slice(pieces.next().unwrap_or_default().as_bytes());
+    for piece in pieces {
+        let digit = |index| char::from(*piece.as_bytes().get(index)?).to_digit(16);
+        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
+            return Err(error(part, "there is a `%` without two hexadecimal digits; write %25 for `%`"));
+        };
+        bytes.extend(u8::try_from(16 * high + low));
+        bytes.extend_from_slice(&piece.as_bytes()[2..]);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| error(part, "is not UTF-8"))?;
+    if part != "login" && part != "query" && text.contains(char::is_control) {
+        return Err(error(part, "there is a control character"));
+    }
+    Ok(text)
+}
+
+fn split(text: &str, at: char) -> (&str, Option<&str>) {
+    match text.split_once(at) {
+        Some((before, behind)) => (before, Some(behind)),
+        None => (text, None),
+    }
+}
+
+fn error(part: &'static str, reason: impl Into<String>) -> Error {
+    Error::Url { part, reason: reason.into() }
+}
