@@ -9,6 +9,7 @@ mod documents;
 mod examples;
 mod expansion;
 mod hygiene;
+mod layers;
 mod rust_version;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
