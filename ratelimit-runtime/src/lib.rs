@@ -1,15 +1,47 @@
-// What the README links to in the sources is linked to its documentation here: of two definitions the first holds.
-//! [attribute]: macro@ratelimit
-//! [builder]: RateLimiterBuilder
-//! [peek]: RateLimiter::peek
-//! [reset]: RateLimiter::reset
-//! [capacity]: RateLimiterBuilder::capacity
-//! [proxies]: TrustedProxies
-//! [headers]: RateLimitHeaders
-//! [rule-reset]: RuleState::reset
-//! [guard]: ../src/ratelimit_runtime/guard.rs.html
-#![doc = ""]
-#![doc = include_str!("../README.md")]
+//! Rate limits for Actix Web: one attribute above a handler counts each request in Redis, or in memory.
+//!
+//! ```no_run
+//! use actix_web::{App, HttpServer, Responder, get};
+//! use ratelimit_runtime::{RateLimitHeaders, RateLimiter, ratelimit};
+//!
+//! #[get("/quote")]
+//! #[ratelimit(limit = 300, per = 300, scope = "ip")]
+//! async fn quote() -> impl Responder {
+//!     "Simplicity is prerequisite for reliability."
+//! }
+//!
+//! #[actix_web::main]
+//! async fn main() -> std::io::Result<()> {
+//!     let limiter = RateLimiter::open("memory://")?; // or "redis://127.0.0.1/"
+//!     HttpServer::new(move || App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote))
+//!         .bind(("127.0.0.1", 8080))?
+//!         .run()
+//!         .await
+//! }
+//! ```
+//!
+//! The check runs before any extractor, so the body of a refused request is not read. Request 301 of five minutes is answered
+//! `429 Too Many Requests` with `Retry-After`.
+//!
+//! | to | see |
+//! |---|---|
+//! | write a limit | [`ratelimit`](macro@ratelimit), the attribute, and [`guide::algorithms`] |
+//! | choose who is counted | [`guide::scopes`], [`TrustedProxies`] |
+//! | set up a limiter | [`RateLimiter`], [`RateLimiterBuilder`] |
+//! | count in Redis | [`guide::redis`] |
+//! | know what happens when Redis fails | [`guide::failures`], [`OnStoreError`] |
+//! | tell clients about their limits | [`RateLimitHeaders`], [`guide::middleware`] |
+//! | read the state of a limit in a handler | [`RateLimitState`] |
+//! | look at a counter, or reset it | [`RateLimiter::peek`], [`RateLimiter::reset`], [`LimitTarget`] |
+//! | test an application | [`guide::testing`], [`ManualClock`] |
+//!
+//! # Cargo features
+//!
+//! | feature | |
+//! |---|---|
+//! | `redis` (by default) | counters in Redis or Valkey |
+//! | `rustls` | `rediss://`: Redis over TLS |
+//! | `bench-internals` | what the project's own measurements need; it may change in any release |
 
 #[cfg(feature = "bench-internals")]
 pub mod bench_internals;
@@ -19,6 +51,7 @@ pub mod codegen;
 mod counter;
 mod decision;
 mod error;
+pub mod guide;
 mod http;
 mod limiter;
 mod rule;

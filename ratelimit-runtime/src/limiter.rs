@@ -38,7 +38,7 @@ use crate::{
 /// goes into [`App::app_data`](actix_web::App::app_data). Cloning is cheap, and all clones share their counters. A scope or a
 /// resource may have another limiter in its own `app_data`.
 ///
-/// A [`web::Data`] or an [`Arc`] around it will do, too. Of several forms that a request meets, the first of these serves,
+/// A [`web::Data`](actix_web::web::Data) or an [`Arc`] around it will do, too. Of several forms that a request meets, the first of these serves,
 /// wherever it stands: plain, `Data`, `Arc`, `Data` of `Arc`.
 ///
 /// The log says once, as a warning, when each worker of a server makes its own limiter, when a limiter in `app_data` serves

@@ -127,12 +127,12 @@ fn needs(path: &str, privilege: &str) -> bool {
 
 /// The tests have users with exactly these privileges.
 #[test]
-fn the_readme_names_the_privileges_that_suffice() {
-    let readme = include_str!("../../../README.md").replace("\\|", "|");
+fn the_guide_names_the_privileges_that_suffice() {
+    let guide = include_str!("../../../ratelimit-runtime/src/guide/redis.md").replace("\\|", "|");
     let of = |row: &str| {
         let start = format!("| {row} | `");
-        let cell = readme.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix("` |"));
-        cell.unwrap_or_else(|| panic!("the README has no row for {row}"))
+        let cell = guide.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix("` |"));
+        cell.unwrap_or_else(|| panic!("the guide has no row for {row}"))
     };
     let everything = of("everything").strip_prefix("~rate-limit/* ").expect("the pattern of keys");
     assert_eq!(format!("{everything} {}", of("sliding windows")), crate::APP_PRIVILEGES);

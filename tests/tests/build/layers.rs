@@ -38,7 +38,9 @@ fn collect(folder: &Path, root: &Path, files: &mut BTreeMap<String, String>) {
         }
     }
     // Only compiled for unit tests, so they may look at whatever they test.
-    files.retain(|module, _| !module.ends_with("::tests") && module != "store::memory::model" && module != "lib");
+    files.retain(|module, _| {
+        !module.ends_with("::tests") && module != "store::memory::model" && module != "lib" && module != "guide"
+    });
 }
 
 /// The paths of a tree of imports.

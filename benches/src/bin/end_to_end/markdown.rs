@@ -34,7 +34,10 @@ pub(crate) fn document(machine: &Machine, options: &Options, measurements: &[Mea
     text
 }
 
-/// The medians of what most would look for first: for the project's README.
+/// Parts of labels whose rows are in the tables alone.
+const LEFT_TO_THE_TABLES: &[&str] = &["two rules", "sliding", "GCRA", "1,000", "TCP", "waits", "cached"];
+
+/// What most look for first: for the project's README.
 pub(crate) fn summary(measurements: &[Measurement]) -> String {
     let columns = ["admitted", "refused"].map(|scenario| {
         let measured = measurements.iter().filter(|measurement| measurement.scenario == scenario);
@@ -42,13 +45,13 @@ pub(crate) fn summary(measurements: &[Measurement]) -> String {
     });
     let mut text = line(&["one key, 64 connections", "admitted", "refused"].map(str::to_owned));
     text += &line(&["---", "---", "---"].map(str::to_owned));
-    // Of the peers over TCP there is more to read beside this crate.
-    for subject in SUBJECTS.iter().filter(|subject| subject.is_ours() || subject.store != Store::Tcp) {
-        let shares = columns.each_ref().map(|rows| {
-            rows.iter().find(|row| row.subject.name == subject.name).and_then(|row| Some(row.share_of_bare?.median))
-        });
+    for subject in SUBJECTS.iter().filter(|subject| !LEFT_TO_THE_TABLES.iter().any(|part| subject.label.contains(part)))
+    {
+        let shares = columns
+            .each_ref()
+            .map(|rows| rows.iter().find(|row| row.subject.name == subject.name).and_then(|row| row.share_of_bare));
         if shares.iter().any(Option::is_some) {
-            let shares = shares.map(|share| share.map_or_else(|| "–".to_owned(), |share| format!("{share:.2}")));
+            let shares = shares.map(|share| share.map_or_else(|| "–".to_owned(), with_spread));
             let label = if subject.is_ours() { format!("**{}**", subject.label) } else { subject.label.to_owned() };
             text += &line(&[vec![label], shares.into()].concat());
         }
@@ -84,11 +87,10 @@ fn table(scenario: &Scenario, measurement: &Measurement) -> String {
 
 fn cells(scenario: &Scenario, row: &Row) -> Vec<String> {
     let rate = row.requests_per_second;
-    let share = |share: Spread| format!("{:.2} ({:.2}–{:.2})", share.median, share.min, share.max);
     let mut cells = vec![
         label(row),
         format!("{:.0} ({:.0}–{:.0})", rate.median, rate.min, rate.max),
-        row.share_of_bare.map_or_else(|| "1".to_owned(), share),
+        row.share_of_bare.map_or_else(|| "1".to_owned(), with_spread),
         format!("{:.1}", row.server_cpu_us),
         if row.subject.store == Store::Memory { "–".to_owned() } else { format!("{:.2}", row.redis_cpu_us) },
         format!("{:.1}", row.wrk_cpu_us),
@@ -97,6 +99,10 @@ fn cells(scenario: &Scenario, row: &Row) -> Vec<String> {
         cells.push(format!("{:.0}", row.p50_us));
     }
     cells
+}
+
+fn with_spread(share: Spread) -> String {
+    format!("{:.2} ({:.2}–{:.2})", share.median, share.min, share.max)
 }
 
 fn label(row: &Row) -> String {

@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::{counter::key_part::KeyPart, decision::state::RateLimitState, rule::function::answer::Answer};
 
 /// A function that names a counter: `fn(&HttpRequest) -> T`, or an Actix handler whose result is `T`, where
-/// `T:` [`IntoScope`].
+/// `T:` [`IntoScope`](crate::IntoScope).
 ///
 /// ```
 /// use actix_web::{HttpRequest, web};
@@ -38,7 +38,7 @@ pub trait ScopeFunction<Marker> {
 }
 
 /// A function that says what a request costs: `fn(&HttpRequest) -> T`, or an Actix handler whose result is `T`, where
-/// `T:` [`IntoCost`].
+/// `T:` [`IntoCost`](crate::IntoCost).
 ///
 /// ```
 /// use actix_web::{HttpRequest, web};
@@ -70,7 +70,7 @@ pub trait CostFunction<Marker> {
 }
 
 /// A function that says whether a request is exempt from a rule: `fn(&HttpRequest) -> T`, or an Actix handler whose
-/// result is `T`, where `T:` [`IntoExempt`].
+/// result is `T`, where `T:` [`IntoExempt`](crate::IntoExempt).
 ///
 /// ```
 /// use actix_web::{HttpRequest, web};

@@ -1,0 +1,24 @@
+//! The guide: what each part does, with examples.
+//!
+//! | page | answers |
+//! |---|---|
+//! | [`ratelimit`](macro@crate::ratelimit) | what the arguments of the attribute are |
+//! | [`algorithms`] | what a limit admits, several rules, cost, leases |
+//! | [`scopes`] | who is counted; addresses behind proxies |
+//! | [`middleware`] | which headers there are, and where middlewares stand |
+//! | [`redis`] | URLs, privileges, keys, memory |
+//! | [`failures`] | what happens when the store fails |
+//! | [`testing`] | how to test an application with limits |
+
+#[doc = include_str!("guide/algorithms.md")]
+pub mod algorithms {}
+#[doc = include_str!("guide/failures.md")]
+pub mod failures {}
+#[doc = include_str!("guide/middleware.md")]
+pub mod middleware {}
+#[doc = include_str!("guide/redis.md")]
+pub mod redis {}
+#[doc = include_str!("guide/scopes.md")]
+pub mod scopes {}
+#[doc = include_str!("guide/testing.md")]
+pub mod testing {}
