@@ -111,7 +111,7 @@ fn circle(start: &str, graph: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec
     let mut seen = BTreeSet::new();
     while let Some(way) = ways.pop() {
         for next in &graph[way.last()?] {
-            let longer = [&way[..], &[next.clone()]].concat();
+            let longer = [&way[..], std::slice::from_ref(next)].concat();
             if next == start {
                 return Some(longer);
             }
