@@ -1,4 +1,4 @@
-//! `lease`: tokens are taken from Redis in lots, and never spent twice.
+//! `lease`: tokens are taken from Redis in advance, and never spent twice.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -121,9 +121,9 @@ fn a_leased_token_does_not_cost_redis_anything() {
     }
     let calls = redis.calls("evalsha") as u64;
     assert!(calls > 0, "no script was called");
-    // A lot is not believed in for longer than a second, and then the next is asked for.
-    let lots = 2000 / 100 + start.elapsed().as_secs();
-    assert!(calls <= 3 * lots, "{calls} calls for {lots} lots");
+    // A lease is valid for at most a second. Then the next one is taken.
+    let leases = 2000 / 100 + start.elapsed().as_secs();
+    assert!(calls <= 3 * leases, "{calls} calls for {leases} leases");
 }
 
 #[test]

@@ -14,7 +14,7 @@ mod cluster_failures;
 #[cfg(feature = "redis")]
 mod crash;
 #[cfg(feature = "redis")]
-mod denials;
+mod deny_cache;
 #[cfg(feature = "redis")]
 mod flapping;
 #[cfg(feature = "redis")]

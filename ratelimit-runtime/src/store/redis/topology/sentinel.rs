@@ -102,7 +102,7 @@ impl Sentinel {
             }
             sleep(WATCH).await;
             // If this sentinel does not answer, the next attempt chooses another one.
-            if self.is_time_to_ask()
+            if self.is_query_due()
                 && let Some(sentinel) = fastrand::choice(&self.sentinels)
                 && let Some(Ok(primary)) = Patience::new(ATTEMPT).wait(self.query(sentinel)).await
             {
@@ -124,7 +124,7 @@ impl Sentinel {
     }
 
     /// Whether this worker is to ask a sentinel, for all workers of the process.
-    fn is_time_to_ask(&self) -> bool {
+    fn is_query_due(&self) -> bool {
         let mut state = self.state.lock();
         let now = Instant::now();
         // Timers are not exact, so half of the interval is enough.

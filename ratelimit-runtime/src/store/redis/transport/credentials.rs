@@ -83,11 +83,11 @@ pub(crate) enum CredentialSource {
 
 /// The application's function for credentials, and its last result.
 pub(crate) struct Provider {
-    ask: Box<dyn Fn() -> Asking + Send + Sync>,
+    function: Box<dyn Fn() -> CredentialsFuture + Send + Sync>,
     state: Mutex<ProviderState>,
 }
 
-type Asking = Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send>>;
+type CredentialsFuture = Pin<Box<dyn Future<Output = Result<Credentials, String>> + Send>>;
 
 #[derive(Default)]
 struct ProviderState {
@@ -109,17 +109,17 @@ impl ProvidedCredentials {
 }
 
 impl Provider {
-    pub(crate) fn new<F, A, E>(ask: F) -> Self
+    pub(crate) fn new<F, A, E>(function: F) -> Self
     where
         F: Fn() -> A + Send + Sync + 'static,
         A: Future<Output = Result<Credentials, E>> + Send + 'static,
         E: Display,
     {
-        let ask = move || -> Asking {
-            let asking = ask();
-            Box::pin(async { asking.await.map_err(|error| error.to_string()) })
+        let function = move || -> CredentialsFuture {
+            let future = function();
+            Box::pin(async { future.await.map_err(|error| error.to_string()) })
         };
-        Self { ask: Box::new(ask), state: Mutex::default() }
+        Self { function: Box::new(function), state: Mutex::default() }
     }
 
     /// The result of a recent call. Calls are made one at a time, and go on even if nobody waits any more.
@@ -157,7 +157,8 @@ impl Provider {
         let provider = Arc::clone(self);
         tokio::spawn(async move {
             let late = || Err(format!("no answer within {LONGEST_CALL:?}"));
-            let credentials = timeout(LONGEST_CALL, async { (provider.ask)().await }).await.unwrap_or_else(|_| late());
+            let credentials =
+                timeout(LONGEST_CALL, async { (provider.function)().await }).await.unwrap_or_else(|_| late());
             let answer = ProvidedCredentials { credentials, came: Instant::now() };
             provider.state.lock().last = Some(answer.clone());
             sender.send_replace(Some(answer));

@@ -1,6 +1,3 @@
-  -- Each algorithm has three functions: `look` answers what a counter holds and returns how much of it is used; `take` takes a number
-  -- of tokens, which may be zero; `undo` restores the counter as far as the user's privileges allow. Windows add the most that
-  -- the requests may take in `look`, and remove the excess in `take`.
   local function fixed()
     local function look(rule, key)
       rule.added = 0

@@ -1,25 +1,25 @@
-  -- A counter of GCRA holds a bucket for each rate and burst under which it is used, as `nanoseconds of a
-  -- token:capacity:seconds:nanoseconds`, the latest first. What is taken from one is taken from all, as far as they have some;
-  -- a bucket that had too little is marked as overdrawn by `!` until it is full again. To that, nothing is given back but what its own
-  -- rule took, since it is not known how much of it was taken from there.
+  -- A counter of GCRA holds one bucket for each rate and burst under which it is used, the latest first. A bucket is written as
+  -- `nanoseconds of a token:capacity:seconds:nanoseconds`, the last two being the time at which it is full again. Tokens are taken
+  -- from all buckets, as far as they have some. A bucket that had too few is marked as overdrawn by `!` until it is full again. It
+  -- gets refunds of its own rule only, because nobody can tell how many of the others' tokens came from it.
   local function gcra()
-    -- How many of them a counter has at most.
+    -- The most buckets of a counter.
     local BUCKETS = 4
 
-    -- More nanoseconds than the tokens of any rule take to come back, and few enough for Lua's numbers.
+    -- More nanoseconds than the tokens of any rule need to come back, and few enough for Lua's numbers.
     local LONGEST = 8e15
 
     -- Later than any time, in seconds: in the year 2286.
     local LATEST = 9999999999
 
-    -- How far a time is ahead, in nanoseconds: never further than all tokens. If it seems to be, the clock was set back;
-    -- what is further still starts anew.
+    -- How far a time is ahead, in nanoseconds, and at most as far as all tokens. A time further ahead means that the clock was set
+    -- back. A time that is much further ahead starts from zero.
     local function ahead_of(seconds, nanos, full, length)
       local ahead = (seconds - now) * 1e9 + nanos - micros * 1e3
       return ahead <= 2 * max(full, length * 1e9) and min(max(ahead, 0), full) or 0
     end
 
-    -- So many nanoseconds ahead as a time: seconds and nanoseconds.
+    -- The time that is so many nanoseconds ahead, as seconds and nanoseconds.
     local function time_of(ahead)
       local nanos = micros * 1e3 + ahead
       local whole = floor(nanos / 1e9)
@@ -39,7 +39,7 @@
       return buckets
     end
 
-    -- They live as long as the last of them has tokens to come back.
+    -- Writes the buckets. The key lives until the last of them is full again.
     local function write(key, name, ahead, overdrawn, others)
       local seconds, nanos = time_of(ahead)
       local text, latest = format('%s:%d:%d', name, seconds, nanos), seconds
@@ -67,7 +67,7 @@
       rule.held = held
       local name, seconds, nanos = match(held, '^(%d+:%d+):(%d+):(%d+)$')
       if name == rule.bucket then
-        -- Nearly always.
+        -- The usual case: one bucket, of this rule.
         seconds, nanos = min(tonumber(seconds), LATEST), min(tonumber(nanos), 1e9)
         rule.ahead = ahead_of(seconds, nanos, rule.full, rule.length)
       elseif held == '' then
@@ -83,7 +83,7 @@
             used = max(used, ceil(bucket.ahead / bucket.emission))
           end
         end
-        -- A new bucket goes on from what was taken from the others.
+        -- A new bucket starts with what was taken from the others.
         rule.ahead = own and own.ahead or min(used, rule.capacity) * rule.emission
         rule.overdrawn = own and own.overdrawn or not own and used > rule.capacity
         seconds, nanos = 0, 0

@@ -41,7 +41,7 @@
       end
       return next_key, next_arg
     end
-    -- How many of the rules were looked at.
+    -- How many rules were looked at, for `undo`.
     local looked
     local function step(key)
       local admitted = times
@@ -75,7 +75,7 @@
   end
 
   local function add_other_kinds()
-    -- How long a mark lives: a day. The next reader creates it again.
+    -- How long a mark lives: one day. The next reader creates it again.
     local MARK_SECONDS = 86400
 
     -- Reads the mark, and creates it if there is none.

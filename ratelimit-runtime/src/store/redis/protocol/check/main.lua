@@ -26,7 +26,7 @@ while key <= #KEYS do
           if held > limit then
             local back = before >= limit and tokens or min(tokens, ceil((held - limit) / unit) * unit)
             local left = pcall('INCRBY', counter, back == tokens and untaken or -back)
-            -- Cheaper than to look at the type alone.
+            -- The comparison is cheaper than the type check, and rarely true.
             if left ~= held - back and type(left) == 'table' then
               before = {err = left.err .. ' [INCRBY]'}
             end

@@ -1,11 +1,11 @@
   local function sliding()
-    -- What was counted in the window that ends then.
+    -- The count of the window with this end.
     local function count_in(key, window_end)
       local held = pcall('HGET', key, window_end)
       return held and number(read(held, 'HGET')) or 0
     end
 
-    -- Adds to a window. The hash stays as long as that counts, also in the window after it.
+    -- Adds to a window. The hash lives as long as this window counts, including in the window after it.
     local function add(rule, key)
       local held = pcall('HINCRBY', key, rule.end_text, rule.most_text)
       if type(held) == 'table' and not is_foreign(held.err) then
@@ -22,10 +22,10 @@
       rule.expires = held > rule.most
       if not rule.expires then
         local next_end = rule.window_end + rule.length
-        -- Before anything else can fail.
+        -- First of all, because the other commands may fail.
         must('EXPIREAT', key, next_end)
         rule.expires = true
-        -- If something was counted in the next window already, this clock was set back, or it is behind that of another server.
+        -- A count in the next window means that this clock was set back, or is behind that of another server.
         if count_in(key, next_end) > 0 then
           must('EXPIREAT', key, next_end + rule.length)
         end
@@ -43,7 +43,7 @@
       local before = count_in(key, rule.last_text)
       answer(rule.used)
       answer(before)
-      -- Multiplied first: so what comes out even stays so.
+      -- The multiplication comes first, so that whole results stay exact.
       local whole = rule.length * 1e6
       local left = min((rule.window_end - now) * 1e6 - micros, whole)
       return rule.used + ceil(before * left / whole)

@@ -86,3 +86,6 @@ local function other_functions()
     end
   end
 
+  -- Each algorithm has three functions: `look` answers what a counter holds and returns how much of it is used; `take` takes a number
+  -- of tokens, which may be zero; `undo` restores the counter as far as the user's privileges allow. Windows add the most that
+  -- the requests may take in `look`, and remove the excess in `take`.

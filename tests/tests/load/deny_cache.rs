@@ -15,7 +15,7 @@ use ratelimit_tests::wait::{self, PATIENCE};
 
 use crate::alone;
 
-/// More than a worker remembers by itself, and than Redis is asked about in a second in spite of what is known.
+/// More counters than a worker remembers, and than the deny cache rechecks in Redis per second.
 const CLIENTS: usize = 5000;
 
 /// Of whom the tests want to know when they pass again.
@@ -92,7 +92,7 @@ fn counted(redis: &RedisServer) -> usize {
 /// Redis is not asked by chance.
 fn assert_seen(redis: &RedisServer, process: &mut Process, relief: impl FnOnce()) {
     process.fill(redis);
-    wait::until("that it is full is known without Redis", || {
+    wait::until("a request is refused without Redis", || {
         process.statuses(0..CLIENTS);
         let before = counted(redis);
         assert_eq!(process.status(ONE), 429);
