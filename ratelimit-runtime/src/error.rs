@@ -17,7 +17,7 @@ use std::io;
 pub enum Error {
     /// The store's URL makes no sense.
     #[non_exhaustive]
-    #[error("store URL: {part}: {reason}")]
+    #[error("store URL: {part}: {reason} (RL001)")]
     Url {
         /// The part of the URL that is wrong, such as `port`.
         part: &'static str,
@@ -26,7 +26,7 @@ pub enum Error {
     },
     /// A setting of TLS cannot be used.
     #[non_exhaustive]
-    #[error("TLS: {setting}: {reason}")]
+    #[error("TLS: {setting}: {reason} (RL002)")]
     Tls {
         /// The setting, such as `tls_ca_file`.
         setting: &'static str,
@@ -35,14 +35,14 @@ pub enum Error {
     },
     /// The prefix of keys in Redis cannot be used.
     #[non_exhaustive]
-    #[error("prefix: {reason}")]
+    #[error("prefix: {reason} (RL003)")]
     Prefix {
         /// What is wrong with it, and what to write instead.
         reason: String,
     },
     /// A number is out of range.
     #[non_exhaustive]
-    #[error("{setting}: {reason}")]
+    #[error("{setting}: {reason} (RL004)")]
     Setting {
         /// The setting, such as `deadline`.
         setting: &'static str,
@@ -51,14 +51,16 @@ pub enum Error {
     },
     /// A trusted proxy is neither an address nor a network.
     #[non_exhaustive]
-    #[error("trusted proxy `{value}` is neither an address (`10.0.0.1`) nor a network (`10.0.0.0/8`, `fd00::/8`)")]
+    #[error(
+        "trusted proxy `{value}` is neither an address (`10.0.0.1`) nor a network (`10.0.0.0/8`, `fd00::/8`) (RL005)"
+    )]
     Network {
         /// The text that was given.
         value: String,
     },
     /// The prefix of a translator is none.
     #[non_exhaustive]
-    #[error("NAT64 prefix `{value}` is no IPv6 network of 32, 40, 48, 56, 64 or 96 bits (`2001:db8:64::/96`)")]
+    #[error("NAT64 prefix `{value}` is no IPv6 network of 32, 40, 48, 56, 64 or 96 bits (`2001:db8:64::/96`) (RL006)")]
     Nat64Prefix {
         /// The text that was given.
         value: String,

@@ -8,10 +8,13 @@
 //! | [`middleware`] | which headers there are, and where middlewares stand |
 //! | [`redis`] | URLs, privileges, keys, memory |
 //! | [`failures`] | what happens when the store fails |
+//! | [`errors`] | what a code such as `RL017` in the log means |
 //! | [`testing`] | how to test an application with limits |
 
 #[doc = include_str!("guide/algorithms.md")]
 pub mod algorithms {}
+#[doc = include_str!("guide/errors.md")]
+pub mod errors {}
 #[doc = include_str!("guide/failures.md")]
 pub mod failures {}
 #[doc = include_str!("guide/middleware.md")]

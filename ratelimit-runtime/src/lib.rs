@@ -33,6 +33,7 @@
 //! | tell clients about their limits | [`RateLimitHeaders`], [`guide::middleware`] |
 //! | read the state of a limit in a handler | [`RateLimitState`] |
 //! | look at a counter, or reset it | [`RateLimiter::peek`], [`RateLimiter::reset`], [`LimitTarget`] |
+//! | understand a message of the log, such as `(RL017)` | [`guide::errors`] |
 //! | test an application | [`guide::testing`], [`ManualClock`] |
 //!
 //! # Cargo features

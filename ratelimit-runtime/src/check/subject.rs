@@ -221,7 +221,7 @@ impl<'a> Subject<'a> {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "`{handler}` has `scope = \"user\"`, and its limiter does not know who the user is: write \
-     `RateLimiter::builder().user(…)`; until then every handler with this scope is answered 500"
+     `RateLimiter::builder().user(…)`; until then every handler with this scope is answered 500 (RL008)"
 )]
 pub(crate) struct NoUserFunction {
     handler: &'static str,

@@ -55,12 +55,12 @@ fn of_process() -> Result<&'static RateLimiter, &'static Error> {
             }
             Ok(_) | Err(VarError::NotPresent) => {
                 log::warn!(
-                    "no RateLimiter in app_data and no {URL_VARIABLE}: limits are counted in this process's memory"
+                    "no RateLimiter in app_data and no {URL_VARIABLE}: limits are counted in this process's memory (RL007)"
                 );
                 Ok(RateLimiter::in_memory())
             }
             Err(VarError::NotUnicode(_)) => {
-                log::error!("{URL_VARIABLE}: is not UTF-8");
+                log::error!("{URL_VARIABLE}: is not UTF-8 (RL001)");
                 Err(Error::Url { part: "encoding", reason: "is not UTF-8".to_owned() })
             }
         })

@@ -84,7 +84,7 @@ impl Claim {
         if self.has_default_key && earlier.has_default_key && this.path == other.path {
             log::error!(
                 "{this} has the path of {other}, and would share its counters: write `key = \"…\"` in the `#[ratelimit]` of \
-                 one of them; until then requests to the former are answered 500"
+                 one of them; until then requests to the former are answered 500 (RL011)"
             );
             return false;
         }
@@ -96,13 +96,13 @@ impl Claim {
                     log::error!(
                         "{this} shares its counters with {other} by `key`, and their `scope` has different functions of one \
                          name: rename one of the functions, or write another `key`; until then requests to the former are \
-                         answered 500"
+                         answered 500 (RL012)"
                     );
                     return false;
                 }
                 Relation::TwoNames => log::warn!(
                     "{this} and {other} have one `key` and the same function in `scope`, under two names, and so they do not \
-                     share their counters: write the same name in both"
+                     share their counters: write the same name in both (RL013)"
                 ),
             }
         }

@@ -62,7 +62,7 @@ fn braces_in_a_prefix_are_refused_in_a_cluster() {
 fn a_prefix_of_any_length_or_with_control_characters_is_refused() {
     for url in ["redis://127.0.0.1:1", CLUSTER] {
         let error = connect(&"\u{fc}".repeat(129), url).expect_err("258 bytes").to_string();
-        assert_eq!(error, "prefix: it has 258 bytes, and every key begins with it; write at most 256");
+        assert_eq!(error, "prefix: it has 258 bytes, and every key begins with it; write at most 256 (RL003)");
         for prefix in ["a\n", "\0", "a\u{85}b", "\t"] {
             let error = connect(prefix, url).expect_err(prefix);
             assert!(matches!(error, Error::Prefix { .. }), "{error}");

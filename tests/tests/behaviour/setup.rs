@@ -224,7 +224,7 @@ fn numbers_out_of_range_are_errors_that_name_the_setting_and_its_range() {
         (builder().tcp_keepalive(Duration::from_secs(32_768)), "tcp_keepalive: must be 0, or from 1 to 32767 seconds"),
     ] {
         let error = builder.build().expect_err(expected);
-        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.to_string(), format!("{expected} (RL004)"));
         assert!(format!("{error:?}").starts_with("Setting {"), "{error:?}");
     }
 }

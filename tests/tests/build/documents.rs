@@ -67,3 +67,40 @@ fn each_link_of_a_document_to_a_file_leads_to_one() {
         }
     }
 }
+
+/// The codes in a text: `RL` and three digits.
+fn codes(text: &str) -> BTreeSet<String> {
+    let after = text.split("RL0").skip(1).filter_map(|rest| rest.get(..2));
+    after
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .map(|digits| format!("RL0{digits}"))
+        .collect()
+}
+
+fn codes_of_folder(folder: &std::path::Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            codes_of_folder(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            // A code stands at the end of its message.
+            found.extend(
+                read(path).split("(RL").skip(1).flat_map(|rest| codes(&format!("RL{rest}")).into_iter().take(1)),
+            );
+        }
+    }
+}
+
+#[test]
+fn each_code_of_a_message_has_a_section_in_the_guide_and_no_other() {
+    let source = workspace().join("ratelimit-runtime/src");
+    let mut expected = BTreeSet::new();
+    for layer in ["check", "http", "limiter", "rule", "store"] {
+        codes_of_folder(&source.join(layer), &mut expected);
+    }
+    expected.extend(codes(&read(source.join("error.rs"))));
+    assert!(expected.len() > 20, "{expected:?}");
+    let guide = read(source.join("guide/errors.md"));
+    let sections: Vec<_> = guide.lines().filter_map(|line| line.strip_prefix("## ")?.split(':').next()).collect();
+    assert_eq!(sections, Vec::from_iter(&expected));
+}

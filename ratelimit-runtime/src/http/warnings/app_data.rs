@@ -21,14 +21,14 @@ pub(super) fn look(serving: &RateLimiter, request: &HttpRequest) {
         REPORTED.call_once(|| {
             log::warn!(
                 "app_data holds two RateLimiters, and the `{form}` serves no handler under #[ratelimit], whichever stands \
-                 closer: write `.app_data(limiter.clone())` for both"
+                 closer: write `.app_data(limiter.clone())` for both (RL015)"
             );
         });
     } else if let Some(form) = unknown(request) {
         REPORTED.call_once(|| {
             log::warn!(
                 "app_data holds a `{form}`, which serves no handler under #[ratelimit]: write \
-                 `.app_data(limiter.clone())` with the RateLimiter itself"
+                 `.app_data(limiter.clone())` with the RateLimiter itself (RL016)"
             );
         });
     }

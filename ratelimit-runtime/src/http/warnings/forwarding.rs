@@ -49,7 +49,7 @@ fn nobody_trusted(peer: Option<IpAddr>, request: &HttpRequest) -> Option<String>
     Some(format!(
         "a request {whose} has the header `{header}`, and the limiter trusts no proxy: all clients of a proxy share one \
          counter; if this is your proxy, write `RateLimiter::builder().trusted_proxies(TrustedProxies::{proxies})`; \
-         if it is none, `TrustedProxies::hops(0)` says so"
+         if it is none, `TrustedProxies::hops(0)` says so (RL017)"
     ))
 }
 
@@ -66,7 +66,7 @@ fn unread_header(proxies: &TrustedProxies, peer: Option<IpAddr>, request: &HttpR
     let whose = peer.map_or_else(|| "over a Unix socket".to_owned(), |peer| format!("from the trusted `{peer}`"));
     Some(format!(
         "a request {whose} has the header `{sent}`, and not `{read}`, which the limiter reads: all clients of the proxy \
-         share one counter; {advice}"
+         share one counter; {advice} (RL018)"
     ))
 }
 

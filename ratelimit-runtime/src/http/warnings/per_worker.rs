@@ -62,7 +62,7 @@ fn message(limiter: &RateLimiter, place: &Location<'_>) -> String {
     };
     format!(
         "a RateLimiter is made anew at `{place}` for each worker and each address of one server, {consequence}: make it \
-         before `HttpServer::new`, and give its closure a clone, `move || App::new().app_data(limiter.clone())`"
+         before `HttpServer::new`, and give its closure a clone, `move || App::new().app_data(limiter.clone())` (RL014)"
     )
 }
 

@@ -38,7 +38,7 @@ impl ExtractsBody {
         if is_new {
             log::error!(
                 "#[ratelimit] on `{handler}`: {self}, which the handler alone can read, so requests are answered 500: \
-                 let the function use the path, the query or a header"
+                 let the function use the path, the query or a header (RL010)"
             );
         }
     }

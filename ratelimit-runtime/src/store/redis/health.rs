@@ -65,9 +65,9 @@ impl Health {
         let cause = Printable(FailureAdvice { failure, prefix: &self.prefix });
         self.outage.lock().fail(Instant::now(), |lasted| match lasted {
             None => log::error!(
-                "rate limit store {address} fails: {cause}; requests are answered as on_store_error says until it is back"
+                "rate limit store {address} fails: {cause}; requests are answered as on_store_error says until it is back (RL022)"
             ),
-            Some(lasted) => log::error!("rate limit store {address} has been failing for {lasted:.0?}: {cause}"),
+            Some(lasted) => log::error!("rate limit store {address} has been failing for {lasted:.0?}: {cause} (RL022)"),
         });
     }
 
@@ -113,10 +113,10 @@ impl Health {
         let refused = episode.checks;
         episode.fail(Instant::now(), |lasted| match lasted {
             None => log::error!(
-                "rate limit store {address} refuses checks: {cause}; they are answered as on_store_error says, and others are counted"
+                "rate limit store {address} refuses checks: {cause}; they are answered as on_store_error says, and others are counted (RL023)"
             ),
             Some(lasted) => {
-                log::error!("rate limit store {address} has refused {refused} checks in {lasted:.0?}: {cause}");
+                log::error!("rate limit store {address} has refused {refused} checks in {lasted:.0?}: {cause} (RL023)");
             }
         });
     }

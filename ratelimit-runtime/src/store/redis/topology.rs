@@ -40,7 +40,7 @@ impl Topology {
         match endpoints.iter().find(|endpoint| endpoint.address.is_tls()) {
             Some(endpoint) => drop(endpoint.connector.tls.set(Tls::new(options)?)),
             None if options.is_set() => {
-                log::warn!("TLS is set up on the builder, and the store's URL is without TLS; write rediss://");
+                log::warn!("TLS is set up on the builder, and the store's URL is without TLS; write rediss:// (RL019)");
             }
             None => {}
         }

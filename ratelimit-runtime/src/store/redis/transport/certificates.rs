@@ -84,7 +84,7 @@ impl Files {
             Ok(Some((identities, contents))) => *last = Last { contents, identities, config: None, is_broken },
             Ok(None) => {}
             Err(error) if last.is_broken => log::debug!("{error}"),
-            Err(error) => log::warn!("{error}; until it can be used, what was read before is"),
+            Err(error) => log::warn!("{error}; until it can be used, what was read before is (RL020)"),
         }
         last.is_broken = is_broken;
         if let Some(config) = &last.config {
@@ -113,7 +113,7 @@ impl Files {
                 return Err(error(CA_FILE, format!("`{}` has no certificate that can be used", path.display())));
             }
             if ignored > 0 {
-                log::warn!("TLS: {ignored} certificates in `{}` cannot be used", path.display());
+                log::warn!("TLS: {ignored} certificates in `{}` cannot be used (RL021)", path.display());
             }
             identities.roots = Some(Arc::new(roots));
         }
@@ -184,7 +184,9 @@ fn system_roots() -> RedisResult<Arc<RootCertStore>> {
     let ignored = ignored + found.errors.len();
     if ignored > 0 {
         let detail = problem.unwrap_or_else(|| "a certificate has a form that is not supported".to_owned());
-        log::warn!("TLS: {ignored} entries of the operating system's certificates are ignored, such as: {detail}");
+        log::warn!(
+            "TLS: {ignored} entries of the operating system's certificates are ignored, such as: {detail} (RL021)"
+        );
     }
     Ok(Arc::clone(kept.insert(Arc::new(roots))))
 }
