@@ -9,15 +9,12 @@ use crate::{
     store::redis::{
         cache::{DecidedCheck, LocalCache, deny_cache::DenyCache},
         health::Health,
-        pipeline::{batch::Batch, check::CheckAnswer, refusals::Refusals},
+        pipeline::{batch::Batch, check::CheckResult, refusals::Refusals},
         protocol::reply::{Reply, WorkResult},
         server_error::Blame,
         work::Work,
     },
 };
-
-/// What the server made of one check; `None` inside for a check that failed.
-type CheckResult = Option<Outcomes>;
 
 /// Who learns from an answered batch.
 pub(crate) struct Learners<'a> {
@@ -38,12 +35,7 @@ impl Learners<'_> {
             let decided = works.iter().zip(&results).filter(is_decided);
             decided.for_each(|(work, _)| self.refusals.accepted(work, self.health));
         }
-        batch.keep_unanswered(results, |check, result| {
-            if let Some(outcomes) = result {
-                // The request may be gone.
-                drop(check.reply.send(CheckAnswer::Decided(outcomes)));
-            }
-        });
+        batch.answer(results);
         match server_error {
             Some(error) => Err(error),
             None if batch.checks.is_empty() => Ok(None),

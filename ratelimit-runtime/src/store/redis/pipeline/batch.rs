@@ -7,7 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 use crate::store::redis::{
     health::Health,
     pipeline::{
-        check::{CheckAnswer, QueuedCheck},
+        check::{CheckAnswer, CheckResult, QueuedCheck},
         refusals::Refusals,
     },
     redirect::Redirect,
@@ -73,12 +73,15 @@ impl Batch {
         self.checks.iter().map(|check| &check.work).collect()
     }
 
-    /// Keeps only those of its checks that `answers` has no entry for, and hands out the others with their answer.
-    pub(crate) fn keep_unanswered<T>(&mut self, answers: Vec<Option<T>>, mut on_answer: impl FnMut(QueuedCheck, T)) {
+    /// Answers the checks that have a result, and keeps the others. `results` has one entry for each check.
+    pub(crate) fn answer(&mut self, results: Vec<Option<CheckResult>>) {
         let mut unanswered = Vec::new();
-        for (check, answer) in self.checks.drain(..).zip(answers) {
-            match answer {
-                Some(answer) => on_answer(check, answer),
+        for (check, result) in self.checks.drain(..).zip(results) {
+            match result {
+                // The request may be gone.
+                Some(Some(outcomes)) => drop(check.reply.send(CheckAnswer::Decided(outcomes))),
+                // Dropping the check tells the request that the store has failed.
+                Some(None) => {}
                 None => unanswered.push(check),
             }
         }

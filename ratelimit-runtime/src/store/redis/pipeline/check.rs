@@ -19,6 +19,9 @@ pub(crate) struct QueuedCheck {
     pub(crate) reply: oneshot::Sender<CheckAnswer>,
 }
 
+/// What the server made of a check: its outcomes, or `None` for a failure.
+pub(crate) type CheckResult = Option<Outcomes>;
+
 /// What a request receives.
 #[derive(Debug)]
 pub(crate) enum CheckAnswer {
