@@ -10,6 +10,7 @@ mod examples;
 mod expansion;
 mod hygiene;
 mod layers;
+mod public_api;
 mod rust_version;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
