@@ -5,7 +5,7 @@
 //! - The [deny cache](deny_cache) belongs to the process. It holds full counters of fixed windows until their windows end,
 //!   and the mark in Redis proves that none of them was reset. A worker that learns of a full counter spares all others the
 //!   request. It covers single rules without a lease, outside clusters.
-//! - The [leases](leases) belong to one worker. They hold the tokens that it took in advance, which another worker must not
+//! - The [leases] belong to one worker. They hold the tokens that it took in advance, which another worker must not
 //!   spend, and for one second the last refusal of any counter: also of sliding windows, GCRA, several rules and clusters,
 //!   for which no mark exists. A table for the whole process would need a lock for each token that is spent.
 

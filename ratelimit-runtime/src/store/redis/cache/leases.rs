@@ -99,7 +99,7 @@ impl Leases {
         Some(outcome)
     }
 
-    /// Queues another lease when a quarter of the last one is spent, so that hardly a request waits for it.
+    /// Queues another lease when a quarter of the last one is spent, so that requests rarely wait for it.
     fn refill(&mut self, hit: &Hit, now: Instant) {
         let deadline = self.deadline;
         let Some(entry) = self.entries[index(hit.hash)].as_mut() else { return };
