@@ -30,4 +30,4 @@ fi
 cargo test --workspace --exclude ratelimit-benches --locked "$@"
 
 # rediss:// is a feature of its own.
-cargo test --package ratelimit-tests --features rustls --test behaviour --locked redis_tls
+cargo test --package ratelimit-tests --features rustls --test behaviour --locked store::redis::tls

@@ -3,76 +3,14 @@
 // A test that cannot go on has failed, and a panic with a message is how it says so.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod algorithms;
-mod attribute;
-mod bodies;
-mod client_ip;
-mod contract;
-mod each_store;
+mod check;
+mod counter;
 #[cfg(feature = "redis")]
 mod fixtures;
-mod functions;
-mod headers;
-mod middlewares;
-mod missing_values;
-mod mistakes;
-mod over_limit;
-mod rejection;
-mod rule_names;
-mod rules;
-mod scope;
-mod setup;
-mod shapes;
-mod shared_counters;
-mod shared_rates;
-mod state;
-mod stores;
-mod targets;
-
-#[cfg(feature = "redis")]
-mod hashed_keys;
-#[cfg(feature = "redis")]
-mod redis_algorithms;
-#[cfg(feature = "redis")]
-mod redis_answers;
-#[cfg(feature = "redis")]
-mod redis_cluster;
-#[cfg(feature = "redis")]
-mod redis_cluster_map;
-#[cfg(feature = "redis")]
-mod redis_cluster_moves;
-#[cfg(feature = "redis")]
-mod redis_connections;
-#[cfg(feature = "redis")]
-mod redis_credentials;
-#[cfg(feature = "redis")]
-mod redis_leases;
-#[cfg(feature = "redis")]
-mod redis_memory;
-#[cfg(feature = "redis")]
-mod redis_prefix;
-#[cfg(feature = "redis")]
-mod redis_refusals;
-#[cfg(all(feature = "redis", target_os = "linux"))]
-mod redis_resolver;
-#[cfg(feature = "redis")]
-mod redis_script;
-#[cfg(feature = "redis")]
-mod redis_sentinel;
-#[cfg(feature = "redis")]
-mod redis_sentinel_choice;
-#[cfg(feature = "redis")]
-mod redis_store;
-#[cfg(feature = "rustls")]
-mod redis_tls;
-#[cfg(feature = "rustls")]
-mod redis_tls_settings;
-#[cfg(feature = "redis")]
-mod redis_url;
-
-mod embedded_addresses;
-mod eviction;
-mod memory_store;
+mod http;
+mod limiter;
+mod rule;
+mod store;
 
 use ratelimit_runtime::{ManualClock, RateLimiter};
 

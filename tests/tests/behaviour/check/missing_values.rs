@@ -14,8 +14,8 @@ use ratelimit_tests::http::Server;
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait::until;
 
-use crate::each_store::Shared;
 use crate::in_memory;
+use crate::store::each_store::Shared;
 
 /// A handler at the path of its name for each of these rules, all with a limit of 2.
 macro_rules! handlers {

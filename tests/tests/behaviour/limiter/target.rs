@@ -9,7 +9,7 @@ use ratelimit_tests::http::Server;
 #[cfg(feature = "redis")]
 use ratelimit_tests::redis_server::RedisServer;
 
-use crate::each_store::Shared;
+use crate::store::each_store::Shared;
 
 #[ratelimit(limit = 9, per = FOREVER, key = "a key")]
 async fn by_ip() -> impl Responder {

@@ -7,8 +7,8 @@ use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
 
+use crate::http::shapes::shapes;
 use crate::in_memory;
-use crate::shapes::shapes;
 
 fn app() -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
@@ -19,14 +19,14 @@ fn app() -> Process {
 #[actix_web::test]
 async fn the_default_key_is_the_module_and_the_name_of_the_handler() {
     for (path, key) in [
-        ("/below", "behaviour::shapes::below_get"),
-        ("/above", "behaviour::shapes::above_get"),
-        ("/routes/below", "behaviour::shapes::below_routes"),
-        ("/in-a-body", "behaviour::shapes::in_a_body"),
-        ("/raw", "behaviour::shapes::match"),
-        ("/users", "behaviour::shapes::list"),
-        ("/generic/book", "behaviour::shapes::generic"),
-        ("/in-a-raw-module", "behaviour::shapes::type::in_a_raw_module"),
+        ("/below", "behaviour::http::shapes::below_get"),
+        ("/above", "behaviour::http::shapes::above_get"),
+        ("/routes/below", "behaviour::http::shapes::below_routes"),
+        ("/in-a-body", "behaviour::http::shapes::in_a_body"),
+        ("/raw", "behaviour::http::shapes::match"),
+        ("/users", "behaviour::http::shapes::list"),
+        ("/generic/book", "behaviour::http::shapes::generic"),
+        ("/in-a-raw-module", "behaviour::http::shapes::type::in_a_raw_module"),
     ] {
         let (limiter, _clock) = in_memory();
         let server = Served::limited(&limiter, shapes);

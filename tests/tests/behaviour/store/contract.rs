@@ -14,7 +14,7 @@ use ratelimit_tests::wait;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
 
-use crate::each_store::{Shared, wanted};
+use crate::store::each_store::{Shared, wanted};
 
 /// Windows whose edge no test meets: they end in the year 2038.
 const WINDOW: u32 = 1_073_741_823;

@@ -14,7 +14,7 @@ use ratelimit_tests::redis_sentinel::RedisSentinel;
 use ratelimit_tests::redis_server::{RedisServer, Transport};
 use ratelimit_tests::wait::{self, PATIENCE};
 
-use crate::redis_script::SOURCE;
+use super::script::SOURCE;
 
 /// Long, and short enough for GCRA.
 const PER: u32 = 7_000_000;
@@ -128,7 +128,7 @@ fn needs(path: &str, privilege: &str) -> bool {
 /// The tests have users with exactly these privileges.
 #[test]
 fn the_guide_names_the_privileges_that_suffice() {
-    let guide = include_str!("../../../ratelimit-runtime/src/guide/redis.md").replace("\\|", "|");
+    let guide = include_str!("../../../../../ratelimit-runtime/src/guide/redis.md").replace("\\|", "|");
     let of = |row: &str| {
         let start = format!("| {row} | `");
         let cell = guide.lines().find_map(|line| line.strip_prefix(&start)?.strip_suffix("` |"));

@@ -14,7 +14,7 @@ use ratelimit_tests::http::{Reply, Server};
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait::{self, PATIENCE};
 
-use crate::each_store::Shared;
+use crate::store::each_store::Shared;
 
 const WINDOW: u32 = 1_073_741_823;
 const REFILL: u32 = 90 * 86_400;

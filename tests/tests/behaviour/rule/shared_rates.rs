@@ -11,7 +11,7 @@ use ratelimit_tests::wait;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
 
-use crate::each_store::{Shared, wanted};
+use crate::store::each_store::{Shared, wanted};
 
 /// So long that no token comes back while a test runs.
 const PER: u32 = 5_000_000;

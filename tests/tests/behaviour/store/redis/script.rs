@@ -10,13 +10,13 @@ use ratelimit_tests::redis_server::RedisServer;
 
 /// The script, joined from its parts as the store joins them.
 pub(crate) const SOURCE: &str = concat!(
-    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/contract.lua"),
-    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/tools.lua"),
-    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/fixed.lua"),
-    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/sliding.lua"),
-    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/gcra.lua"),
-    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/kinds.lua"),
-    include_str!("../../../ratelimit-runtime/src/store/redis/protocol/check/main.lua"),
+    include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/contract.lua"),
+    include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/tools.lua"),
+    include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/fixed.lua"),
+    include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/sliding.lua"),
+    include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/gcra.lua"),
+    include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/kinds.lua"),
+    include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/main.lua"),
 );
 
 const SECOND: u64 = 1_000_000;

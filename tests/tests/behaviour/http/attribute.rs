@@ -58,7 +58,7 @@ handlers! {
     rate_with_minutes("7 per 2 m") => 7, 120;
     rate_in_capitals("7 Per 2 Minutes") => 7, 120;
     rate_with_other_arguments("6/minute", scope = "global", key = "six") => 6, 60;
-    another_name_of_the_runtime(limit = 5, per = 60, crate = crate::attribute::renamed) => 5, 60;
+    another_name_of_the_runtime(limit = 5, per = 60, crate = crate::http::attribute::renamed) => 5, 60;
 }
 
 /// As if the runtime were a dependency under another name.

@@ -1,0 +1,5 @@
+//! Whom a request counts for.
+
+mod function_bodies;
+mod missing_values;
+mod subject;

@@ -1,0 +1,10 @@
+//! What Actix and a client see: the attribute on handlers, headers, refusals, the state, warnings.
+
+pub(crate) mod attribute;
+mod headers;
+mod middlewares;
+mod over_limit;
+mod refusal;
+pub(crate) mod shapes;
+mod state;
+mod warnings;

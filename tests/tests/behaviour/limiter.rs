@@ -1,0 +1,4 @@
+//! How a limiter is set up, and what an administrator does with it.
+
+mod builder;
+mod target;

@@ -1,0 +1,8 @@
+//! What rules admit, and which counters they share.
+
+mod algorithms;
+mod claims;
+mod functions;
+mod names;
+mod policy;
+mod shared_rates;

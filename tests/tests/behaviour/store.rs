@@ -1,0 +1,9 @@
+//! What holds for the stores: for all of them, in memory, and in Redis.
+
+mod contract;
+pub(crate) mod each_store;
+mod eviction;
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+mod stores;

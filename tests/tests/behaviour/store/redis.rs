@@ -1,0 +1,24 @@
+//! The store in Redis: what it writes, how it connects, and what it follows.
+
+mod algorithms;
+mod answers;
+mod cluster;
+mod cluster_map;
+mod cluster_moves;
+mod connections;
+mod credentials;
+mod leases;
+mod memory;
+mod prefix;
+mod refusals;
+#[cfg(target_os = "linux")]
+mod resolver;
+mod script;
+mod sentinel;
+mod sentinel_choice;
+mod store;
+#[cfg(feature = "rustls")]
+mod tls;
+#[cfg(feature = "rustls")]
+mod tls_settings;
+mod url;
