@@ -164,3 +164,57 @@ fn no_source_file_is_longer_than_four_hundred_lines() {
         }
     }
 }
+
+/// The names of tests in the files of a folder, each with its file.
+fn test_names(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of sources").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            test_names(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = read(path.clone());
+            let after = text.split("\n#[test]").skip(1).chain(text.split("\n#[actix_web::test]").skip(1));
+            let names = after.filter_map(|rest| rest.split_once("fn ")?.1.split('(').next());
+            found.extend(names.map(|name| (name.to_owned(), path.display().to_string())));
+        }
+    }
+}
+
+#[test]
+fn no_two_tests_have_one_name() {
+    let mut names = Vec::new();
+    test_names(&workspace().join("tests/tests"), &mut names);
+    assert!(names.len() > 300, "{} tests", names.len());
+    names.sort();
+    for pair in names.windows(2) {
+        assert_ne!(pair[0].0, pair[1].0, "in {} and {}", pair[0].1, pair[1].1);
+    }
+}
+
+/// The longest function, in lines.
+const LONGEST_FUNCTION: usize = 60;
+
+#[test]
+fn no_function_is_longer_than_sixty_lines() {
+    for folder in ["ratelimit-runtime", "ratelimit-macros"] {
+        for (module, text) in sources(folder) {
+            let lines: Vec<&str> = text.lines().collect();
+            for (start, line) in lines.iter().enumerate() {
+                let indent = line.len() - line.trim_start().len();
+                let head = line.trim_start().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+                let head = head.trim_start_matches("const ").trim_start_matches("async ");
+                if !head.starts_with("fn ") {
+                    continue;
+                }
+                let ends = |line: &&str| {
+                    line.len() - line.trim_start().len() == indent && line.trim_end().ends_with(['}', ';'])
+                };
+                let length = 1 + lines[start..].iter().position(|line| ends(&line)).unwrap_or_default();
+                assert!(
+                    length <= LONGEST_FUNCTION,
+                    "{folder}: `{head}` of `{module}` has {length} lines: take it apart"
+                );
+            }
+        }
+    }
+}

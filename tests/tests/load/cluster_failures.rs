@@ -38,12 +38,12 @@ fn failover(on_store_error: &'static str) {
 }
 
 #[test]
-fn a_replica_that_is_promoted_is_used_and_memory_stands_in_until_then() {
+fn in_a_cluster_a_replica_that_is_promoted_is_used_and_memory_stands_in_until_then() {
     failover("local");
 }
 
 #[test]
-fn a_replica_that_is_promoted_is_used_and_until_then_there_are_503s() {
+fn in_a_cluster_a_replica_that_is_promoted_is_used_and_until_then_there_are_503s() {
     failover("deny");
 }
 

@@ -172,7 +172,7 @@ fn every_value_of_a_scope_has_a_counter_of_its_own() {
 }
 
 #[test]
-fn a_request_that_one_rule_refuses_counts_in_none() {
+fn in_every_store_a_request_that_one_rule_refuses_counts_in_none() {
     in_each_store(|store, [here, there]| {
         let status = |server: &Served, b: &str| server.get_with("/all-or-nothing", &[("X-A", "a"), ("X-B", b)]).status;
         assert_eq!([status(here, "1"), status(there, "1"), status(here, "1")], [200, 429, 429], "{store}");

@@ -215,7 +215,7 @@ fn nodes_are_found_whatever_they_call_themselves() {
 }
 
 #[test]
-fn a_user_needs_no_more_than_these_privileges() {
+fn in_a_cluster_a_user_needs_no_more_than_these_privileges() {
     let user = format!("user app on >secret ~rate-limit/* -@all {APP_PRIVILEGES} {CLUSTER_PRIVILEGES}");
     let cluster = RedisCluster::with(Transport::Tcp, &["user default off", &user]);
     let server = serve(&cluster.url_as("app:secret@"));
@@ -233,7 +233,7 @@ fn a_user_needs_no_more_than_these_privileges() {
 }
 
 #[test]
-fn a_wrong_password_is_named_in_the_log() {
+fn in_a_cluster_a_wrong_password_is_named_in_the_log() {
     let cluster = RedisCluster::with(Transport::Tcp, &["requirepass secret"]);
     assert_eq!(serve(&cluster.url_as(":secret@")).get("/three").status, 200);
     let mut command = Command::new(env!("CARGO_BIN_EXE_app"));

@@ -166,7 +166,7 @@ fn sentinels_keep_the_login_of_the_url() {
 }
 
 #[test]
-fn a_password_alone_is_that_of_the_default_user() {
+fn a_callback_that_gives_a_password_alone_logs_in_as_the_default_user() {
     let redis = RedisServer::on_port();
     redis.ask::<()>(&["CONFIG", "SET", "requirepass", "secret"]);
     let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny);

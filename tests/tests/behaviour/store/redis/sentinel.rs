@@ -120,7 +120,7 @@ fn passwords_and_the_database_of_the_url_are_used() {
 }
 
 #[test]
-fn a_wrong_password_is_named_in_the_log() {
+fn behind_sentinels_a_wrong_password_is_named_in_the_log() {
     let sentinel = RedisSentinel::with(Transport::Tcp, &["requirepass secret"], &["requirepass hush"]);
     for (credentials, end) in
         [(":opensesame@", "?sentinel_password=hush"), (":secret@", "?sentinel_password=opensesame")]
