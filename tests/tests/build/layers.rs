@@ -206,10 +206,10 @@ fn no_function_is_longer_than_sixty_lines() {
                 if !head.starts_with("fn ") {
                     continue;
                 }
-                let ends = |line: &&str| {
+                let ends = |line: &str| {
                     line.len() - line.trim_start().len() == indent && line.trim_end().ends_with(['}', ';'])
                 };
-                let length = 1 + lines[start..].iter().position(|line| ends(&line)).unwrap_or_default();
+                let length = 1 + lines[start..].iter().position(|line| ends(line)).unwrap_or_default();
                 assert!(
                     length <= LONGEST_FUNCTION,
                     "{folder}: `{head}` of `{module}` has {length} lines: take it apart"
