@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    counter::{Family, Name, Who},
+    counter::{Family, Name, SubjectPart},
     limiter::{RateLimiter, Store},
     rule::{algorithm::Algorithm, terms::Terms},
     store::{Hit, memory::MemoryStore},
@@ -39,7 +39,7 @@ impl<'a> MemoryCheck<'a> {
     #[must_use]
     pub fn admits(&self, client: IpAddr) -> bool {
         let Self { limiter, store, family, terms } = *self;
-        let hash = family.hash(0, &Name::Rule("hit"), &[Who::Ip(client.into())]);
+        let hash = family.hash(0, &Name::Rule("hit"), &[SubjectPart::Ip(client.into())]);
         let hit = Hit { hash, terms, refuses: true, lease: 1, on_store_error: None };
         !store.hit_one(limiter.now(), &hit).over
     }

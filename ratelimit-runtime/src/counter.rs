@@ -1,4 +1,4 @@
-//! The name of a counter: what tells it from every other, in memory and in Redis.
+//! The name of a counter, which identifies it in memory and in Redis.
 
 pub(crate) mod address;
 pub(crate) mod client_ip;
@@ -18,24 +18,23 @@ use crate::counter::{
     key_part::{KeyPart, escape},
 };
 
-/// One counter, named by what a request says of itself. The tuple of its fields is the identity: two counters are the same if
-/// and only if all are equal.
+/// One counter, named after its rule and the subject of a request. Two counters are the same if and only if all fields are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counter<'a> {
     pub(crate) family: Family,
     pub(crate) stem: Stem<'a>,
-    pub(crate) scope: SmallVec<[Who<'a>; 1]>,
+    pub(crate) scope: SmallVec<[SubjectPart<'a>; 1]>,
 }
 
-/// What a counter has in common with those of other clients.
+/// The part of a counter's name that is the same for all subjects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stem<'a> {
     pub(crate) key: Name<'a>,
     /// Seconds: rules of one key with the same window share a counter, whatever their limits.
     pub(crate) per: u32,
-    /// What stands behind it for any algorithm but plain fixed windows: their numbers mean something else.
+    /// The algorithm, which stands after the window length. It is empty for plain fixed windows.
     pub(crate) kind: &'static str,
-    /// Tells rules apart that one handler has with the same key, window and scope: they count one by one.
+    /// The number of the rule among those of its handler with the same key, window and scope. They count apart.
     pub(crate) ordinal: u32,
 }
 
@@ -45,21 +44,21 @@ pub(crate) struct Style<'a> {
     pub(crate) prefix: &'a str,
     /// Whether the scope stands in braces.
     pub(crate) tagged: bool,
-    /// In place of what clients say.
+    /// Replaces the values of clients, if they are hashed.
     pub(crate) digests: Option<&'a Digests>,
 }
 
-/// A counter as most are, of all clients together or of an address, under a key that is written in the program: it takes no
-/// memory, so that it can wait with its name until somebody reads it.
+/// A counter of all clients together or of an address, under a key that is written in the program, as most are. It holds no
+/// allocation, so its name can be written late, and once for many requests.
 #[cfg(feature = "redis")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plain {
+pub(crate) struct PlainCounter {
     stem: Stem<'static>,
     address: Option<Address>,
 }
 
-/// What is known of a counter before there is a request: its window, a key that is written in the program, and the kinds of
-/// its scope with the names of headers and functions. Where counters are hashed, this much is done already.
+/// The hash of the part of a counter's name that is known before there is a request: its window, a key that is written in the
+/// program, and the kinds of its scope with the names of headers and functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Family(WordHasher);
 
@@ -71,9 +70,9 @@ impl Family {
         Self(hasher)
     }
 
-    /// The hash of one of its counters: in whole words, of which each tells what follows it.
+    /// The hash of one of its counters. Each word says what follows it, so no two names have the same words.
     #[inline]
-    pub(crate) fn hash(self, ordinal: u32, key: &Name<'_>, scope: &[Who<'_>]) -> u64 {
+    pub(crate) fn hash(self, ordinal: u32, key: &Name<'_>, scope: &[SubjectPart<'_>]) -> u64 {
         let Self(mut hasher) = self;
         if ordinal > 0 {
             hasher.word(9 | u64::from(ordinal) << 8);
@@ -83,13 +82,13 @@ impl Family {
         }
         for who in scope {
             match who {
-                Who::Global => hasher.word(2),
-                Who::Ip(ip) => hash_address(&mut hasher, 3, *ip),
-                Who::NoUser(ip) => hash_address(&mut hasher, 4, *ip),
-                Who::NoHeader(_, ip) => hash_address(&mut hasher, 5, *ip),
-                Who::User(user) => hash_text(&mut hasher, 6, user.as_str()),
-                Who::Header(_, value) => hash_text(&mut hasher, 7, value),
-                Who::Function(_, value) => hash_text(&mut hasher, 8, value.as_str()),
+                SubjectPart::Global => hasher.word(2),
+                SubjectPart::Ip(ip) => hash_address(&mut hasher, 3, *ip),
+                SubjectPart::NoUser(ip) => hash_address(&mut hasher, 4, *ip),
+                SubjectPart::NoHeader(_, ip) => hash_address(&mut hasher, 5, *ip),
+                SubjectPart::User(user) => hash_text(&mut hasher, 6, user.as_str()),
+                SubjectPart::Header(_, value) => hash_text(&mut hasher, 7, value),
+                SubjectPart::Function(_, value) => hash_text(&mut hasher, 8, value.as_str()),
             }
         }
         hasher.finish()
@@ -99,20 +98,20 @@ impl Family {
 /// The key of a counter: written by the developer, or given by a function at run time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Name<'a> {
-    /// Of a rule, as [`escaped`] has it.
+    /// The escaped key of a rule.
     Rule(&'static str),
-    /// Of a target that is looked at or reset, as [`escaped`] has it.
+    /// The escaped key of a target that is looked at or reset.
     Target(&'a str),
     Given(&'a KeyPart),
 }
 
-/// One part of a scope: whom the counter counts.
+/// One part of a subject: whom the counter counts.
 ///
-/// An address stands in for a user or a header that is missing or empty: one counter for all of them could be used up by
-/// anybody. It is none of `scope = "ip"`: two rules of one handler, alike but for their scopes, would otherwise meet in one
-/// counter for some requests and not for others.
+/// An address stands in for a missing or empty user or header, because anybody could use up one counter for all of them. It differs
+/// from the address of `scope = "ip"`: otherwise two rules of one handler, alike but for their scopes, would share a counter for some
+/// requests and not for others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Who<'a> {
+pub(crate) enum SubjectPart<'a> {
     Global,
     Ip(Address),
     User(&'a KeyPart),
@@ -120,12 +119,12 @@ pub(crate) enum Who<'a> {
     /// The header's name, and its value as in a [`KeyPart`].
     Header(&'a str, Cow<'a, str>),
     NoHeader(&'a str, Address),
-    /// The name of the function, and what it said.
+    /// The name of the function, and its result.
     Function(&'a str, &'a KeyPart),
 }
 
 impl Counter<'_> {
-    /// What tables know it by.
+    /// The hash by which tables know the counter.
     #[inline]
     pub(crate) fn hash(&self) -> u64 {
         self.family.hash(self.stem.ordinal, &self.stem.key, &self.scope)
@@ -148,7 +147,7 @@ impl Counter<'_> {
         }
     }
 
-    /// How many seconds after the epoch a window of this counter began, if each has its own: the same in every process.
+    /// The phase of the counter's windows under `stagger = true`, in seconds. It is the same in every process.
     pub(crate) fn phase(&self) -> u32 {
         let mut name = String::with_capacity(128);
         self.write(Style { prefix: "", tagged: false, digests: None }, &mut name);
@@ -157,16 +156,16 @@ impl Counter<'_> {
         u32::try_from(number % u64::from(self.stem.per)).unwrap_or_default()
     }
 
-    /// The same counter as a plain one, if it is.
+    /// This counter as a plain one, if it is one.
     #[cfg(feature = "redis")]
-    pub(crate) fn plain(&self) -> Option<Plain> {
+    pub(crate) fn plain(&self) -> Option<PlainCounter> {
         let Name::Rule(key) = self.stem.key else { return None };
         let address = match self.scope[..] {
-            [Who::Global] => None,
-            [Who::Ip(address)] => Some(address),
+            [SubjectPart::Global] => None,
+            [SubjectPart::Ip(address)] => Some(address),
             _ => return None,
         };
-        Some(Plain {
+        Some(PlainCounter {
             stem: Stem { key: Name::Rule(key), per: self.stem.per, kind: self.stem.kind, ordinal: self.stem.ordinal },
             address,
         })
@@ -174,12 +173,12 @@ impl Counter<'_> {
 }
 
 #[cfg(feature = "redis")]
-impl Plain {
+impl PlainCounter {
     /// The counter's name, as [`Counter::write`] has it.
     pub(crate) fn write(&self, style: Style<'_>, out: &mut String) {
         self.stem.write(style, out);
         out.push('/');
-        self.address.map_or(Who::Global, Who::Ip).write(style.digests, out);
+        self.address.map_or(SubjectPart::Global, SubjectPart::Ip).write(style.digests, out);
     }
 }
 
@@ -189,7 +188,7 @@ impl Stem<'_> {
         push(out, &[prefix, "/"]);
         match self.key {
             Name::Rule(name) | Name::Target(name) => out.push_str(name),
-            // No name that is written in a program begins like this: a client cannot choose one of those.
+            // No key that is written in a program begins with `=`, so a client cannot choose one of those.
             Name::Given(text) => {
                 out.push('=');
                 push_value(out, digests, text.as_str());
@@ -202,7 +201,7 @@ impl Stem<'_> {
     }
 }
 
-/// A text with its kind and its length before it, so that no two sequences of texts are the same words.
+/// Hashes a text after its kind and its length, so that no two sequences of texts are the same words.
 fn hash_text(hasher: &mut WordHasher, kind: u64, text: &str) {
     hasher.word(kind | (text.len() as u64) << 8);
     hasher.bytes(text.as_bytes());
@@ -221,7 +220,7 @@ fn hash_address(hasher: &mut WordHasher, kind: u64, address: Address) {
     }
 }
 
-impl Who<'_> {
+impl SubjectPart<'_> {
     fn write(&self, digests: Option<&Digests>, out: &mut String) {
         let kind = match self {
             Self::Global => "global",
@@ -254,14 +253,14 @@ impl Who<'_> {
     }
 }
 
-/// What a client says, or the digest of that.
+/// Writes the value of a client, or its digest.
 fn push_value(out: &mut String, digests: Option<&Digests>, text: &str) {
     let start = out.len();
     out.push_str(text);
     digests.inspect(|digests| digests.replace(out, start));
 }
 
-/// A client's address, or the digest of that.
+/// Writes the address of a client, or its digest.
 fn push_client(out: &mut String, digests: Option<&Digests>, address: Address) {
     let start = out.len();
     address.write(out);

@@ -38,15 +38,15 @@ use crate::{
 /// goes into [`App::app_data`](actix_web::App::app_data). Cloning is cheap, and all clones share their counters. A scope or a
 /// resource may have another limiter in its own `app_data`.
 ///
-/// A [`web::Data`](actix_web::web::Data) or an [`Arc`] around it will do, too. Of several forms that a request meets, the first of these serves,
-/// wherever it stands: plain, `Data`, `Arc`, `Data` of `Arc`.
+/// The limiter may also be in a [`web::Data`](actix_web::web::Data) or an [`Arc`]. If a request meets several forms, the first of these
+/// serves, wherever it stands: plain, `Data`, `Arc`, `Data` of `Arc`.
 ///
 /// The log says once, as a warning, when each worker of a server makes its own limiter, when a limiter in `app_data` serves
 /// nobody, and when the clients behind a proxy seem to be counted as one: see [`TrustedProxies`](crate::TrustedProxies).
 ///
-/// Where an application has none, a process-wide one serves, made on first use from the environment variable
-/// `RATELIMIT_URL`; where it is unset or empty, the limiter counts in memory, and logs a warning once. A variable that makes no sense
-/// is logged, and limited handlers answer 500.
+/// An application without a limiter uses one of the process, which is made on first use from the environment variable `RATELIMIT_URL`.
+/// If the variable is unset or empty, that limiter counts in memory, and a warning is logged once. If the variable makes no sense, an
+/// error is logged, and limited handlers answer 500.
 ///
 /// ```
 /// use actix_web::{App, get};
@@ -75,7 +75,7 @@ pub(crate) struct Limiter {
     pub(crate) origin: Origin,
 }
 
-/// A limiter that may be gone.
+/// A limiter that may have been dropped.
 pub(crate) struct WeakLimiter(Weak<Limiter>);
 
 impl WeakLimiter {
@@ -129,13 +129,13 @@ impl RateLimiter {
         &self.0.store
     }
 
-    /// The time for what is counted in memory, since the epoch.
+    /// The time for counters in memory, since the epoch.
     #[inline]
     pub(crate) fn now(&self) -> Duration {
         self.0.now()
     }
 
-    /// What a store outside this process knows the counter by.
+    /// The key of a counter in a store outside this process.
     pub(crate) fn key(&self, counter: &Counter<'_>) -> CounterKey {
         match &self.0.store {
             Store::Memory(_) => CounterKey::Written(String::new()),
@@ -144,7 +144,7 @@ impl RateLimiter {
         }
     }
 
-    /// Checks a request, as far as nobody has to be asked for it. `counters` are those of `hits`.
+    /// Starts a check. It is decided at once, or a reply of the store is awaited. `counters` are those of `hits`.
     #[inline]
     pub(crate) fn begin(&self, hits: &Hits, counters: &[Counter<'_>]) -> LimiterStep {
         if hits.is_empty() {
@@ -169,7 +169,7 @@ impl RateLimiter {
     #[cfg(feature = "redis")]
     pub(crate) async fn finish(&self, hits: &Hits, pending: Pending) -> Result<Decided, Denied> {
         match &self.0.store {
-            // It asks nobody.
+            // Memory decides at once.
             Store::Memory(_) => Err(Denied),
             Store::Redis(store, fallback) => match store.wait(pending).await {
                 Ok(outcomes) => Ok(self.decided(fallback, hits, &outcomes)),
@@ -184,11 +184,11 @@ impl RateLimiter {
         all(outcomes)
     }
 
-    /// Gives back what `hit` was charged; over a shared store when the future that this returns is awaited.
+    /// Refunds the charge of `hit`. For a shared store, this returns a future that sends the refund.
     pub(crate) fn refund(self, key: CounterKey, hit: Hit, outcome: Outcome) -> Option<impl Future<Output = ()>> {
         let now = self.now();
         let Outcome { window_end, taken, is_degraded, .. } = outcome;
-        // By then GCRA's tokens have all come back by themselves, these among them.
+        // All tokens of GCRA have come back by themselves.
         if matches!(hit.terms.algorithm, Algorithm::Gcra { .. }) && now >= Duration::from_nanos(window_end) {
             return None;
         }
@@ -234,9 +234,8 @@ impl RateLimiter {
         outcome.map(|outcome| Peek::new(&hit.terms, outcome)).ok_or(CheckError::StoreUnavailable)
     }
 
-    /// Forgets what a counter has counted. Every process sees it: at once, or within a second where it refuses by what
-    /// it knows already, or has a lease. What was charged before and is given back after (by `count_if`, or unspent tokens of
-    /// a lease) is taken from the new count.
+    /// Resets a counter. Every process sees it at once, or within a second if it refuses from its cache or has a lease. A charge from
+    /// before the reset that is refunded after it (by `count_if`, or as unspent tokens of a lease) is taken from the new count.
     ///
     /// ```
     /// use ratelimit_runtime::{LimitTarget, RateLimiter, CheckError};
@@ -266,7 +265,7 @@ impl RateLimiter {
 }
 
 impl Limiter {
-    /// The time for what is counted in memory, since the epoch.
+    /// The time for counters in memory, since the epoch.
     #[inline]
     fn now(&self) -> Duration {
         match &self.store {

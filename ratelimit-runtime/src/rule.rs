@@ -27,7 +27,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) enum Cost {
     Fixed(u32),
-    /// The function's path as it was written, and the function. Wide enough that no cost has to be cut to fit.
+    /// The function's path as it was written, and the function. No cost is cut to fit.
     Function(&'static str, AskRef<u64>),
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum KeySource {
     Function(&'static str, AskRef<Option<KeyPart>>),
 }
 
-/// What answers a request over the limit.
+/// The answer to a request over the limit.
 #[derive(Clone, Copy)]
 pub(crate) enum OverLimit {
     Reject,
@@ -57,11 +57,11 @@ pub struct Rule {
     pub(crate) scope: &'static [Scope],
     pub(crate) key: KeySource,
     pub(crate) cost: Cost,
-    /// Whether a request counts, by its response: it is given back if not.
+    /// Says of a response whether its request counts. Otherwise the request is refunded.
     pub(crate) count_if: Option<CountIfRef>,
-    /// Whether a request is not counted at all: the function's path, and the function.
+    /// Says whether a request is not counted at all: the function's path, and the function.
     pub(crate) exempt: Option<(&'static str, AskRef<bool>)>,
-    /// None of them: all.
+    /// Empty for all methods.
     pub(crate) methods: &'static [&'static str],
     pub(crate) over_limit: OverLimit,
     pub(crate) x_headers: bool,
@@ -140,7 +140,7 @@ impl Rule {
         self
     }
 
-    /// Stands behind the algorithm, whose capacity it is held against.
+    /// Must follow the algorithm, whose capacity is its bound.
     #[must_use]
     #[track_caller]
     pub const fn cost(mut self, cost: i128) -> Self {
@@ -201,7 +201,7 @@ impl Rule {
         self
     }
 
-    /// Stands behind the cost, of which it must hold one. 1 is no lease, whatever the cost.
+    /// Must follow the cost, since a lease holds at least one cost. 1 is no lease, whatever the cost.
     #[must_use]
     #[track_caller]
     pub const fn lease(mut self, lease: i128) -> Self {
@@ -218,7 +218,7 @@ impl Rule {
         !matches!(self.over_limit, OverLimit::Allow)
     }
 
-    /// Whether a request may count for the address that it came from: for those without a user or a header, too.
+    /// Whether a request may count for its address, as it does without a user or a header.
     pub(crate) fn may_count_addresses(&self) -> bool {
         self.scope.iter().any(|part| matches!(part, Scope::Ip | Scope::User | Scope::Header(_)))
     }
@@ -228,7 +228,7 @@ impl Rule {
         self.algorithm.capacity(self.limit)
     }
 
-    /// What tells its counters from those of other algorithms.
+    /// The algorithm's part in the names of its counters.
     pub(crate) fn kind(&self) -> &'static str {
         self.algorithm.kind(self.stagger)
     }

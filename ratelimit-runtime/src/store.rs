@@ -11,7 +11,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 #[cfg(feature = "redis")]
-use crate::counter::Plain;
+use crate::counter::PlainCounter;
 use crate::{
     decision::outcome::{Outcome, Outcomes},
     rule::{
@@ -23,27 +23,27 @@ use crate::{
 /// One rule's part in the check of a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Hit {
-    /// Of the counter: what all tables know it by. Its name is for stores outside this process.
+    /// The hash by which tables know the counter. Stores outside this process know it by its name.
     pub(crate) hash: u64,
     pub(crate) terms: Terms,
     /// Whether this rule may refuse the request; otherwise it counts and reports.
     pub(crate) refuses: bool,
     /// How many tokens may be taken at once, to be spent without the store; 1 for a rule without a lease.
     pub(crate) lease: u32,
-    /// What to do when the store fails, where the rule says it.
+    /// The rule's own `on_store_error`.
     pub(crate) on_store_error: Option<OnStoreError>,
 }
 
-/// What a store outside this process knows a counter by: its name there, without a window.
+/// The name of a counter in a store outside this process, without a window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum CounterKey {
     Written(String),
-    /// To be written when it is sent, once for all requests that go there together.
+    /// The name is written when a batch is sent, once for all requests that are counted together.
     #[cfg(feature = "redis")]
-    Plain(Plain),
+    Plain(PlainCounter),
 }
 
-/// The hits of one request: one or two rules, as a rule.
+/// The hits of one request. Most requests have one or two.
 pub(crate) type Hits = SmallVec<[Hit; 1]>;
 
 /// The decision about one request.
@@ -62,7 +62,7 @@ pub(crate) fn decide<'a>(
 ) -> Decision {
     let fits = |(hit, found): (&Hit, &CounterState)| hit.terms.fits(*found, now);
     if let (Some(hit), [found]) = (hits.clone().next(), found) {
-        // As most handlers have it, and cheaper than to gather.
+        // One rule, as most handlers have: nothing to gather.
         let outcome = decide_one(hit, *found, now);
         return Decision {
             #[cfg(feature = "redis")]
@@ -112,7 +112,7 @@ impl Hit {
     }
 }
 
-/// Rounded up, so that nobody comes too early.
+/// Whole seconds, rounded up, so that no client returns too early.
 #[inline(always)]
 fn in_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)

@@ -1,4 +1,4 @@
-//! The way of a state from the check to a middleware that may lose the request.
+//! Where the check keeps the state: in the request's extensions, and in a slot for a middleware that may lose the request.
 //!
 //! An inner middleware may drop the request and return an error in its place. The state in the request's extensions is
 //! gone then. So the middleware puts a slot into these extensions before it calls the inner service, and keeps a
@@ -13,7 +13,7 @@ use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest};
 
 use crate::decision::state::{RateLimitState, RuleInfo};
 
-/// The state of one request, for as long as somebody asks for it.
+/// The state of one request, shared with the middleware that reads it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StateSlot(Rc<RefCell<Option<RateLimitState>>>);
 
@@ -46,7 +46,7 @@ pub(crate) fn keep(request: &HttpRequest, state: RateLimitState) {
     extensions.insert(state);
 }
 
-/// The request does not count under the rule of `info` after all: wherever its state is, it says so.
+/// Refunds the charge of the rule of `info`, in the extensions and in the slot.
 pub(crate) fn refund(request: &HttpRequest, info: &'static RuleInfo) {
     let mut extensions = request.extensions_mut();
     if let Some(state) = extensions.get_mut::<RateLimitState>() {

@@ -1,8 +1,7 @@
 //! The client's address, also behind trusted proxies.
 //!
-//! A forwarding header is a list to which each proxy appends on the right whom it was called by. So it is read
-//! from the right, and only as far as the proxies that wrote it are trusted: what stands left of that is what
-//! the client wrote.
+//! A forwarding header is a list. Each proxy appends the address of its caller on the right. So the header is read from the right, and
+//! only as far as its writers are trusted. The rest is what the client wrote.
 
 mod embedded;
 
@@ -16,8 +15,8 @@ use crate::{counter::address::Address, error::Error};
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The header in which the trusted proxies name the client. Exactly one is read: with both, a client could
-/// write the one that the proxies pass through.
+/// The header in which the trusted proxies name the client. Exactly one is read: with both, a client could write the one that the
+/// proxies pass on.
 ///
 /// ```
 /// use ratelimit_runtime::{ForwardingHeader, TrustedProxies};
@@ -50,7 +49,7 @@ impl ForwardingHeader {
     }
 }
 
-/// Which proxies in front of this server may say what a client's address is.
+/// The proxies in front of this server that may name a client's address.
 ///
 /// Without them, the client is whoever has connected: so all clients of a proxy share one counter. The log warns once of a
 /// request that seems to have come through a proxy, if its limiter trusts none. Such a request has `X-Forwarded-For`,

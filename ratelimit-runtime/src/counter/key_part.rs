@@ -1,4 +1,4 @@
-//! Values from outside, and what a developer wrote, as they stand in the names of counters.
+//! Values of clients and keys of developers, as they stand in the names of counters.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,17 +9,16 @@ use crate::counter::address::Address;
 /// Values longer than this, in bytes, stand in keys by their digest.
 const LONGEST_VALUE: usize = 64;
 
-/// A value from outside, as it stands in a key: escaped, so that it cannot be mistaken for another part of the
-/// key, and bounded, so that a client cannot make keys of any size.
+/// A value from outside, as it stands in a key.
 ///
-/// Up to 64 bytes are percent-encoded; of more, the SHA-256 is kept. No two values have the same text (`!`
-/// stands before a digest, and is itself escaped in a value), but for those of white space alone: they are empty, and name no
-/// counter. A request with such a value counts for its address.
+/// It is escaped, so that it cannot be mistaken for another part of the key. It is bounded, so that a client cannot make keys of any
+/// size: a value of up to 64 bytes is percent-encoded, and a longer one is replaced by its SHA-256 after a `!`. Two different values
+/// never have the same text, apart from values of white space alone. Those are empty, and a request with one counts for its address.
 ///
 /// ```
 /// use ratelimit_runtime::{IntoScope, KeyPart};
 ///
-/// /// A type of one's own as the result of a scope function.
+/// /// The result of a scope function.
 /// struct Tenant(Vec<u8>);
 ///
 /// impl IntoScope for Tenant {
@@ -52,15 +51,14 @@ impl KeyPart {
         Self(text(value).into_owned())
     }
 
-    /// What counts in place of the empty text that a function gave: the address of the client. In any other text, the `=`
-    /// would be escaped.
+    /// The part for an empty result of a function: the client's address. In any other part, the `=` would be escaped.
     pub(crate) fn stand_in(address: Address) -> Self {
         let mut text = String::from("ip=");
         address.write(&mut text);
         Self(text)
     }
 
-    /// Whether it says nothing.
+    /// Whether the value was empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -89,7 +87,7 @@ impl fmt::Debug for KeyPart {
     }
 }
 
-/// What a [`KeyPart`] of `value` holds: most often that value.
+/// The text of a [`KeyPart`] for `value`. Most values stay as they are.
 pub(crate) fn text(value: &[u8]) -> Cow<'_, str> {
     if value.len() <= LONGEST_VALUE {
         return match str::from_utf8(value) {
@@ -108,7 +106,7 @@ pub(crate) fn text(value: &[u8]) -> Cow<'_, str> {
     text.into()
 }
 
-/// Whether it stands for itself: looked up, since every byte that a client sends is asked about.
+/// Whether a byte needs no escape. A table answers, because every byte of a client is checked.
 fn is_plain(byte: u8) -> bool {
     const PLAIN: [bool; 256] = {
         let mut plain = [false; 256];

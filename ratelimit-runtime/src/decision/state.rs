@@ -1,4 +1,4 @@
-//! What a check found.
+//! The state of a request after its check, as handlers and middlewares read it.
 
 use std::{cmp::Reverse, fmt, ptr};
 
@@ -7,11 +7,11 @@ use smallvec::SmallVec;
 
 use crate::decision::outcome::Outcome;
 
-/// What the check of a request found: kept in the request's extensions before the handler runs.
+/// The state of a request's limits after its check.
 ///
-/// A handler takes it as an argument; a middleware finds it in `response.request().extensions()`. It is there
-/// for every request that reached a handler under `#[ratelimit]`, also for one that was not counted, because
-/// its scope function exempted it or the store failed: [`is_counted`](Self::is_counted) tells.
+/// A handler takes it as an argument. A middleware finds it in `response.request().extensions()`. Every request that reached a handler
+/// under `#[ratelimit]` has one. It also has one if no rule counted it, because a function exempted it or the store failed:
+/// [`is_counted`](Self::is_counted) says so.
 ///
 /// ```
 /// use actix_web::{Responder, get};
@@ -35,12 +35,12 @@ pub struct RateLimitState {
     is_degraded: bool,
 }
 
-/// What a state tells of its rule.
+/// The part of a rule that its state shows.
 pub(crate) struct RuleInfo {
     pub(crate) name: String,
     /// How much may pass at once.
     pub(crate) limit: u32,
-    /// The seconds in which that comes back.
+    /// The time in which the limit comes back, in seconds.
     pub(crate) per: u32,
     /// Whether the rule refuses a request that does not fit; otherwise it counts and reports.
     pub(crate) refuses: bool,
@@ -49,7 +49,7 @@ pub(crate) struct RuleInfo {
     pub(crate) limit_value: HeaderValue,
 }
 
-/// What the check found for one rule of a handler.
+/// The state of one rule of a handler after the check.
 ///
 /// ```
 /// use ratelimit_runtime::{RateLimitState, ratelimit};
@@ -66,7 +66,7 @@ pub struct RuleState {
 }
 
 impl RateLimitState {
-    /// The state after a check: of each rule that counts the request, and of its outcome.
+    /// The state after a check. `rules` are those that count the request, and `decided` has one outcome for each.
     #[inline]
     pub(crate) fn new(
         first_limit: u32,
@@ -119,8 +119,8 @@ impl RateLimitState {
         self.rules.iter().any(RuleState::is_over)
     }
 
-    /// Whether at least one rule was checked: not for a request that is exempt, nor for one that was let
-    /// through because the store failed.
+    /// Whether at least one rule was checked. No rule is checked for an exempt request, or for one that was admitted because the
+    /// store failed.
     #[must_use]
     pub fn is_counted(&self) -> bool {
         !self.rules.is_empty()
@@ -138,14 +138,14 @@ impl RateLimitState {
         self.rules.iter()
     }
 
-    /// The rule that the numbers above speak of, as an index into [`rules`](Self::rules): the one that refuses
-    /// the longest, else the one with the fewest requests remaining; of equals the one that ends last.
+    /// The tightest rule, as an index into [`rules`](Self::rules). It is the rule that refuses the longest, or else the one with the
+    /// fewest requests remaining. Among equals it is the one that ends last.
     #[must_use]
     pub fn tightest(&self) -> usize {
         self.tightest
     }
 
-    /// The request does not count under the rule of `info` after all.
+    /// Refunds the charge of the rule of `info`.
     pub(crate) fn refund(&mut self, info: &'static RuleInfo) {
         let refund = |state: &mut RuleState| state.outcome = state.outcome.refunded();
         self.rules.iter_mut().filter(|state| ptr::eq(state.info, info)).for_each(refund);
@@ -172,7 +172,7 @@ impl RateLimitState {
 }
 
 fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
-    // Of a rule that refuses, it does not matter what remains: it may be too little for this request.
+    // A rule that refuses may have something remaining, which is too little for this request.
     let order = |state: &RuleState| {
         let remaining = if state.refuses() { 0 } else { state.remaining() };
         (!state.refuses(), remaining, Reverse(state.reset_at()))
@@ -181,8 +181,8 @@ fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
 }
 
 impl RuleState {
-    /// What clients know the rule by: its scope and its rate, such as `ip:300/300s`. It is short, consists of ASCII letters, digits
-    /// and `-_.:+/`, and is another for each rule of a handler.
+    /// The name by which clients know the rule: its scope and its rate, such as `ip:300/300s`. It has at most 63 characters and a
+    /// number, consists of ASCII letters, digits and `-_.:+/`, and is unique within a handler.
     #[must_use]
     pub fn name(&self) -> &'static str {
         &self.info.name
@@ -215,7 +215,7 @@ impl RuleState {
     /// | `"sliding-window"` | when the window ends | when so much has faded that it fits: in this window or the next |
     /// | `"gcra"` | when all tokens are back | when as many are back as it takes |
     ///
-    /// So with the latter two it may be earlier or later than the request before was told.
+    /// With the latter two, the time may be earlier or later than the one that the previous request was told.
     #[must_use]
     pub fn reset_at(&self) -> u64 {
         self.outcome.reset

@@ -1,4 +1,4 @@
-//! The middleware that writes what a check found into the response's headers.
+//! The middleware that writes the state of a limit into the response's headers.
 
 use std::{
     cell::RefCell,
@@ -75,8 +75,8 @@ impl RateLimitHeaders {
     }
 }
 
-/// Sets a header, unless the handler has set it itself. As a rule it has not, and whether it has is known only after
-/// the search that adding the value takes anyway.
+/// Sets a header, unless the handler has set it itself. The value is appended first, because most handlers have not set it, and one
+/// search is saved.
 fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     let names = headers.len_keys();
     headers.append(name.clone(), value);
@@ -85,7 +85,7 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) {
     }
 }
 
-/// Leaves of a header's values all but the last.
+/// Removes the last value of a header.
 #[cold]
 fn remove_last(headers: &mut HeaderMap, name: &HeaderName) {
     let mut left = headers.get_all(name).count();
@@ -95,13 +95,13 @@ fn remove_last(headers: &mut HeaderMap, name: &HeaderName) {
     });
 }
 
-/// Its own conversion from numbers would make room for the longest one, and then make it smaller.
+/// The value of a number, in one allocation of the right size.
 fn number(number: u64) -> HeaderValue {
-    // Digits are fit for a header.
+    // Digits are a valid value.
     HeaderValue::from_str(itoa::Buffer::new().format(number)).unwrap_or(HeaderValue::from_static("0"))
 }
 
-/// A time at which a window ends: the same for all requests of a rule, until it does.
+/// The value of a time. It is cached, because it is the same for all requests of a rule until its window ends.
 fn reset(time: u64) -> HeaderValue {
     thread_local! {
         static LAST: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static("0"))) };

@@ -1,4 +1,4 @@
-//! The answers to a request that is refused: the 429, and the 503 of a store that is down.
+//! The responses to a refused request: the 429, and the 503 of a store that is down.
 
 use std::{cell::RefCell, ptr};
 
@@ -13,14 +13,13 @@ use crate::{
     http::problem::problem,
 };
 
-/// Seconds after which to ask a store again that is down.
+/// `Retry-After` of the 503, in seconds.
 const STORE_RETRY: HeaderValue = HeaderValue::from_static("1");
 
 /// `429 Too Many Requests` (RFC 6585) as a problem (RFC 9457) of the type that the IETF draft registers.
 pub(crate) fn too_many_requests(state: &RateLimitState) -> HttpResponse {
     thread_local! {
-        /// What was said last, by which rule. A plain fixed window says the same to all whom it refuses, until a second
-        /// is over.
+        /// The last 429, cached by its rule and second: a plain fixed window refuses all clients with the same response.
         static LAST: RefCell<Option<(&'static RuleInfo, Refusal)>> = const { RefCell::new(None) };
     }
     let mut refusing = state.rules().filter(|rule| rule.refuses());
@@ -31,7 +30,7 @@ pub(crate) fn too_many_requests(state: &RateLimitState) -> HttpResponse {
     })
 }
 
-/// What a 429 says.
+/// The contents of a 429.
 struct Refusal {
     seconds: u32,
     retry_after: HeaderValue,
@@ -41,7 +40,7 @@ struct Refusal {
 impl Refusal {
     fn new(state: &RateLimitState) -> Self {
         let seconds = state.refused_by().map_or(1, RuleState::retry_after);
-        // The names are made of characters that need no escape in JSON.
+        // Names of rules need no escape in JSON.
         let names: Vec<&str> = state.rules().filter(|rule| rule.refuses()).map(RuleState::name).collect();
         let body = format!(
             r#"{{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Too Many Requests","status":429,"detail":"The rate limit is reached. Try again in {seconds} s.","violated-policies":["{}"]}}"#,

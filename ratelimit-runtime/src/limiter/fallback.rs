@@ -1,4 +1,4 @@
-//! What becomes of a request when the store fails.
+//! How requests are answered when the store fails.
 
 use std::{fmt, time::Duration};
 
@@ -11,8 +11,7 @@ use crate::{
 /// Stands in for a failing store.
 pub(crate) struct Fallback {
     on_store_error: OnStoreError,
-    /// What this process knows of each counter, so that it counts on from there: from the start, as nobody tells
-    /// beforehand when the store will fail.
+    /// The counters as this process has seen them. They are kept from the start, because a failure is not announced.
     local: MemoryStore,
 }
 
@@ -21,7 +20,7 @@ impl Fallback {
         Self { on_store_error, local: MemoryStore::new(capacity) }
     }
 
-    /// Keeps what the store has said.
+    /// Keeps the outcomes of the store.
     pub(crate) fn keep(&self, now: impl Fn() -> Duration, hits: &[Hit], outcomes: &[Outcome]) {
         for (hit, outcome) in hits.iter().zip(outcomes) {
             if self.wants(hit) == OnStoreError::Local {
@@ -31,7 +30,7 @@ impl Fallback {
         }
     }
 
-    /// Does with each hit what its rule wants, or else the limiter.
+    /// Decides a request by the `on_store_error` of each rule, or of the limiter.
     pub(crate) fn hit(&self, now: Duration, hits: &Hits) -> Result<Decided, Denied> {
         if hits.iter().any(|hit| self.wants(hit) == OnStoreError::Deny) {
             return Err(Denied);
@@ -43,7 +42,7 @@ impl Fallback {
         Ok(hits.iter().map(|hit| if is_local(&hit) { outcomes.next() } else { None }).collect())
     }
 
-    /// Gives back what was taken, here or from the store.
+    /// Refunds a charge, which was made here or by the store.
     pub(crate) fn refund(&self, now: Duration, hit: &Hit, outcome: &Outcome) {
         if self.wants(hit) == OnStoreError::Local {
             self.local.refund(now, hit, outcome.window_end, outcome.taken);

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     counter::{
-        Counter, Name, Stem, Who,
+        Counter, Name, Stem, SubjectPart,
         key_part::{KeyPart, escaped},
     },
     decision::outcome::Outcome,
@@ -278,13 +278,13 @@ impl LimitTarget {
         });
         let family = family(self.limit.per, kind, literal, parts);
         let who = |part| match part {
-            &Part::Ip(address) => Who::Ip(clients.ip.counted(address)),
-            Part::User(text) => Who::User(text),
-            &Part::NoUser(address) => Who::NoUser(clients.ip.counted(address)),
-            Part::Global => Who::Global,
-            Part::Header(name, text) => Who::Header(name, text.as_str().into()),
-            Part::NoHeader(name, address) => Who::NoHeader(name, clients.ip.counted(*address)),
-            Part::Function(function, value) => Who::Function(function, &value.text),
+            &Part::Ip(address) => SubjectPart::Ip(clients.ip.counted(address)),
+            Part::User(text) => SubjectPart::User(text),
+            &Part::NoUser(address) => SubjectPart::NoUser(clients.ip.counted(address)),
+            Part::Global => SubjectPart::Global,
+            Part::Header(name, text) => SubjectPart::Header(name, text.as_str().into()),
+            Part::NoHeader(name, address) => SubjectPart::NoHeader(name, clients.ip.counted(*address)),
+            Part::Function(function, value) => SubjectPart::Function(function, &value.text),
         };
         let scope = scope.iter().map(who).collect();
         Counter { family, stem: Stem { key, per: self.limit.per, kind, ordinal: self.ordinal }, scope }

@@ -1,8 +1,8 @@
-//! Which policies of this process would count in the same counters, and must not.
+//! Policies of this process that would share counters by accident.
 //!
-//! A counter's name is the same in every process and under every compiler, so it is made of what is written in the program: of
-//! the handler's path, and of the last segment of a function's path. Neither is unique in a program. What meets in one
-//! counter without being meant to is found here, when the second policy has its first request, and the log names both.
+//! A counter's name must be the same in every process and under every compiler. So it consists of what is written in the program: the
+//! handler's path, and the last segment of a function's path. Neither is unique. Two policies that would share counters by accident are
+//! found when the second has its first request, and the log names both.
 
 use std::{
     any::TypeId,
@@ -16,7 +16,7 @@ use crate::rule::{KeySource, prepared::Prepared, scope::Scope};
 /// The policies that have had a request.
 static CLAIMS: Mutex<Vec<Claim>> = Mutex::new(Vec::new());
 
-/// The counters of one policy, as far as another policy could have the same.
+/// The counters of one policy that another policy could have, too.
 struct Claim {
     handler: Handler,
     /// Whether a rule counts under the handler's path.
@@ -47,12 +47,12 @@ enum SharedKey {
 
 #[derive(PartialEq, Eq)]
 enum Part {
-    /// Its kind, and the name of its header.
+    /// The kind, and the name of the header.
     Plain(&'static str, &'static str),
     Function(&'static str, TypeId),
 }
 
-/// How the counters of two rules are related.
+/// The relation between the counters of two rules.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Relation {
     /// They are different, or the same because the same functions name them.

@@ -1,10 +1,10 @@
-//! How many requests a rule admits, in which time.
+//! The limit of a rule: so many requests in so many seconds.
 
 /// The longest window, in seconds (68 years): counters keep the end of their window in 32 bits, and half of
 /// that range tells the past from the future.
 pub(crate) const LONGEST_WINDOW: i128 = i32::MAX as i128;
 
-/// How many requests in how many seconds.
+/// `limit` requests in `per` seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(not(feature = "bench-internals"), expect(unreachable_pub, reason = "bench_internals exports it"))]
 pub struct Limit {

@@ -1,15 +1,15 @@
-//! The numbers of an attribute that are no literals: made one type, at compile time, of any that a constant may have.
+//! The numbers of an attribute that are constant expressions, converted at compile time from any type of integer.
 
 use std::{num::NonZero, ops::Deref, time::Duration};
 
-/// What `limit`, `cost`, `burst` and `lease` may be.
+/// The types that `limit`, `cost`, `burst` and `lease` take.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no integer",
     note = "a number in `#[ratelimit]` is an integer, such as `300`, `BASE * 2` or `LIMIT.get()`"
 )]
 pub trait Number: Copy {}
 
-/// What `per` may be.
+/// The types that `per` takes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no time",
     note = "`per` in `#[ratelimit]` is an integer of seconds, a `Duration`, or text such as \"5m\""
@@ -35,8 +35,7 @@ pub const fn seconds<T: Seconds>(seconds: T) -> Value<T> {
     Value(seconds)
 }
 
-// A constant function cannot call a method of a trait. So these are no implementations of one trait, but methods of one name; the
-// output casts what they return.
+// A constant function cannot call a method of a trait. So these are inherent methods of one name, and the output casts their results.
 
 impl<T: Integer> Value<T> {
     /// The integer.

@@ -1,6 +1,6 @@
 //! What to do with a request when the store fails.
 
-/// What to do with a request when the store fails or does not answer within the deadline.
+/// The answer to a request when the store fails or does not answer within the deadline.
 ///
 /// Set for a whole limiter with [`RateLimiterBuilder::on_store_error`](crate::RateLimiterBuilder::on_store_error),
 /// and for one rule with `on_store_error = "…"` in the attribute.
@@ -23,8 +23,8 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnStoreError {
-    /// Count in this process's memory until the store is back, on from what the process has seen of each counter: every
-    /// process then admits up to `limit` by itself.
+    /// Count in this process's memory until the store is back, from what the process has seen of each counter. Every process then
+    /// admits up to `limit` by itself.
     #[default]
     Local,
     /// Admit the request without counting it.

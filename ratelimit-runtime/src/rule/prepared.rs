@@ -1,4 +1,4 @@
-//! A rule with what is worked out of it once, at the first request of its policy.
+//! A rule with everything that is computed once, at the first request of its policy.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -21,7 +21,7 @@ pub(crate) struct Prepared {
     pub(crate) key: String,
     /// The part of the counters' names that is the same for all requests.
     pub(crate) family: Family,
-    /// Tells its counters from those of the rules before it that are alike.
+    /// The number of the rule among those before it that are alike.
     pub(crate) ordinal: u32,
     /// Whether functions of users have to be asked before it can count a request.
     pub(crate) asks: bool,
@@ -36,7 +36,7 @@ impl Prepared {
             KeySource::Handler => escaped(&path.replace("r#", "")),
             KeySource::Named(name) | KeySource::Function(name, _) => escaped(name),
         };
-        // A key that a function gives is another for each request.
+        // A function's key differs from request to request.
         let literal = (!matches!(rule.key, KeySource::Function(..))).then_some(key.as_str());
         let family = family(rule.limit.per, rule.kind(), literal, rule.scope.iter().map(Scope::identity));
         let is_alike = |other: &&Self| other.family == family && other.rule.has_key_function_of(rule);

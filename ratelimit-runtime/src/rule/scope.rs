@@ -17,8 +17,8 @@ pub enum Scope {
 /// A function of users that names a counter.
 #[derive(Clone, Copy)]
 pub struct ScopeFn {
-    /// The last segment of its path, without generics: a counter is named by it, so that it is the same from whatever module
-    /// the function is named.
+    /// The last segment of its path, without generics. Counters have this name, so it does not depend on the module that names the
+    /// function.
     pub(crate) name: &'static str,
     /// The path as it is written.
     pub(crate) path: &'static str,
@@ -37,7 +37,7 @@ impl Scope {
         Self::Function(ScopeFn { name, path, function })
     }
 
-    /// What tells its counters from those of other scopes: its kind, and the name of its header or function.
+    /// The scope's part in the names of counters: its kind, and the name of its header or function.
     pub(crate) fn identity(&self) -> (&'static str, &'static str) {
         match *self {
             Self::Ip => ("ip", ""),
@@ -48,7 +48,7 @@ impl Scope {
         }
     }
 
-    /// What clients know the scope by.
+    /// The name by which clients know the scope.
     pub(crate) fn name(&self) -> &'static str {
         match *self {
             Self::Ip => "ip",

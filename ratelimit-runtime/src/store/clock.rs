@@ -1,4 +1,4 @@
-//! The time of the in-memory store.
+//! The clock of counters in memory.
 
 use std::{
     sync::{
@@ -62,8 +62,8 @@ pub(crate) enum Clock {
 }
 
 impl Clock {
-    /// The time for counters that stand in for those of a store: by the store's clock, so that its windows go on, if it
-    /// has told the time and none is set by hand.
+    /// The time for counters that stand in for those of a store. The store's clock decides, if its time is known and no manual clock is
+    /// set, so that windows go on.
     #[cfg(feature = "redis")]
     pub(crate) fn of_store(&self, store: Option<Duration>) -> Duration {
         match (self, store) {
@@ -97,22 +97,22 @@ fn exact() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Linux has a clock that costs an eighth, and is late by up to one tick of the kernel, or a little more.
+/// The coarse clock of Linux. It costs an eighth of the exact one, and is late by up to one tick of the kernel, or a little more.
 ///
-/// Asked through libc, where a clock that is set for one process alone (by libfaketime, say) is set too.
+/// It is read through libc, so that libfaketime can set it for one process.
 #[cfg(target_os = "linux")]
 #[inline]
 fn coarse() -> Option<Duration> {
     use rustix::time::{ClockId, DynamicClockId, clock_gettime_dynamic};
 
-    // Of its two functions the one that does not panic where there is no such clock.
+    // This function does not panic on a system without the clock.
     let coarse = clock_gettime_dynamic(DynamicClockId::Known(ClockId::RealtimeCoarse)).ok()?;
     Some(Duration::new(coarse.tv_sec.try_into().ok()?, coarse.tv_nsec.try_into().ok()?))
 }
 
-/// What the coarse clock says, but for the last moments of a second: it is over as soon as it is by the exact clock.
+/// The coarse time, except that a second ends as soon as it does by the exact clock.
 ///
-/// No more than that is taken from the exact clock, which would be ahead of the next tick of the coarse one: time would go back.
+/// Nothing else is taken from the exact clock: it is ahead of the next tick of the coarse one, so time would go back.
 #[cfg(target_os = "linux")]
 #[inline]
 fn within_second(coarse: Duration, exact: impl FnOnce() -> Duration) -> Duration {

@@ -1,12 +1,11 @@
 //! Counters in this process: exact under concurrent requests, bounded, without a thread that cleans up.
 //!
-//! A counter can be in one set of the table only, which its hash tells, in any of that set's slots; a counter whose window is
-//! over leaves its slot to the next that comes by. A request with several rules holds the locks of all of its sets, taken
-//! in their order, so that its decision is one.
+//! The hash of a counter names its set in the table, and the counter is in any slot of that set. A slot whose window is over is free. A
+//! request with several rules holds the locks of all its sets, taken in ascending order, so that it is one decision.
 //!
-//! A slot keeps the end of a window and its count, or GCRA's arrival time, as the second after it and its nanoseconds;
-//! and a gauge of how full the counter is, which decides [who gives way](eviction) in a full set. A sliding window has a slot
-//! for each of its two windows, and a counter of GCRA one for each [rate](rates) with which it is used, in the same set.
+//! A slot keeps the end of a window and its count, or GCRA's arrival time as the second after it and its nanoseconds. It also keeps a
+//! gauge of how full the counter is, by which a full set [evicts](eviction). A sliding window has a slot for each of its two windows,
+//! and a counter of GCRA has one for each of its [rates], in the same set.
 //!
 //! The functions on the path of a fixed window are always inlined, here and in [`decide_one`]: together, this saves 87 of some 1,600
 //! instructions of a check (`benches/instructions.sh`).
@@ -36,7 +35,7 @@ use crate::{
     },
 };
 
-/// Marks the number of a bucket of GCRA that had too few tokens for another rule, since it was full last. Nanoseconds need 30 bits.
+/// Marks a bucket of GCRA that had too few tokens for another rule since it was last full. Nanoseconds need 30 bits.
 const OVERDRAWN: u32 = 1 << 31;
 
 pub(crate) struct MemoryStore {
@@ -44,13 +43,13 @@ pub(crate) struct MemoryStore {
     rates: Rates,
 }
 
-/// The slot of a counter, or the one that it would take over, and what was counted.
+/// The slot of a counter, or the one that it would take over, and the counter's state.
 #[derive(Clone, Copy)]
 struct Look {
     slot: Slot,
-    /// What the slot is known by, or will be.
+    /// The tag of the counter.
     tag: u32,
-    /// Whether the slot holds nothing of this counter: it is another's, or of a window that is over.
+    /// Whether the slot holds nothing of this counter: it is another's, or its window is over.
     begins: bool,
     found: CounterState,
     /// [`OVERDRAWN`], or nothing.
@@ -71,7 +70,7 @@ impl MemoryStore {
     pub(crate) fn hit_one(&self, now: Duration, hit: &Hit) -> Outcome {
         let set = self.lock(hit.hash);
         match hit.terms.algorithm {
-            // By far the most: apart from the others, so that the compiler makes of it what it needs and no more.
+            // A path of its own, so that the compiler leaves out the other algorithms.
             Algorithm::FixedWindow => count(&set, &self.rates, look_fixed(&set, hit.hash, &hit.terms, now), hit, now),
             _ => count_other(&set, &self.rates, *hit, now),
         }
@@ -81,7 +80,7 @@ impl MemoryStore {
     pub(crate) fn hit(&self, now: Duration, hits: &[Hit]) -> Outcomes {
         let sets = self.lock_all(hits);
         let look = |hit: &Hit| {
-            // It is among those that were locked.
+            // Every set of a hit is locked.
             let set = sets.iter().find(|(index, _)| *index == self.table.set(hit.hash));
             set.map(|(_, set)| (set, look(set, &self.rates, hit.hash, &hit.terms, now)))
         };
@@ -89,7 +88,7 @@ impl MemoryStore {
         let decision = decide(hits.iter(), &found, now);
         let changes = |outcome: &Outcome| outcome.taken > 0 || outcome.remaining == 0;
         for (hit, outcome) in hits.iter().zip(&decision.outcomes).filter(|(_, outcome)| changes(outcome)) {
-            // Looked at again: a counter that was new may just have been given the slot that this one would take.
+            // Look again: another new counter of this request may have taken the slot.
             if let Some((set, look)) = look(hit) {
                 keep(set, &self.rates, look, hit, outcome, now);
             }
@@ -97,7 +96,7 @@ impl MemoryStore {
         decision.outcomes
     }
 
-    /// Forgets what was counted.
+    /// Resets a counter.
     pub(crate) fn reset(&self, now: Duration, hit: &Hit) {
         let terms = &hit.terms;
         let set = self.lock(hit.hash);
@@ -109,16 +108,16 @@ impl MemoryStore {
         };
         let others = self.rates.others(terms).map(|other| arrival_tag(hit.hash, &other));
         for slot in tags.into_iter().chain(others).filter_map(|tag| set.find(tag)) {
-            // Over, and so nobody's.
+            // A slot whose window is over is free.
             set.write(slot, Value { kept_until: now.as_secs() as u32, number: 0 });
         }
     }
 
-    /// Takes back what was taken from a counter in the window that ends at `window_end`, if that still counts.
+    /// Refunds tokens that were taken in the window that ends at `window_end`, if it still counts.
     pub(crate) fn refund(&self, now: Duration, hit: &Hit, window_end: u64, tokens: u64) {
         let terms = &hit.terms;
         let then = match terms.algorithm {
-            // It counts on in the next window, and is found at its last moment.
+            // The window still counts in the next one. Its counter is found at its last moment.
             Algorithm::SlidingWindow => now.min(Duration::from_secs(window_end.saturating_sub(1))),
             Algorithm::FixedWindow | Algorithm::Gcra { .. } => now,
         };
@@ -131,12 +130,12 @@ impl MemoryStore {
         });
     }
 
-    /// Raises what is used of a counter to `used`, if it holds less.
+    /// Raises a counter to `used`, if it holds less.
     #[cfg(feature = "redis")]
     pub(crate) fn raise(&self, now: Duration, hit: &Hit, used: u32, window_end: u64) {
         let terms = &hit.terms;
         self.change(now, hit, |found| {
-            // A window that begins is known by its first request.
+            // A new window begins with its first request.
             let found = terms.in_window(found, window_end)?;
             let missing = u64::from(used).checked_sub(terms.used(found, now))?;
             (missing > 0).then(|| (terms.take(found, missing, now), Shared::Taken(missing)))
@@ -147,7 +146,7 @@ impl MemoryStore {
         let set = self.lock(hit.hash);
         let look = look(&set, &self.rates, hit.hash, &hit.terms, now);
         if let Some((found, shared)) = change(look.found) {
-            // Where there is less than before, the gauge is as of the beginning, too.
+            // A counter that holds less than before gets a new gauge.
             let look = Look { begins: look.begins || !goes_on(look.found, found), ..look };
             write(&set, &self.rates, look, &hit.terms, found, now);
             share(&set, &self.rates, hit, shared, now);
@@ -169,7 +168,7 @@ impl MemoryStore {
     }
 }
 
-/// Decides about a counter that was looked at, and counts.
+/// Decides a hit, and counts it.
 #[inline(always)]
 fn count(set: &Set<'_>, rates: &Rates, look: Look, hit: &Hit, now: Duration) -> Outcome {
     let outcome = decide_one(hit, look.found, now);
@@ -182,7 +181,7 @@ fn count_other(set: &Set<'_>, rates: &Rates, hit: Hit, now: Duration) -> Outcome
     count(set, rates, look(set, rates, hit.hash, &hit.terms, now), &hit, now)
 }
 
-/// Counts what a request has taken.
+/// Writes the outcome of a hit.
 #[inline(always)]
 fn keep(set: &Set<'_>, rates: &Rates, look: Look, hit: &Hit, outcome: &Outcome, now: Duration) {
     if outcome.taken > 0 {
@@ -192,14 +191,14 @@ fn keep(set: &Set<'_>, rates: &Rates, look: Look, hit: &Hit, outcome: &Outcome, 
     note_full(set, look, hit, outcome.remaining, outcome.taken);
 }
 
-/// What all buckets of a counter have in common.
+/// A change that all buckets of a counter share.
 #[derive(Clone, Copy)]
 enum Shared {
     Taken(u64),
     GivenBack(u64),
 }
 
-/// Takes from the other buckets of a counter of GCRA what was taken from the one of this rule, or gives it back to them.
+/// Applies the change of one bucket of GCRA to the counter's other buckets.
 #[inline(always)]
 fn share(set: &Set<'_>, rates: &Rates, hit: &Hit, shared: Shared, now: Duration) {
     if matches!(hit.terms.algorithm, Algorithm::Gcra { .. }) {
@@ -224,7 +223,7 @@ fn share_with(set: &Set<'_>, others: impl Iterator<Item = Terms>, hash: u64, sha
                 }
                 taken
             }
-            // It is not known how much of it was taken from here.
+            // It is not known how many of the tokens this bucket lost.
             Shared::GivenBack(_) if mark > 0 => continue,
             Shared::GivenBack(tokens) => other.refund(found, tokens),
         };
@@ -235,7 +234,7 @@ fn share_with(set: &Set<'_>, others: impl Iterator<Item = Terms>, hash: u64, sha
     }
 }
 
-/// Notes that a counter is full, if it is after a request has taken so much of it.
+/// Raises the gauge of a counter that is full after a request took `taken`.
 #[inline(always)]
 fn note_full(set: &Set<'_>, look: Look, hit: &Hit, remaining: u32, taken: u64) {
     let Some(gauge) = eviction::full(remaining, taken) else { return };
@@ -243,7 +242,7 @@ fn note_full(set: &Set<'_>, look: Look, hit: &Hit, remaining: u32, taken: u64) {
         set.raise_gauge(look.slot, gauge);
     }
     if let CounterState::Windows { before: 1.., end, .. } = look.found {
-        // Without the count of its last window, it would not be full.
+        // The last window's count makes it full, so that window must stay, too.
         let last = set.find(window_tag(hit.hash, end / u64::from(hit.terms.limit.per) - 1));
         last.inspect(|slot| set.raise_gauge(*slot, gauge));
     }
@@ -269,8 +268,8 @@ fn look_fixed(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
     };
     let Value { kept_until, number } = set.read(slot);
     let left = seconds_left(kept_until, seconds);
-    // A clock that is set back a little, as clocks are, stays in the window that it had reached. One that is set
-    // back by more than a window starts anew, or clients would wait for it to catch up.
+    // A clock that is set back a little stays in the window that it had reached. One that is set back by more than a window
+    // starts a new window, because clients would wait for the clock to catch up.
     let is_live = 0 < left && left <= 2 * i64::from(terms.limit.per);
     let found = match is_live {
         true => CounterState::Window { used: number, end: seconds.saturating_add_signed(left) },
@@ -283,7 +282,7 @@ fn look_sliding(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look 
     let seconds = now.as_secs();
     let end = terms.window_end(seconds);
     let length = u64::from(terms.limit.per);
-    // A window keeps its slot through the next one.
+    // A window keeps its slot while the next one lasts.
     let used = |slot: Slot, end: u64| {
         let Value { kept_until, number } = set.read(slot);
         (kept_until == (end + length) as u32).then_some(number)
@@ -311,7 +310,7 @@ fn look_gcra(set: &Set<'_>, rates: &Rates, hash: u64, terms: &Terms, now: Durati
         let mark = if terms.used(found, now) > 0 { value.number & OVERDRAWN } else { 0 };
         return Look { slot, tag, begins: false, found, mark };
     }
-    // A new bucket goes on from what was taken from the counter's others.
+    // A new bucket starts with the most that was taken from the counter's other buckets.
     let (mut own, mut used) = (SmallVec::<[Slot; 2]>::new(), 0);
     for other in rates.others(terms) {
         if let Some((slot, value)) = look(arrival_tag(hash, &other)) {
@@ -332,7 +331,7 @@ fn arrival(Value { kept_until, number }: Value, seconds: u64) -> CounterState {
 }
 
 impl Look {
-    /// A counter that has no slot, and takes one over. `is_own` says which slots hold what it goes on from.
+    /// A counter without a slot takes one over. `is_own` says which slots hold the states that it starts from.
     #[cold]
     fn new(set: &Set<'_>, tag: u32, now: u64, found: CounterState, is_own: impl Fn(Slot) -> bool) -> Self {
         let slot = eviction::slot(set, tag, is_own, |kept_until| seconds_left(kept_until, now));
@@ -340,7 +339,7 @@ impl Look {
     }
 }
 
-/// Writes what a counter is now into the slot that was looked at under the same lock.
+/// Writes a counter's state into its slot, under the lock under which it was looked up.
 #[inline(always)]
 fn write(set: &Set<'_>, rates: &Rates, look: Look, terms: &Terms, found: CounterState, now: Duration) {
     let Value { kept_until, number } = value(found, terms);
@@ -360,7 +359,7 @@ fn write(set: &Set<'_>, rates: &Rates, look: Look, terms: &Terms, found: Counter
     }
 }
 
-/// What a slot holds of a counter.
+/// The contents of a slot for a state.
 #[inline(always)]
 fn value(found: CounterState, terms: &Terms) -> Value {
     let (kept_until, number) = match found {

@@ -1,7 +1,6 @@
-//! Which counter of a full set gives way to a new one: the least full, whatever its rule.
+//! Which counter of a full set is evicted for a new one: the least full, whatever its rule.
 //!
-//! A slot does not know its counter's rule. So it has a gauge, six bits from which follows how full the counter is, relative
-//! to its own limit:
+//! A slot does not know its counter's rule. Its gauge of six bits tells how full the counter is, relative to its own limit:
 //!
 //! | gauge | the counter |
 //! |---|---|
@@ -10,7 +9,7 @@
 //! | less, of a window | has about this capacity: it is as full as its count is of that |
 //! | less, of GCRA | was as full at its last change; tokens that came back since are not seen |
 //!
-//! So a request writes the gauge only if its counter is new or full, and under GCRA.
+//! A request writes the gauge only if its counter is new or full, or under GCRA.
 
 use std::time::Duration;
 

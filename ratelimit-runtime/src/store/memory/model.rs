@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    counter::{Counter, Family, Name, Stem, Who},
+    counter::{Counter, Family, Name, Stem, SubjectPart},
     rule::{
         algorithm::Algorithm,
         limit::Limit,
@@ -34,7 +34,7 @@ fn terms(algorithm: Algorithm, limit: u32, per: u32, phase: u32) -> Terms {
 }
 
 fn hit(terms: Terms) -> Hit {
-    let scope = smallvec::smallvec![Who::Global];
+    let scope = smallvec::smallvec![SubjectPart::Global];
     let counter = Counter {
         family: Family::new(0),
         stem: Stem { key: Name::Rule("a"), per: terms.limit.per, kind: "", ordinal: 0 },

@@ -1,8 +1,8 @@
-//! The rates of GCRA, and how rules that share a counter share what is taken from it.
+//! The rates of GCRA in a store: rules with different rates that share a counter have a bucket each.
 //!
-//! Each rate and burst has a bucket of its own in a counter, and so a slot; what is taken from one is taken from all, as far as
-//! they have some. So every rule keeps its own limit, whatever the others admit. A bucket that had too few is overdrawn until it is
-//! full again: meanwhile it gets nothing back but what its own rule took.
+//! A bucket takes a slot. Tokens that are taken from one bucket are taken from all, as far as they have some, so every rule keeps its
+//! own limit. A bucket that had too few tokens is overdrawn until it is full again. Meanwhile only its own rule's tokens are refunded to
+//! it.
 
 use std::sync::OnceLock;
 

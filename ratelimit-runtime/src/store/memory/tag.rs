@@ -1,12 +1,12 @@
-//! What a counter's slots are known by in a set of the table.
+//! The tags by which a set of the table knows a counter's slots.
 
 use crate::rule::terms::Terms;
 
 /// Marks the tags of GCRA's slots.
 pub(super) const ARRIVAL: u32 = 1 << 31;
 
-/// What a counter's slot is known by in its set: a part of the hash that has none in the choice of the set. Two of a million
-/// counters are taken for one another in one table of a thousand.
+/// The tag of a counter: a part of its hash that does not choose the set. In one of a thousand tables with a million counters, two
+/// counters have the same set and tag.
 #[inline]
 pub(super) fn tag(hash: u64) -> u32 {
     // Zero marks a slot that was never used.

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::{
-    counter::{Counter, Family, Name, Stem, Who, key_part::KeyPart},
+    counter::{Counter, Family, Name, Stem, SubjectPart, key_part::KeyPart},
     rule::limit::Limit,
 };
 
 fn hit(key: &str, limit: u32, per: u32) -> Hit {
     let text = KeyPart::from_bytes(key.as_bytes());
-    let (key, scope) = (Name::Given(&text), smallvec::smallvec![Who::Global]);
+    let (key, scope) = (Name::Given(&text), smallvec::smallvec![SubjectPart::Global]);
     let counter = Counter { family: Family::new(0), stem: Stem { key, per, kind: "", ordinal: 0 }, scope };
     let limit = Limit { limit, per };
     let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };

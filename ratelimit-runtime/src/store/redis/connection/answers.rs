@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Who learns from an answered batch.
+/// SubjectPart learns from an answered batch.
 pub(crate) struct Learners<'a> {
     pub(crate) deny_cache: Option<&'a DenyCache>,
     pub(crate) cache: &'a Mutex<LocalCache>,

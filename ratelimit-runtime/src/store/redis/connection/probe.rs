@@ -6,7 +6,7 @@ use redis::RedisError;
 use smallvec::smallvec;
 
 use crate::{
-    counter::{Counter, Family, Name, Stem, Who},
+    counter::{Counter, Family, Name, Stem, SubjectPart},
     rule::{algorithm::Algorithm, limit::Limit, terms::Terms},
     store::{
         CounterKey, Hit,
@@ -56,7 +56,7 @@ pub(crate) fn is_counted(batch: &Batch, reply: &Reply) -> Result<bool, RedisErro
 /// A counter of the limiter's own: no rule has such a scope.
 fn key(names: &KeyNames, algorithm: Algorithm, number: Option<u32>) -> CounterKey {
     let text = number.map(|number| number.to_string().into());
-    let scope = text.into_iter().map(|text| Who::Header("", text)).collect();
+    let scope = text.into_iter().map(|text| SubjectPart::Header("", text)).collect();
     let stem = Stem { key: Name::Rule("probe"), per: PER, kind: algorithm.kind(false), ordinal: 0 };
     names.key(&Counter { family: Family::new(0), stem, scope })
 }
