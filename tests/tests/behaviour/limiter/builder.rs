@@ -285,6 +285,7 @@ fn a_redis_url_that_makes_no_sense_names_the_part_and_keeps_the_password() {
         ("redis://127.0.0.1/0?password=secret", "query"),
         ("redis+unix:///run/redis.sock?password=secret", "query"),
         ("redis+unix://", "path"),
+        ("unix:///secret@host/run/redis.sock", "path"),
         ("redis+unix://run/redis.sock?pass=secret", "path"),
         ("redis+cluster://", "host"),
         ("redis+cluster://:secret@127.0.0.1:7000,", "host"),

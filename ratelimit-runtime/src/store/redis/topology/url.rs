@@ -186,6 +186,10 @@ fn socket(parts: &Parts<'_>, common: &Common) -> Result<Topology, Error> {
     if parts.login.is_some() {
         return Err(error("login", "that of a Unix socket is in the query; write ?user=…&pass=…"));
     }
+    // A password that begins with a slash would be taken for a path, and shown.
+    if parts.path.contains('@') {
+        return Err(error("path", "has an `@`; write %40 for it, and a login as ?user=…&pass=…"));
+    }
     let path = decode("path", parts.path)?;
     if !parts.hosts.is_empty() || path.trim_matches('/').is_empty() {
         return Err(error("path", "is missing; write redis+unix:///path/of/the/socket, with three slashes"));
