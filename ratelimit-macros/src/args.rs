@@ -1,4 +1,4 @@
-//! What stands in the parentheses of `#[ratelimit(…)]`, parsed with its spans.
+//! The arguments of `#[ratelimit(…)]`, with their spans.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens as _;
@@ -12,11 +12,10 @@ use crate::rate;
 use crate::suggest::nearest;
 use crate::value::{self, Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope, bare};
 
-/// The seconds of `per` where it is not given, as in the Flask snippet.
+/// The default of `per`, in seconds, as in the Flask snippet.
 const PER: u32 = 300;
 
-/// The arguments by name, one row for each: the field, its type, its value where the argument is not given, and how a given value
-/// is read.
+/// The table of arguments. A row has the name, the field with its type, the default, and the function that reads a value.
 macro_rules! arguments {
     ($($name:literal => $field:ident: $type:ty = $default:expr, $read:expr;)*) => {
         const NAMES: &[&str] = &[$($name),*];
@@ -27,7 +26,7 @@ macro_rules! arguments {
             pub(crate) limits: Vec<Limit>,
             /// The names of the arguments that are given.
             pub(crate) names: Vec<Ident>,
-            /// Everything that is written right of a `=`.
+            /// The tokens of all values.
             pub(crate) values: TokenStream,
         }
 
@@ -63,7 +62,7 @@ arguments! {
     "cost" => cost: Option<Cost> = None, |value, errors| errors.keep(Cost::parse(value)).map(Some);
     "count_if" => count_if: Option<ExprPath> = None, |value, errors| errors.keep(value::function(value)).map(Some);
     "exempt" => exempt: Option<ExprPath> = None, |value, errors| errors.keep(value::function(value)).map(Some);
-    // None of them: all.
+    // Empty for all methods.
     "methods" => methods: Vec<LitStr> = Vec::new(), |value, errors| Some(value::methods(value, errors));
     "over_limit" => over_limit: Option<OverLimit> = None, |value, errors| errors.keep(OverLimit::parse(value)).map(Some);
     "send_x_headers" => send_x_headers: bool = true, |value, errors| errors.keep(value::boolean(value));
@@ -78,8 +77,8 @@ pub(crate) struct Limit {
     pub(crate) per: Number,
 }
 
-/// Any expression is taken as a value at first. So a wrong one is met by an error of ours, and the arguments after it
-/// are still read.
+/// One argument. Any expression is accepted as a value at first, so that a wrong value gets an error of ours, and the arguments after
+/// it are still read.
 enum Argument {
     Rates(Expr),
     Named(Ident, Expr),

@@ -7,12 +7,12 @@ use syn::{BinOp, Block, Expr, ExprLit, Lit, Stmt, UnOp};
 /// A constant expression that may be a number.
 pub(crate) struct Constant {
     expr: Expr,
-    /// The expression consists of literals without a type, so it takes the type that the parameter has.
+    /// Whether the expression consists of literals without a type. Then it takes the parameter's type.
     pub(crate) is_untyped: bool,
 }
 
 impl Constant {
-    /// `None` for what cannot be a number, or not constant, whatever is in it.
+    /// `None` for an expression that can be no number, or no constant.
     pub(crate) fn parse(expr: &Expr) -> Option<Self> {
         let may_be_number = matches!(
             expr,
@@ -47,8 +47,7 @@ impl ToTokens for Constant {
     }
 }
 
-/// An expression without the parentheses, braces and invisible groups around it, of which the compiler would say that they are
-/// too many.
+/// An expression without the parentheses, braces and invisible groups around it. The compiler would warn of them in the output.
 pub(crate) fn unwrapped(expr: &Expr) -> &Expr {
     match expr {
         Expr::Group(group) => unwrapped(&group.expr),

@@ -6,7 +6,7 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Error, Result};
 
-/// Everything that is wrong, to be reported at once.
+/// All errors of an attribute, reported at once.
 #[derive(Default)]
 pub(crate) struct Errors(Vec<Error>);
 
@@ -19,7 +19,7 @@ impl Errors {
         self.0.push(error);
     }
 
-    /// What a result holds, if it is no error.
+    /// The value of a result. An error is kept.
     pub(crate) fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.add(error)).ok()
     }

@@ -1,4 +1,4 @@
-//! The output, all of it.
+//! The output of the attribute.
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
@@ -13,10 +13,9 @@ use crate::value::{Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope,
 
 /// The function that Actix calls: the policy, the handler as it was written, and the call that joins them.
 ///
-/// No item of the user's may change what this means. So every path is absolute or begins with the alias, macros and the names of
-/// primitive types included, and there is no closure: its parameter would be a pattern, and a unit struct of that name, which
-/// `#[get]` makes of a handler, would be matched against. The names that the output does give begin with `__ratelimit` in
-/// either case, and are the only ones that a user cannot have.
+/// No item of the user's may change the meaning of the output. So every path is absolute or begins with the alias, also for macros
+/// and primitive types. There is no closure, because its parameter is a pattern, and `#[get]` makes a unit struct of a handler's name, which
+/// the pattern would match. The names that the output introduces begin with `__ratelimit`, in either case. They are reserved.
 pub(crate) fn expand(handler: &Handler, policy: &[Args], runtime: &Path) -> TokenStream {
     let Handler { outside, inside, vis, sig, body, .. } = handler;
     let outer = signature(handler, runtime);
@@ -31,12 +30,12 @@ pub(crate) fn expand(handler: &Handler, policy: &[Args], runtime: &Path) -> Toke
             &[#(#rules),*],
         );
     };
-    // Another attribute of ours that has another name is in there, if it is, and shall find this.
+    // An attribute of ours under another name is among these attributes, and finds the mark.
     let mark = (!inside.is_empty()).then(|| quote!(#[__ratelimit::ratelimit(#MARK)]));
     let call = call(handler);
     let handled = quote!(#(#inside)* #mark #sig #body #call);
     let content = if is_meant {
-        // In the same block, the handler would hide the function of its name that an argument means.
+        // An argument names a function with the handler's name, which the handler would hide in the same block.
         quote!(#policy { #handled })
     } else {
         quote!(#policy #handled)
@@ -66,9 +65,9 @@ impl ToTokens for Mark {
     }
 }
 
-/// The handler's own signature, but for what goes in and comes out.
+/// The handler's signature with another argument and another result.
 ///
-/// Its parts keep their places: the compiler warns of a function that is never used only if it is all the user's.
+/// Its parts keep their spans: the compiler warns of an unused function only if all of it has spans of the user.
 fn signature(handler: &Handler, runtime: &Path) -> Signature {
     let mut sig = handler.sig.clone();
     sig.asyncness.get_or_insert(Token![async](sig.fn_token.span));
@@ -82,12 +81,12 @@ fn signature(handler: &Handler, runtime: &Path) -> Signature {
             let name = &parameter.ident;
             bounds.push(parse_quote!(#name: 'static));
         } else {
-            // Beside the others: clippy has an opinion on bounds in two places.
+            // In the list of bounds, since clippy warns of bounds in two places.
             parameter.bounds.push(parse_quote!('static));
         }
     }
-    // A type that is no extractor would be an error at the call too, but a bound is reported at the type, and once. Without
-    // `async`, a lifetime can be left out of a type so that nothing is seen of it, and then the type cannot stand in a bound.
+    // A bound reports a type that is no extractor once, and at the type. Without `async`, a type may have a hidden lifetime, and such a
+    // type cannot stand in a bound.
     if handler.sig.asyncness.is_some() {
         let extractors = handler.extractors().filter_map(|ty| with_static_lifetimes(ty.to_token_stream()));
         bounds.extend(extractors.map(|ty| -> WherePredicate {
@@ -102,8 +101,8 @@ fn signature(handler: &Handler, runtime: &Path) -> Signature {
     sig
 }
 
-/// A type with `'static` in place of every lifetime, written or left out: an extractor has no other, and in a bound, a lifetime
-/// of the handler would be that one alone. `None` for a type with lifetimes of its own.
+/// A type with `'static` in place of every lifetime, written or elided: extractors have no other lifetime. `None` for a type with
+/// lifetimes of its own.
 fn with_static_lifetimes(ty: TokenStream) -> Option<TokenStream> {
     let mut tokens = ty.into_iter().peekable();
     let mut result = TokenStream::new();
@@ -131,14 +130,14 @@ fn with_static_lifetimes(ty: TokenStream) -> Option<TokenStream> {
     Some(result)
 }
 
-/// A type of the runtime, at a place of the user's.
+/// A type of the runtime, with a span of the user.
 fn exported(name: TokenStream, runtime: &Path, place: Span) -> TokenStream {
-    // Of a path that is not absolute, a lint may think that it is longer than need be. It keeps quiet about macros.
+    // A lint may find a relative path longer than necessary. It ignores tokens of macros.
     let span = if runtime.leading_colon.is_some() { place } else { located(place) };
     respan(quote!(#runtime::codegen::#name), span)
 }
 
-/// Where a handler says what it answers, or else its name.
+/// The span of a handler's return type, or else of its name.
 fn place(sig: &Signature) -> Span {
     match &sig.output {
         ReturnType::Default => sig.ident.span(),
@@ -146,8 +145,7 @@ fn place(sig: &Signature) -> Span {
     }
 }
 
-/// The call of the original, at the place of its return type, where the compiler then reports a type that is no
-/// `Responder`.
+/// The call of the handler, with the span of its return type, where the compiler reports a type that is no `Responder`.
 fn call(handler: &Handler) -> TokenStream {
     let sig = &handler.sig;
     let name = &sig.ident;
@@ -164,7 +162,7 @@ fn call(handler: &Handler) -> TokenStream {
     respan(call, located(place))
 }
 
-/// One rule of the policy: what differs from `Rule::new`, and the scope for the reader.
+/// One rule of the policy: its differences from `Rule::new`, and its scope, for the reader.
 fn rule(args: &Args, Limit { limit, per }: &Limit) -> TokenStream {
     let algorithm = args.algorithm.as_ref().and_then(|algorithm| match algorithm {
         Algorithm::FixedWindow => None,
@@ -225,7 +223,7 @@ fn scope(scope: &Scope) -> TokenStream {
     }
 }
 
-/// A call with a function and its path, by which it is known among the functions of its handler.
+/// A call with a function and its path, which identifies it among the functions of its handler.
 fn named(method: &str, path: &ExprPath, kind: &str) -> TokenStream {
     let (method, kind) = (Ident::new(method, Span::call_site()), Ident::new(kind, Span::call_site()));
     let written = plain(path);
@@ -289,12 +287,12 @@ fn number(number: &Number, kind: &str) -> TokenStream {
     quote_spanned!(located(first)=> const #block)
 }
 
-/// A place of the user's, for a token of ours: lints keep quiet about it.
+/// A span of the user for a token of ours. Lints ignore the token.
 fn located(place: Span) -> Span {
     Span::call_site().located_at(place)
 }
 
-/// The same tokens, elsewhere for the compiler's messages.
+/// The same tokens, with another span for the compiler's messages.
 fn respan(tokens: TokenStream, span: Span) -> TokenStream {
     let respan = |mut token: TokenTree| {
         token.set_span(span);

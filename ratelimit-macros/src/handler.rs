@@ -13,7 +13,7 @@ use crate::errors::Errors;
 /// Actix implements its `Handler` for functions of so many arguments.
 const MOST_ARGUMENTS: usize = 16;
 
-/// A function, sorted for its two halves. The body is never parsed: it is not ours to understand.
+/// A handler, sorted for the two functions of the output. The body is not parsed.
 pub(crate) struct Handler {
     /// The attributes of the function that Actix calls.
     pub(crate) outside: Vec<Attribute>,
@@ -34,11 +34,11 @@ enum Place {
 }
 
 impl Place {
-    /// Whether an attribute is about the function that Actix calls and others see, or about the one that was written.
+    /// Whether an attribute belongs to the function that Actix calls, or to the one that was written.
     ///
-    /// Lint levels hold in all of an item, so outside they reach the inner function too; written twice, an `expect`
-    /// would be unfulfilled once. A `deprecated` function would be reported where the outer one calls it. `cfg_attr`
-    /// never gets here: the compiler replaces it before it calls an attribute.
+    /// Lint levels hold in all of an item, so on the outer function they reach the inner one, too; an `expect` on both would be unfulfilled
+    /// once. A `deprecated` inner function would be reported where the outer one calls it. `cfg_attr` never gets here: the compiler
+    /// replaces it before it calls an attribute.
     fn of(attribute: &Attribute) -> Self {
         let path = attribute.path();
         let name = path.segments.last().map(|last| last.ident.to_string()).unwrap_or_default();
@@ -97,7 +97,7 @@ impl Parse for Handler {
     }
 }
 
-/// What to say where something else begins with this keyword.
+/// The message for another item that begins with this keyword.
 fn no_function(keyword: &str) -> Option<String> {
     match keyword {
         "impl" | "trait" | "mod" => {
@@ -110,8 +110,7 @@ fn no_function(keyword: &str) -> Option<String> {
     }
 }
 
-/// Whether a function returns what an `async` one would, by the look of it. Of other types the compiler says whether they are
-/// futures.
+/// Whether a function seems to return a future. The compiler reports other types that are none.
 fn is_no_future(output: &ReturnType) -> bool {
     const ANSWERS: [&str; 6] = ["HttpResponse", "Json", "Option", "Responder", "Result", "String"];
 
@@ -131,7 +130,7 @@ fn is_no_future(output: &ReturnType) -> bool {
 }
 
 impl Handler {
-    /// Checks what the compiler would refuse in the output, in words that do not fit the input.
+    /// Checks for what the compiler would refuse in the output, in words that do not fit the input.
     pub(crate) fn check(&self, errors: &mut Errors) {
         let sig = &self.sig;
         if let Some((ty, message)) = sig.inputs.iter().find_map(no_handlers_argument) {
@@ -180,7 +179,7 @@ impl Handler {
     }
 }
 
-/// The type of an argument that is no handler's, and what to say about it.
+/// The message about an argument whose type no handler has.
 fn no_handlers_argument(argument: &FnArg) -> Option<(&Type, &'static str)> {
     let FnArg::Typed(argument) = argument else { return None };
     let ty = match &*argument.ty {
@@ -235,7 +234,7 @@ fn find_impl(tokens: TokenStream) -> Option<TokenTree> {
     })
 }
 
-/// The function as it was written, but for its limits.
+/// The function as it was written, without its limits.
 impl ToTokens for Handler {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         tokens.append_all(self.outside.iter().chain(&self.inside));

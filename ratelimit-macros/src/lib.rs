@@ -51,7 +51,7 @@ fn output(arguments: TokenStream, item: TokenStream) -> TokenStream {
     if errors.is_empty() {
         expand::expand(&handler, &policy, &runtime)
     } else {
-        // The handler is there without its limits, so that no error follows from its absence.
+        // The handler stays, without its limits, so that no error follows from its absence.
         quote!(#errors #handler)
     }
 }

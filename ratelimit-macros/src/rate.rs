@@ -1,9 +1,9 @@
 //! Rates and durations as text: `"10 per second; 1000/hour"`, `"1h 30m"`.
 //!
 //! The rates are those of Flask-Limiter, `[count] [per|/] [n] [unit][s]`, with the short units `s`, `m`, `h` and `d`
-//! added. Nothing here knows tokens: an error is what to say, and [`crate::args`] knows where.
+//! added. Nothing here knows tokens: an error is a message, and [`crate::args`] knows its span.
 
-/// What is wrong with a text.
+/// The result of reading a text; the error is the message.
 pub(crate) type Result<T> = std::result::Result<T, String>;
 
 /// The values that a number may have: from 1 to `max`.
@@ -20,7 +20,7 @@ pub(crate) const COST: Range = Range { name: "the cost", max: u32::MAX };
 
 pub(crate) const BURST: Range = Range { name: "the burst", max: u32::MAX };
 
-/// Up to 68 years: the stores keep the end of a window as 32 bits, and tell the past from the future by one of them.
+/// A window lasts up to 68 years: stores keep its end in 32 bits, of which one tells the past from the future.
 pub(crate) const WINDOW: Range = Range { name: "the window in seconds", max: i32::MAX as u32 };
 
 impl Range {
@@ -130,7 +130,7 @@ fn word(text: &str) -> (&str, &str) {
     split(text, char::is_alphabetic)
 }
 
-/// What is of a kind at the start of a text, and the rest, without the spaces around both.
+/// Splits a text after its first characters of a kind. Both parts have no spaces around them.
 fn split(text: &str, kind: impl Fn(char) -> bool) -> (&str, &str) {
     let text = text.trim();
     let end = text.find(|char| !kind(char)).unwrap_or(text.len());

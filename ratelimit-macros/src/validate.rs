@@ -1,4 +1,4 @@
-//! What the arguments say together: within one attribute, and in all those of a handler.
+//! Which arguments go together: within one attribute, and in all attributes of a handler.
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use syn::{Error, Path, Signature, parse_quote};
@@ -14,7 +14,7 @@ pub(crate) fn attribute(args: &Args, errors: &mut Errors) {
     amounts(args, errors);
 }
 
-/// What is for one rate, where there are several.
+/// Refuses arguments that need one rate, if there are several.
 fn one_rate(args: &Args, errors: &mut Errors) {
     if args.limits.len() > 1 {
         for word in &args.names {
@@ -32,12 +32,12 @@ fn one_rate(args: &Args, errors: &mut Errors) {
     }
 }
 
-/// Arguments that make no sense beside another, each reported at its name.
+/// Refuses arguments that make no sense beside another. Each is reported at its name.
 fn combinations(args: &Args, errors: &mut Errors) {
     let has = |name: &str| args.names.iter().any(|word| word == name);
     let cost_is_asked = matches!(args.cost, Some(Cost::Function(_)));
     let shadow = matches!(args.over_limit, Some(OverLimit::Allow));
-    // An algorithm that does not exist is reported as such. Which was meant, nobody knows.
+    // An unknown algorithm is reported as such.
     let windows =
         !has("algorithm") || matches!(args.algorithm, Some(Algorithm::FixedWindow | Algorithm::SlidingWindow));
     let fixed = !matches!(args.algorithm, Some(Algorithm::SlidingWindow | Algorithm::Gcra));
@@ -85,7 +85,7 @@ fn combinations(args: &Args, errors: &mut Errors) {
     }
 }
 
-/// Numbers that do not fit each other, as far as both are literals. For the others, the output asserts it.
+/// Refuses numbers that do not fit each other, if both are literals. The output asserts the others.
 fn amounts(args: &Args, errors: &mut Errors) {
     let literal = |number: &Number| match *number {
         Number::Literal(number, span) => Some((number, span)),
@@ -107,7 +107,7 @@ fn amounts(args: &Args, errors: &mut Errors) {
             format!("the cost must be at most the {name}, or no request ever passes: write `cost = {most}` or less");
         errors.add(Error::new(span, message));
     }
-    // Of several rates, the lease is wrong as such.
+    // A lease with several rates is reported already.
     if args.limits.len() > 1 {
         return;
     }
@@ -150,7 +150,7 @@ pub(crate) fn handler(all: &[Args], errors: &mut Errors) -> Path {
     first.clone()
 }
 
-/// Checks that no argument names what is known in the handler alone, where the policy does not stand.
+/// Refuses arguments that name a type or a constant of the handler, since the policy stands outside of it.
 pub(crate) fn surroundings(all: &[Args], sig: &Signature, errors: &mut Errors) {
     let parameters: Vec<&Ident> =
         sig.generics.type_params().map(|it| &it.ident).chain(sig.generics.const_params().map(|it| &it.ident)).collect();
@@ -167,7 +167,7 @@ pub(crate) fn surroundings(all: &[Args], sig: &Signature, errors: &mut Errors) {
     }
 }
 
-/// The names that are looked up where they stand: those that begin a path.
+/// The names that begin a path.
 pub(crate) fn first_names(tokens: &TokenStream) -> impl Iterator<Item = Ident> {
     let mut names = Vec::new();
     collect_first_names(tokens.clone(), &mut names);
@@ -187,7 +187,7 @@ fn collect_first_names(tokens: TokenStream, names: &mut Vec<Ident>) {
     }
 }
 
-/// What a rule counts and how, as text to compare: two of a handler that agree in it would be one.
+/// The identity of a rule, as text. Two rules of a handler must differ in it.
 fn describe(args: &Args, Limit { limit, per }: &Limit) -> String {
     let scopes: Vec<String> = args.scopes.iter().map(Scope::to_string).collect();
     let key = match &args.key {

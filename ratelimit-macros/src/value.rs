@@ -1,4 +1,4 @@
-//! What stands to the right of each `=`: the forms it may have, and what to say about any other.
+//! The values of arguments: the forms that each takes, and the messages about any other.
 
 use std::fmt::{self, Display};
 
@@ -110,7 +110,7 @@ impl Number {
         matches!(self, Self::Constant(_))
     }
 
-    /// Its first token and its last.
+    /// The spans of its first token and its last.
     pub(crate) fn ends(&self) -> (Span, Span) {
         match self {
             Self::Literal(_, span) => (*span, *span),
@@ -146,7 +146,7 @@ impl Algorithm {
 const ALGORITHMS: &str = "\"fixed-window\", \"sliding-window\" or \"gcra\"";
 
 impl Scope {
-    /// Every scope that is joined in one value, by a `+` or in an array.
+    /// All scopes of a value, joined by `+` or in an array.
     pub(crate) fn all(value: &Expr, errors: &mut Errors) -> Vec<Self> {
         let values = match value {
             Expr::Array(array) if array.elems.is_empty() => {
@@ -278,7 +278,7 @@ fn method(value: &Expr) -> Result<LitStr> {
                     format!("`{name}` is no method: one is \"POST\", and several are [\"POST\", \"PUT\"]")
                 }
                 Some(_) => return Ok(text.clone()),
-                // Others than these are methods too; but a rule for one that nobody sends is no limit.
+                // A misspelled method is a method, too, but no client sends it.
                 None => match STANDARD.into_iter().find(|standard| is_misspelled(&name, standard)) {
                     Some(standard) => format!("`{name}` is an unknown method: did you mean \"{standard}\"?"),
                     None => return Ok(text.clone()),
@@ -289,7 +289,7 @@ fn method(value: &Expr) -> Result<LitStr> {
     Err(Error::new_spanned(value, message))
 }
 
-/// Whether the letters are those of `standard` in another order, or with one too many or too few.
+/// Whether `name` has the letters of `standard` in another order, or one more or less.
 fn is_misspelled(name: &str, standard: &str) -> bool {
     let sorted = |text: &str| {
         let mut letters = text.to_ascii_uppercase().into_bytes();
@@ -382,7 +382,7 @@ impl Display for Number {
     }
 }
 
-/// As it is written: words in quotes, functions without.
+/// The scope as it is written: words in quotes, functions without.
 impl Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,7 +1,6 @@
 //! The names in the attribute's output. They change with the attribute, so the two crates always have the same version.
 //!
-//! Nothing here is for users. A type or trait that a signature has and the output does not name stays out, so that users cannot
-//! implement the traits of functions.
+//! Nothing here is for users. A type or trait that a signature has and the output does not name stays out.
 
 // An item of a user's may have any of these names, so the output takes them from here.
 pub use std::{concat, module_path, primitive::i128};

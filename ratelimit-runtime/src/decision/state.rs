@@ -252,7 +252,11 @@ impl Clone for RateLimitState {
 
 impl fmt::Debug for RateLimitState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimitState").field("rules", &self.rules).field("tightest", &self.tightest).finish()
+        f.debug_struct("RateLimitState")
+            .field("rules", &self.rules)
+            .field("tightest", &self.tightest)
+            .field("is_degraded", &self.is_degraded)
+            .finish()
     }
 }
 

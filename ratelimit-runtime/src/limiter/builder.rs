@@ -231,7 +231,7 @@ impl RateLimiterBuilder {
         self
     }
 
-    /// SubjectPart the user of a request is, for `scope = "user"`: a plain function of `&HttpRequest`, or one written
+    /// Who the user of a request is, for `scope = "user"`: a plain function of `&HttpRequest`, or one written
     /// like an Actix handler, with extractors. `None`, an empty text, and one of white space alone count the request for its
     /// address.
     ///

@@ -40,7 +40,9 @@ impl ManualClock {
 
     /// Moves the clock forward, by whole milliseconds.
     pub fn advance(&self, by: Duration) {
-        self.now.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
+        let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        // The function always gives a value.
+        let _ = self.now.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(now.saturating_add(millis)));
     }
 
     /// Sets the clock to `epoch`, in seconds since the Unix epoch, forward or back.

@@ -28,7 +28,7 @@
 //!  RedisStore::wait               redis.rs
 //! ```
 //!
-//! # SubjectPart owns what
+//! # Who owns what
 //!
 //! ```text
 //!  RedisStore ── Workers ──┬─ Settings, for all threads: topology, key names, health, clock, deny cache

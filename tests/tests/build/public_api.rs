@@ -87,6 +87,9 @@ const _: () = {
     shared::<ForwardingHeader>();
 };
 
+#[cfg(feature = "redis")]
+const _: () = shared::<ratelimit_runtime::Credentials>();
+
 const fn sent<T: Send + Debug>() {}
 
 const _: () = sent::<RateLimiterBuilder>();

@@ -122,7 +122,7 @@ fn a_reset_by_another_process_is_seen_however_many_are_refused() {
 }
 
 #[test]
-fn what_another_process_gives_back_is_seen_however_many_are_refused() {
+fn a_refund_of_another_process_is_seen_however_many_are_refused() {
     let _alone = alone();
     let redis = RedisServer::on_socket();
     let other = Process::start(&redis);

@@ -112,7 +112,7 @@ fn cross(mut connection: Connection, client: usize, passed: &Mutex<Passed>) {
 
 #[cfg(feature = "redis")]
 #[test]
-fn rules_in_different_slots_never_admit_too_many_and_give_back_what_they_do_not_use() {
+fn rules_in_different_slots_never_exceed_a_limit_and_refund_what_they_do_not_use() {
     const LIMITS: [(&str, usize); 2] = [("x-a", 50), ("x-b", 20)];
     let _alone = alone();
     let cluster = RedisCluster::steady();

@@ -127,7 +127,7 @@ fn a_leased_token_does_not_cost_redis_anything() {
 }
 
 #[test]
-fn the_leases_of_many_clients_are_given_back() {
+fn unspent_leases_of_many_clients_are_refunded() {
     const CLIENTS: usize = 3000;
     let _alone = alone();
     let redis = RedisServer::on_port();

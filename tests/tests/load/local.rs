@@ -98,7 +98,7 @@ fn what_was_seen_of_other_processes_counts() {
 }
 
 #[test]
-fn what_was_given_back_before_is_left() {
+fn an_earlier_refund_stays() {
     let _alone = alone();
     let mut redis = RedisServer::on_port();
     let server = serve(&redis.url());
@@ -122,7 +122,7 @@ fn what_was_reset_before_is_left() {
 }
 
 #[test]
-fn what_was_counted_here_is_not_given_back_to_a_store_that_is_back() {
+fn a_local_charge_is_not_refunded_to_the_store() {
     let _alone = alone();
     let redis = RedisServer::on_port();
     let limiter = RateLimiter::builder().deadline(Duration::from_millis(500));

@@ -33,7 +33,7 @@ fn behind_sentinels_a_replica_that_is_promoted_is_used_and_until_then_there_are_
 }
 
 #[test]
-fn a_failover_that_was_asked_for_is_followed() {
+fn a_requested_failover_is_followed() {
     let _alone = alone();
     let stage = Stage::before(RedisSentinel::start(), "local").losing_data();
     stage.store.fail_over();

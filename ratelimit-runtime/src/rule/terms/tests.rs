@@ -40,7 +40,7 @@ fn a_request_that_costs_nothing_fits_also_what_another_rule_has_overfilled() {
 }
 
 #[test]
-fn a_request_that_never_fits_is_told_when_nothing_counts_any_more() {
+fn the_reset_time_of_a_request_that_never_fits_is_that_of_an_empty_counter() {
     let of = |algorithm| Terms { cost: 11, ..terms(algorithm, 10, 60, 0) };
     let now = Duration::from_secs(1000);
     let reset = |terms: Terms, found| terms.reset(found, false, now).as_secs();
@@ -79,7 +79,7 @@ fn a_refusal_that_its_counts_do_not_explain_ends_with_the_window() {
 }
 
 #[test]
-fn a_refused_request_fits_when_it_was_told_also_where_numbers_are_rounded() {
+fn a_refused_request_fits_at_its_reset_time_though_numbers_are_rounded() {
     let (before, room, per) = (3_064_969_529, 2_120_809_976, 1_291_808_551);
     let terms = terms(Algorithm::SlidingWindow, room + 1, per, 0);
     let end = 2 * u64::from(per);

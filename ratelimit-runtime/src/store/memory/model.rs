@@ -165,7 +165,7 @@ fn for_each_time(
     Ok(())
 }
 
-fn without_give_back(steps: Vec<Step>) -> Vec<Step> {
+fn without_refunds(steps: Vec<Step>) -> Vec<Step> {
     steps.into_iter().filter(|step| !matches!(step, Step::Refund)).collect()
 }
 
@@ -194,7 +194,7 @@ proptest! {
     #[test]
     fn a_sliding_window_admits_in_any_time_its_limit_and_as_much_of_it_as_the_time_is_of_a_window((limit, per, phase, steps) in histories()) {
         let terms = terms(Algorithm::SlidingWindow, limit, per, phase);
-        let all = run(terms, &without_give_back(steps), |counted, cost, now| {
+        let all = run(terms, &without_refunds(steps), |counted, cost, now| {
             let end = end_of_window(&terms, now);
             sum(counted, end) + weighed(sum(counted, end - u64::from(per)), end, per, now) + cost <= u64::from(limit)
         })?;
@@ -213,7 +213,7 @@ proptest! {
         let emission = (u128::from(per) * 1_000_000_000).div_ceil(limit.into());
         let full = u128::from(burst) * emission;
         let (mut level, mut filled) = (full, START);
-        let steps = without_give_back(steps);
+        let steps = without_refunds(steps);
         let all = run(terms, &steps, |_, cost, now| {
             level = (level + (now - filled).as_nanos()).min(full);
             filled = now;
@@ -299,7 +299,7 @@ proptest! {
 
     /// Whoever is refused gets in when the answer said, and not a second earlier.
     #[test]
-    fn a_refused_request_fits_when_it_was_told(
+    fn a_refused_request_fits_at_its_reset_time(
         (limit, per, phase, steps) in histories(),
         algorithm in prop_oneof![
             Just(Algorithm::FixedWindow),
@@ -309,7 +309,7 @@ proptest! {
     ) {
         let terms = terms(algorithm, limit, per, phase);
         let (mut found, mut now) = (start(&terms, START), START);
-        for step in without_give_back(steps) {
+        for step in without_refunds(steps) {
             match step {
                 Step::Wait(micros) => now += Duration::from_micros(micros),
                 Step::Ask(cost) => {
@@ -390,7 +390,7 @@ fn a_sliding_window_may_admit_one_less_than_twice_its_limit() {
 }
 
 #[test]
-fn what_a_sliding_window_counts_is_given_back_in_the_window_that_counted_it() {
+fn a_sliding_window_refunds_into_the_window_that_counted() {
     let terms = terms(Algorithm::SlidingWindow, 10, 100, 0);
     let store = MemoryStore::new(1);
     let taken = |at: u64| (0..20).map(|_| store.hit(Duration::from_secs(at), &[hit(terms)])[0].taken).sum::<u64>();

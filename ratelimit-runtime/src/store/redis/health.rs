@@ -191,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_is_told_when_it_begins_and_once_a_minute_while_it_lasts() {
+    fn a_failure_is_logged_when_it_begins_and_once_a_minute_while_it_lasts() {
         let (mut episode, start) = (Episode { connections: 1, ..Episode::default() }, Instant::now());
         let mut logged = Vec::new();
         // A check fails in each tenth of a second of three minutes.

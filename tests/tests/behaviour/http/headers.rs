@@ -211,7 +211,7 @@ fn an_error_of_an_inner_middleware_carries_the_headers_too() {
 }
 
 #[test]
-fn of_several_rules_the_tightest_is_told() {
+fn headers_are_those_of_the_tightest_rule() {
     let (limiter, clock) = in_memory();
     let server = Served::limited(&limiter, routes);
     let hour = window_end(START, 3600);
@@ -226,7 +226,7 @@ fn of_several_rules_the_tightest_is_told() {
 }
 
 #[test]
-fn of_several_rules_with_the_same_left_the_one_that_ends_last_is_told() {
+fn of_equally_tight_rules_the_one_that_ends_last_is_in_the_headers() {
     let (limiter, _clock) = in_memory();
     let server = Served::limited(&limiter, routes);
     for remaining in [2, 1, 0] {
@@ -235,7 +235,7 @@ fn of_several_rules_with_the_same_left_the_one_that_ends_last_is_told() {
 }
 
 #[test]
-fn after_a_refund_the_rule_that_is_the_tightest_then_is_told() {
+fn after_a_refund_the_headers_are_those_of_the_new_tightest_rule() {
     let (limiter, _clock) = in_memory();
     let server = Served::limited(&limiter, routes);
     for remaining in [2, 1, 0] {

@@ -315,7 +315,7 @@ fn counters_have_windows_of_their_own_where_they_are_staggered() {
 }
 
 #[test]
-fn what_does_not_count_is_given_back_in_the_window_that_counted_it() {
+fn refund_restores_the_charged_window() {
     let login = |server: &Served, path: &str, headers: &[(&str, &str)]| -> (u16, u64) {
         let reply: Reply = server.get_with(path, headers);
         (reply.status, reply.x_headers().1)
@@ -345,7 +345,7 @@ fn what_does_not_count_is_given_back_in_the_window_that_counted_it() {
 }
 
 #[test]
-fn what_is_given_back_late_is_not_given_back_to_the_next_window() {
+fn a_late_refund_does_not_reach_the_next_window() {
     for path in ["/login/fixed", "/login/sliding"] {
         let (server, clock, _) = serve();
         clock.set(window_end(START, MINUTE));

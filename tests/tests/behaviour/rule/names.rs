@@ -133,7 +133,7 @@ fn a_name_is_short_and_stands_in_headers_and_json_as_it_is() {
 }
 
 #[test]
-fn a_plain_name_says_whom_the_rule_counts_and_how_often() {
+fn a_rule_name_has_the_scope_and_the_rate() {
     let server = serve();
     for (path, name) in [
         ("/plain", "ip:1/60s"),

@@ -98,7 +98,7 @@ fn no_rule_gets_more_because_another_has_a_faster_rate() {
 }
 
 #[test]
-fn a_reset_and_what_is_given_back_are_for_all_rates() {
+fn a_reset_and_a_refund_reach_all_rates() {
     with_each_store(|store| {
         let name = store.name;
         let of = |limit, burst| LimitTarget::new("shared", limit, PER).gcra(burst).header("x-id", "b");

@@ -366,7 +366,7 @@ contract! {
         assert_eq!(left(store, handlers, id), 5);
     }
 
-    fn a_response_that_does_not_count_is_given_back(store: _, handlers: _, id: _) {
+    fn a_response_that_does_not_count_is_refunded(store: _, handlers: _, id: _) {
         let login = |status: &str| store.here.get_with(&handlers.path("login"), &[("X-Id", id), ("X-Status", status)]);
         let remaining = |reply: &Reply| (reply.status, reply.number("x-ratelimit-remaining"));
         for remains in (0..5).rev() {
@@ -469,7 +469,7 @@ contract! {
         store.reset(&(handlers.counted)().header("x-id", "nobody was here"));
     }
 
-    fn what_was_charged_before_a_reset_and_is_given_back_after_is_taken_from_the_new_count(store: _, handlers: _, id: _) {
+    fn a_refund_after_a_reset_is_taken_from_the_new_count(store: _, handlers: _, id: _) {
         let (gate, mut held) = (Gate::closed(), store.here.open());
         let headers = [("X-Id", id), ("X-Gate", &gate.0.to_string())];
         held.send(&ratelimit_tests::http::request("GET", &handlers.path("held"), &headers));

@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_is_asked_for_while_somebody_is_refused() {
+    fn the_mark_is_read_while_requests_are_refused() {
         let (cache, mut view, now) = full();
         let first = now + Duration::from_millis(1);
         assert!(cache.takes_mark_turn(first));

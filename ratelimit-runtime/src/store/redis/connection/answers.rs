@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// SubjectPart learns from an answered batch.
+/// Who learns from an answered batch.
 pub(crate) struct Learners<'a> {
     pub(crate) deny_cache: Option<&'a DenyCache>,
     pub(crate) cache: &'a Mutex<LocalCache>,

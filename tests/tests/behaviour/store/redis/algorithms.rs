@@ -128,7 +128,7 @@ fn every_counter_expires_when_it_counts_no_more() {
 }
 
 #[test]
-fn whoever_was_refused_passes_when_the_answer_said_and_not_before() {
+fn a_refused_client_passes_at_its_reset_time_and_not_before() {
     let redis = RedisServer::on_socket();
     let server = serve(&redis.url());
     let server = &server;
@@ -297,7 +297,7 @@ fn what_many_clients_took_at_once_is_what_is_counted() {
 }
 
 #[test]
-fn a_lot_takes_nothing_where_its_request_does_not_fit() {
+fn a_lease_takes_nothing_if_its_request_does_not_fit() {
     let redis = RedisServer::on_socket();
     let limiter = patient().store(&redis.url()).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
@@ -336,7 +336,7 @@ fn a_lease_takes_no_more_than_a_tenth_of_what_is_left() {
 }
 
 #[test]
-fn a_lease_is_for_counters_that_are_asked_for_again_and_a_look_takes_it_for_spent() {
+fn a_lease_begins_at_the_second_request_and_peek_takes_its_tokens_for_spent() {
     let redis = RedisServer::on_socket();
     let limiter = patient().store(&redis.url()).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");

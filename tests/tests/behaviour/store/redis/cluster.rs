@@ -115,7 +115,7 @@ fn rules_of_one_scope_are_decided_together() {
 }
 
 #[test]
-fn a_request_that_one_slot_refuses_is_given_back_in_the_others() {
+fn a_refusal_in_one_slot_refunds_the_others() {
     let cluster = RedisCluster::steady();
     let [here, there] = &two_servers(&cluster);
     let ask = |server: &Served, a: &str, b: &str| server.get_with("/two-scopes", &[("X-A", a), ("X-B", b)]);

@@ -257,7 +257,7 @@ fn neither_credentials_nor_a_builder_or_a_limiter_with_them_shows_them() {
 }
 
 #[test]
-fn a_failure_to_get_credentials_is_told_and_tried_again() {
+fn a_failure_to_get_credentials_is_logged_and_tried_again() {
     let redis = RedisServer::on_port();
     rotate(&redis, "secret");
     let folder = TempDir::new().expect("a temporary folder");

@@ -308,7 +308,7 @@ fn a_cluster_of_one_shard_that_is_taken_for_a_server_decides_what_it_can() {
 }
 
 #[test]
-fn the_log_is_told_once_of_a_missing_privilege_and_once_of_its_end() {
+fn a_missing_privilege_is_logged_once_and_so_is_its_end() {
     let redis = RedisServer::on_port();
     set_user(&redis, "~rate-limit/*", &["-incrby"]);
     let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
@@ -342,7 +342,7 @@ fn a_command_that_the_server_does_not_have_fails_the_checks_that_need_it() {
 }
 
 #[test]
-fn what_cannot_be_given_back_stays_counted_and_hurts_nobody() {
+fn a_failed_refund_stays_counted_and_hurts_nobody() {
     let redis = RedisServer::on_port();
     set_user(&redis, "~rate-limit/*", &["-get"]);
     let server = serve(&patient().store(&url(&redis)).build().expect("a URL"));

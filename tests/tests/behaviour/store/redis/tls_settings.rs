@@ -225,7 +225,7 @@ fn a_broken_certificate_of_the_operating_system_is_passed_over_with_one_warning(
 }
 
 #[test]
-fn settings_of_tls_beside_a_url_without_it_are_told() {
+fn settings_of_tls_with_a_url_without_tls_are_logged() {
     let redis = RedisServer::on_port();
     let mut app = app(&redis.url(), &[("APP_CA_FILE", CERTIFICATE.as_ref())]);
     assert_eq!(app.get("/work").status, 200);
@@ -234,7 +234,7 @@ fn settings_of_tls_beside_a_url_without_it_are_told() {
 }
 
 #[test]
-fn a_file_that_breaks_is_told_once() {
+fn a_broken_certificate_file_is_logged_once() {
     let redis = RedisServer::with_tls();
     let folder = TempDir::new().expect("a temporary folder");
     let ca = copy(&folder, "ca.pem", CERTIFICATE);
@@ -283,7 +283,7 @@ fn certificates_of_the_operating_system_that_come_later_are_found() {
 }
 
 #[test]
-fn a_handshake_that_fails_is_told_with_what_to_do() {
+fn a_failed_handshake_is_logged_with_advice() {
     let (with_tls, demanding) = (RedisServer::with_tls(), RedisServer::with_tls_for_clients_that_it_knows());
     let (plain, many_names) = (RedisServer::on_port(), RedisServer::with_many_names());
     let by_name = with_tls.url().replace("127.0.0.1", "localhost");

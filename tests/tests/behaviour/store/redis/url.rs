@@ -112,7 +112,7 @@ fn every_documented_form_of_a_url_over_tls_is_taken() {
 }
 
 #[test]
-fn a_mistake_in_a_url_is_told_with_the_part_and_what_to_write() {
+fn an_error_in_a_url_names_the_part_and_what_to_write() {
     for (url, part, told) in [
         ("redis://user:77/secret@127.0.0.1", "login", "%2F"),
         ("redis://user:77?secret@127.0.0.1", "login", "%3F"),
