@@ -32,7 +32,15 @@ pub(crate) const WINDOW_END: u64 = 4_000_000_000;
 const PER_KEY: &str = include_str!("arguments_per_key.lua");
 const PER_RULE: &str = include_str!("arguments_per_rule.lua");
 const HASH: &str = include_str!("hash_per_rule.lua");
-const OURS: &str = include_str!("../../../../ratelimit-runtime/src/store/redis/check.lua");
+const OURS: &str = concat!(
+    include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/contract.lua"),
+    include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/tools.lua"),
+    include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/fixed.lua"),
+    include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/sliding.lua"),
+    include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/gcra.lua"),
+    include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/kinds.lua"),
+    include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/main.lua"),
+);
 
 pub(crate) const SHAPES: &[Shape] = &[
     each("incr", "`INCR`", Plain(incr)),
