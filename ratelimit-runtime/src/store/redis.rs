@@ -19,7 +19,7 @@
 //!  Pipeline::send                 pipeline.rs
 //!    │ a batch becomes a call     protocol/plan.rs, protocol/call.rs, protocol/resp.rs
 //!    ▼
-//!  Redis                          protocol/check.lua
+//!  Redis                          protocol/check/*.lua
 //!    │ the reply                  pipeline.rs, protocol/reply.rs
 //!    ▼
 //!  Connection::answer             connection.rs, connection/answers.rs: the cache learns, the request gets its outcomes
