@@ -24,7 +24,7 @@ pub(crate) const BURST: Range = Range { name: "the burst", max: u32::MAX };
 pub(crate) const WINDOW: Range = Range { name: "the window in seconds", max: i32::MAX as u32 };
 
 impl Range {
-    /// A number that is written with digits alone.
+    /// Reads a number from a text of digits. It must be in the range.
     pub(crate) fn parse(&self, digits: &str) -> Result<u32> {
         self.check(digits.parse().unwrap_or(u64::MAX))
     }

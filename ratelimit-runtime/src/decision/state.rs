@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::decision::outcome::Outcome;
 
-/// The state of a request's limits after its check.
+/// The state of all limits of one request, which its check has produced.
 ///
 /// A handler takes it as an argument. A middleware finds it in `response.request().extensions()`. Every request that reached a handler
 /// under `#[ratelimit]` has one. It also has one if no rule counted it, because a function exempted it or the store failed:

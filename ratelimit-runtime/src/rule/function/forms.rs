@@ -42,7 +42,7 @@ where
     type Result = R;
 }
 
-/// Marks plain functions.
+/// The marker of plain functions. It separates their trait implementations from those of functions written like handlers.
 #[derive(Debug)]
 pub struct Plain;
 

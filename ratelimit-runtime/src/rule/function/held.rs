@@ -13,13 +13,13 @@ use crate::{
     },
 };
 
-/// A function that is asked about a request, as a rule holds it.
+/// A reference to a function that is asked about a request. A rule stores this type.
 pub(crate) type AskRef<T> = &'static dyn Ask<T>;
 
-/// A function that answers a request over its limit, as a rule holds it.
+/// A reference to a function that answers a request over its limit. A rule stores this type.
 pub(crate) type RespondRef = &'static dyn Respond;
 
-/// A function that says of a response whether its request counts, as a rule holds it.
+/// A reference to a function that says of a response whether its request counts. A rule stores this type.
 pub(crate) type CountIfRef = &'static dyn CountIf;
 
 /// A function that is asked about a request.
