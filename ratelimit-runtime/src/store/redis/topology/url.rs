@@ -264,15 +264,15 @@ fn address(text: &str, tls: bool, default_port: u16) -> Result<ServerAddress, Er
         Some(rest) => {
             let (host, rest) = rest.split_once(']').ok_or_else(|| error("host", "there is a `[` without a `]`"))?;
             host.parse::<Ipv6Addr>().map_err(|_| error("host", "what stands in brackets is no IPv6 address"))?;
-            let port = if rest.is_empty() { Some("") } else { rest.strip_prefix(':') };
-            (host, port.ok_or_else(|| error("port", "a `:` is missing before it"))?)
+            let port = (!rest.is_empty()).then(|| rest.strip_prefix(':'));
+            (host, port.map(|port| port.ok_or_else(|| error("port", "a `:` is missing before it"))).transpose()?)
         }
         None => {
             let (host, port) = split(text, ':');
             if port.is_some_and(|port| port.contains(':')) {
                 return Err(error("host", "has several colons; an IPv6 address stands in brackets: [::1]:6379"));
             }
-            (host, port.unwrap_or_default())
+            (host, port)
         }
     };
     let is_host = |char: char| char.is_ascii_alphanumeric() || ".-_:".contains(char);
@@ -283,10 +283,12 @@ fn address(text: &str, tls: bool, default_port: u16) -> Result<ServerAddress, Er
         return Err(error("host", "the unspecified address is none to connect to; write 127.0.0.1 or [::1]"));
     }
     let port = match port {
-        "" => default_port,
-        _ => number(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).ok_or_else(|| {
-            error("port", "is no number from 1 to 65535; write host:port, and an `@` between a login and the host")
-        })?,
+        None => default_port,
+        Some(port) => {
+            number(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).ok_or_else(|| {
+                error("port", "is no number from 1 to 65535; write host:port, and an `@` between a login and the host")
+            })?
+        }
     };
     Ok(ServerAddress::Tcp { host: host.to_owned(), port, tls })
 }

@@ -141,6 +141,8 @@ fn an_error_in_a_url_names_the_part_and_what_to_write() {
         ("redis+sentinel://127.0.0.1/%0asecret", "service name", "control"),
         ("redis://user:secret", "port", "`@`"),
         ("redis://127.0.0.1:0", "port", "65535"),
+        ("redis://127.0.0.1:/0", "port", "65535"),
+        ("redis://[::1]:", "port", "65535"),
         ("redis://127.0.0.1:+80", "port", "65535"),
         ("redis://[::1]6379", "port", "`:`"),
         ("redis://::1:6379", "host", "[::1]"),
@@ -219,6 +221,8 @@ proptest! {
         let written = if is_escaped { escaped(&password) } else { password.clone() };
         let url = form.replace("SCHEME", scheme).replace("PASSWORD", &written);
         let said = match RateLimiter::open(&url) {
+            // What follows the scheme is an address here: nothing tells it from a password.
+            Ok(_) if form == "SCHEME://user:PASSWORD" => String::new(),
             Ok(limiter) => format!("{limiter:?}"),
             Err(error) => format!("{error} {error:?}"),
         };
