@@ -69,7 +69,7 @@ pub use crate::{
     },
     decision::state::{RateLimitState, RuleState},
     error::Error,
-    http::headers::RateLimitHeaders,
+    http::headers::{RateLimitHeaders, fields::IetfDraft},
     limiter::{
         RateLimiter,
         builder::RateLimiterBuilder,

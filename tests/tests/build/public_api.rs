@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use ratelimit_runtime::{
-    CheckError, Error, ForwardingHeader, KeyPart, LimitTarget, ManualClock, OnStoreError, Peek, RateLimitHeaders,
-    RateLimitState, RateLimiter, RateLimiterBuilder, RuleState, TrustedProxies,
+    CheckError, Error, ForwardingHeader, IetfDraft, KeyPart, LimitTarget, ManualClock, OnStoreError, Peek,
+    RateLimitHeaders, RateLimitState, RateLimiter, RateLimiterBuilder, RuleState, TrustedProxies,
 };
 use serde_json::Value;
 
@@ -74,6 +74,7 @@ const fn shared<T: Send + Sync + Clone + Debug>() {}
 const _: () = {
     shared::<RateLimiter>();
     shared::<RateLimitHeaders>();
+    shared::<IetfDraft>();
     shared::<RateLimitState>();
     shared::<RuleState>();
     shared::<LimitTarget>();
