@@ -64,7 +64,7 @@ pub use ratelimit_macros::ratelimit;
 pub use crate::store::redis::transport::credentials::Credentials;
 pub use crate::{
     counter::{
-        client_ip::{ForwardingHeader, TrustedProxies},
+        client_ip::{TrustedProxies, forwarding_header::ForwardingHeader},
         key_part::KeyPart,
     },
     decision::state::{RateLimitState, RuleState},

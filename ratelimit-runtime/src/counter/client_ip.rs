@@ -1,59 +1,32 @@
 //! The client's address, also behind trusted proxies.
 //!
-//! A forwarding header is a list. Each proxy appends the address of its caller on the right. So the header is read from the right, and
-//! only as far as its writers are trusted. The rest is what the client wrote.
+//! Most forwarding headers are lists. Each proxy appends the address of its caller on the right. So the header is read from the right,
+//! and only as far as its writers are trusted. The rest is what the client wrote.
+//!
+//! Other headers have one address, with which the proxy replaces what the client wrote. Where such a header has several values, the
+//! proxy did not replace it, and nobody can tell which value is whose. So none is believed.
 
 mod embedded;
+pub(crate) mod forwarding_header;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use actix_web::{HttpRequest, http::header::HeaderName};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::{counter::address::Address, error::Error};
-
-const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// The header in which the trusted proxies name the client. Exactly one is read: with both, a client could write the one that the
-/// proxies pass on.
-///
-/// ```
-/// use ratelimit_runtime::{ForwardingHeader, TrustedProxies};
-///
-/// let one_proxy = TrustedProxies::hops(1).header(ForwardingHeader::Forwarded);
-/// # drop(one_proxy);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ForwardingHeader {
-    /// `X-Forwarded-For: 192.0.2.60, 10.0.0.1`
-    #[default]
-    XForwardedFor,
-    /// `Forwarded: for=192.0.2.60;proto=https, for="[2001:db8::1]:4711"` (RFC 7239)
-    Forwarded,
-}
-
-impl ForwardingHeader {
-    /// The header's name.
-    pub(crate) fn name(self) -> HeaderName {
-        match self {
-            Self::XForwardedFor => X_FORWARDED_FOR,
-            Self::Forwarded => FORWARDED,
-        }
-    }
-
-    /// The header of this name, if limiters can read it.
-    pub(crate) fn named(name: &HeaderName) -> Option<Self> {
-        [Self::XForwardedFor, Self::Forwarded].into_iter().find(|header| header.name() == name)
-    }
-}
+use crate::{
+    counter::{
+        address::Address,
+        client_ip::forwarding_header::{Format, ForwardingHeader},
+    },
+    error::Error,
+};
 
 /// The proxies in front of this server that may name a client's address.
 ///
 /// Without them, the client is whoever has connected: so all clients of a proxy share one counter. The log warns once of a
-/// request that seems to have come through a proxy, if its limiter trusts none. Such a request has `X-Forwarded-For`,
-/// `Forwarded`, `X-Real-IP` or `CF-Connecting-IP`, and comes from a private address, from this machine, or from a CDN that marks
+/// request that seems to have come through a proxy, if its limiter trusts none. Such a request has one of the headers that
+/// [`ForwardingHeader`] names, and comes from a private address, from this machine, or from a CDN that marks
 /// it with `CDN-Loop`; the same headers from anywhere else are what a client has made up. With trusted proxies, the log warns once
 /// of a proxy that sends one of these headers and not the one that is read. Where no proxy is to be trusted,
 /// [`hops(0)`](Self::hops) says so, and nothing is logged.
@@ -99,7 +72,8 @@ impl TrustedProxies {
 
     /// As many proxies as `hops`, whatever their addresses: the client is the entry of that number, counted
     /// from the right. For a server that can be reached through its proxies alone (on a Unix socket, say), and
-    /// where their number is fixed. Zero trusts none, and says that this is meant.
+    /// where their number is fixed. Zero trusts none, and says that this is meant. A header with a single address is believed with any
+    /// other number.
     #[must_use]
     pub fn hops(hops: usize) -> Self {
         Self { trust: Trust::Hops(hops), header: ForwardingHeader::default() }
@@ -113,7 +87,7 @@ impl TrustedProxies {
     }
 
     /// The name of the header to read.
-    pub(crate) fn header_name(&self) -> HeaderName {
+    pub(crate) fn header_name(&self) -> &HeaderName {
         self.header.name()
     }
 
@@ -129,18 +103,23 @@ impl TrustedProxies {
 
     /// The client behind `peer`. Where an entry is no address, the chain ends at the proxy that wrote it.
     fn client(&self, peer: Option<IpAddr>, request: &HttpRequest) -> Option<IpAddr> {
+        let parse = match self.header.format() {
+            Format::List(parse) => parse,
+            Format::Single if self.trusts(peer) => return self.single_address(request).or(peer),
+            Format::Single => return peer,
+        };
         let mut client = peer;
         match &self.trust {
             Trust::Networks(networks) => {
                 let trusted = |address: &IpAddr| networks.iter().any(|network| network.contains(address));
-                let mut entries = self.entries(request);
+                let mut entries = self.entries(request, parse);
                 while client.as_ref().is_some_and(trusted) {
                     let Some(Some(address)) = entries.next() else { break };
                     client = Some(address);
                 }
             }
             Trust::Hops(hops) => {
-                for entry in self.entries(request).take(*hops) {
+                for entry in self.entries(request, parse).take(*hops) {
                     let Some(address) = entry else { break };
                     client = Some(address);
                 }
@@ -153,11 +132,11 @@ impl TrustedProxies {
     ///
     /// Split at every comma, also within quotes: a quote that a client left open must not swallow what the proxies
     /// appended.
-    fn entries<'a>(&self, request: &'a HttpRequest) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
-        let parse: fn(&str) -> Option<IpAddr> = match self.header {
-            ForwardingHeader::XForwardedFor => node,
-            ForwardingHeader::Forwarded => forwarded_for,
-        };
+    fn entries<'a>(
+        &self,
+        request: &'a HttpRequest,
+        parse: fn(&str) -> Option<IpAddr>,
+    ) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
         let lines: Vec<_> = request.headers().get_all(self.header_name()).collect();
         lines
             .into_iter()
@@ -165,39 +144,13 @@ impl TrustedProxies {
             .flat_map(|line| line.as_bytes().rsplit(|&byte| byte == b','))
             .map(move |entry| std::str::from_utf8(entry).ok().and_then(parse))
     }
-}
 
-/// The address in the `for` parameter of one element of `Forwarded`.
-///
-/// A proxy may pass on what the client chose, in quotes: `host="a,for=192.0.2.1"`. A piece of such a string, which the
-/// split at commas has left with an odd number of quotes, is no element; nor is one with an escape, which could hide
-/// a quote.
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let quotes = element.bytes().filter(|&byte| byte == b'"').count();
-    if quotes % 2 == 1 || element.contains('\\') {
-        return None;
+    /// The address in a header that has one; `None` if it has several lines, or anything but an address.
+    fn single_address(&self, request: &HttpRequest) -> Option<IpAddr> {
+        let mut lines = request.headers().get_all(self.header_name());
+        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+        std::str::from_utf8(line.as_bytes()).ok().and_then(forwarding_header::node)
     }
-    let mut quoted = false;
-    let outside_quotes = |char| {
-        quoted ^= char == '"';
-        char == ';' && !quoted
-    };
-    let value = element.split(outside_quotes).find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then_some(value)
-    });
-    value.and_then(node)
-}
-
-/// An address with or without a port, brackets or quotes. `unknown` and obfuscated names (`_gazonk`) are none.
-fn node(text: &str) -> Option<IpAddr> {
-    let text = text.trim().trim_matches('"').trim();
-    let address = text
-        .parse::<IpAddr>()
-        .ok()
-        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
-        .or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::from))?;
-    Some(address.to_canonical())
 }
 
 /// Whose address a request counts for, as a limiter is set up.

@@ -2,7 +2,8 @@
 //!
 //! - `SETUP_LIMITER`: where the limiter is made, and in which form it stands in `app_data`: see [`Form`].
 //! - `SETUP_STORE`: the store's URL; `memory://` without it.
-//! - `SETUP_PROXIES`: the trusted proxies: `hops=NUMBER`, or a network; `forwarded=NETWORK` reads `Forwarded`.
+//! - `SETUP_PROXIES`: the trusted proxies: `hops=NUMBER`, or a network; `forwarded=NETWORK` reads `Forwarded`, and
+//!   `real-ip=NETWORK` reads `X-Real-IP`.
 //! - `SETUP_SERVERS`, `SETUP_ADDRESSES`, `SETUP_WORKERS`: how many servers, of how many addresses and worker threads each.
 //! - `SETUP_RUNTIME=tokio`: no Actix system, as under `#[tokio::main]`.
 //!
@@ -140,6 +141,7 @@ fn proxies() -> Option<TrustedProxies> {
     Some(match text.split_once('=') {
         Some(("hops", hops)) => TrustedProxies::hops(hops.parse().expect("a number")),
         Some(("forwarded", network)) => networks(network).header(ForwardingHeader::Forwarded),
+        Some(("real-ip", network)) => networks(network).header(ForwardingHeader::XRealIp),
         _ => networks(&text),
     })
 }

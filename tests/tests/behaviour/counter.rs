@@ -4,3 +4,4 @@ mod client_ip;
 #[cfg(feature = "redis")]
 mod digest;
 mod embedded_addresses;
+mod single_address;

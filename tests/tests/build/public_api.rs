@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::artifacts::workspace;
 
-/// The crates whose types may show: actix-web, what it re-exports, and the standard library.
-const ALLOWED: &[&str] = &["actix_web", "actix_http", "actix_service", "alloc", "core", "std"];
+/// The crates whose types may show: actix-web, what it re-exports (`http` has `HeaderName`), and the standard library.
+const ALLOWED: &[&str] = &["actix_web", "actix_http", "actix_service", "http", "alloc", "core", "std"];
 
 /// Rustdoc's description of the runtime. Rustc keeps that for its nightly versions; the variable lets this one crate through.
 fn description() -> Value {

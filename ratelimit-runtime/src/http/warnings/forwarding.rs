@@ -11,12 +11,10 @@ use std::{
 use actix_web::{HttpRequest, http::header::HeaderName};
 
 use crate::{
-    counter::client_ip::{ForwardingHeader, TrustedProxies},
+    counter::client_ip::{TrustedProxies, forwarding_header::ForwardingHeader},
     limiter::clients::Clients,
 };
 
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const CF_CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
 /// What a CDN writes into a request to the server behind it (RFC 8586).
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
@@ -38,7 +36,7 @@ pub(super) fn look(clients: &Clients, request: &HttpRequest) {
 }
 
 fn nobody_trusted(peer: Option<IpAddr>, request: &HttpRequest) -> Option<String> {
-    let header = forwarding_header(request)?;
+    let header = ForwardingHeader::of(request)?;
     if peer.is_some_and(is_public) && !request.headers().contains_key(CDN_LOOP) {
         return None;
     }
@@ -46,36 +44,32 @@ fn nobody_trusted(peer: Option<IpAddr>, request: &HttpRequest) -> Option<String>
         Some(peer) => (format!("from `{peer}`"), format!("networks([\"{peer}\"])?")),
         None => ("over a Unix socket".to_owned(), "hops(1)".to_owned()),
     };
+    let name = header.name();
+    let which = match &header {
+        ForwardingHeader::XForwardedFor => String::new(),
+        header => format!(".header(ForwardingHeader::{header:?})"),
+    };
     Some(format!(
-        "a request {whose} has the header `{header}`, and the limiter trusts no proxy: all clients of a proxy share one \
-         counter; if this is your proxy, write `RateLimiter::builder().trusted_proxies(TrustedProxies::{proxies})`; \
+        "a request {whose} has the header `{name}`, and the limiter trusts no proxy: all clients of a proxy share one \
+         counter; if this is your proxy, write `RateLimiter::builder().trusted_proxies(TrustedProxies::{proxies}{which})`; \
          if it is none, `TrustedProxies::hops(0)` says so (RL017)"
     ))
 }
 
 fn unread_header(proxies: &TrustedProxies, peer: Option<IpAddr>, request: &HttpRequest) -> Option<String> {
     let read = proxies.header_name();
-    if request.headers().contains_key(&read) || !proxies.trusts(peer) {
+    if request.headers().contains_key(read) || !proxies.trusts(peer) {
         return None;
     }
-    let sent = forwarding_header(request)?;
-    let advice = match ForwardingHeader::named(&sent) {
-        Some(header) => format!("write `TrustedProxies::header(ForwardingHeader::{header:?})`"),
-        None => format!("let the proxy send `{read}`"),
-    };
+    let header = ForwardingHeader::of(request)?;
+    let sent = header.name();
     let whose = peer.map_or_else(|| "over a Unix socket".to_owned(), |peer| format!("from the trusted `{peer}`"));
+    // A client can send the header, too. To read what the proxy only passes on would let clients choose whom they count as.
     Some(format!(
         "a request {whose} has the header `{sent}`, and not `{read}`, which the limiter reads: all clients of the proxy \
-         share one counter; {advice} (RL018)"
+         share one counter; if the proxy writes `{sent}` itself, write `TrustedProxies::header(ForwardingHeader::{header:?})`, \
+         or else let the proxy send `{read}` (RL018)"
     ))
-}
-
-/// The name of the first header in which proxies name their clients.
-fn forwarding_header(request: &HttpRequest) -> Option<HeaderName> {
-    let headers = request.headers();
-    let names =
-        [ForwardingHeader::XForwardedFor.name(), ForwardingHeader::Forwarded.name(), X_REAL_IP, CF_CONNECTING_IP];
-    names.into_iter().find(|name| headers.contains_key(name))
 }
 
 /// Whether a peer may be a client somewhere on the internet, and not a proxy beside the server.
@@ -126,7 +120,7 @@ mod tests {
     fn a_peer_on_the_internet_may_be_a_client_that_makes_something_up() {
         for peer in ["203.0.113.7", "172.32.0.1", "100.128.0.1", "100.63.255.255", "2001:db8::1", "fbff::1"] {
             assert!(!is_reported(peer, "x-forwarded-for"), "{peer}");
-            let request = TestRequest::default().insert_header((X_REAL_IP, "192.0.2.1"));
+            let request = TestRequest::default().insert_header(("x-real-ip", "192.0.2.1"));
             let request = request.insert_header((CDN_LOOP, "cdn.example")).to_http_request();
             assert!(nobody_trusted(peer.parse().ok(), &request).is_some(), "{peer} is a CDN");
         }

@@ -20,13 +20,13 @@ async fn once() -> impl Responder {
     HttpResponse::Ok()
 }
 
-const PROXY: &str = "10.0.0.1";
+pub(super) const PROXY: &str = "10.0.0.1";
 const STRANGER: &str = "203.0.113.99";
 
 /// A request as it arrives: from a peer, with lines of a forwarding header.
-struct Arrival<'a> {
-    peer: Option<&'a str>,
-    lines: Vec<(&'a str, Vec<u8>)>,
+pub(super) struct Arrival<'a> {
+    pub(super) peer: Option<&'a str>,
+    pub(super) lines: Vec<(&'a str, Vec<u8>)>,
 }
 
 /// What a failed assertion shows: enough to find the case, and no more of a huge header than that.
@@ -40,12 +40,12 @@ impl fmt::Debug for Arrival<'_> {
     }
 }
 
-fn from(peer: &str) -> Arrival<'_> {
+pub(super) fn from(peer: &str) -> Arrival<'_> {
     Arrival { peer: Some(peer), lines: Vec::new() }
 }
 
 impl<'a> Arrival<'a> {
-    fn line(mut self, name: &'a str, value: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn line(mut self, name: &'a str, value: impl Into<Vec<u8>>) -> Self {
         self.lines.push((name, value.into()));
         self
     }
@@ -59,7 +59,7 @@ impl<'a> Arrival<'a> {
     }
 }
 
-async fn status(limiter: &RateLimiter, arrival: &Arrival<'_>) -> u16 {
+pub(super) async fn status(limiter: &RateLimiter, arrival: &Arrival<'_>) -> u16 {
     let app = init_service(App::new().app_data(limiter.clone()).service(once)).await;
     let mut request = TestRequest::get().uri("/");
     if let Some(peer) = arrival.peer {
@@ -73,7 +73,7 @@ async fn status(limiter: &RateLimiter, arrival: &Arrival<'_>) -> u16 {
 }
 
 /// Asserts that the request uses up the one request of the client at `address`, and nobody else's.
-async fn assert_counts_for(limiter: RateLimiterBuilder, arrival: Arrival<'_>, address: &str) {
+pub(super) async fn assert_counts_for(limiter: RateLimiterBuilder, arrival: Arrival<'_>, address: &str) {
     let limiter = limiter.build().expect("a limiter in memory");
     assert_eq!(status(&limiter, &arrival).await, 200, "{arrival:?}");
     assert_eq!(status(&limiter, &arrival).await, 429, "{arrival:?} is not one client");
@@ -81,7 +81,7 @@ async fn assert_counts_for(limiter: RateLimiterBuilder, arrival: Arrival<'_>, ad
     assert_eq!(status(&limiter, &from(STRANGER)).await, 200, "{arrival:?} counts for a stranger");
 }
 
-fn direct() -> RateLimiterBuilder {
+pub(super) fn direct() -> RateLimiterBuilder {
     RateLimiter::builder()
 }
 

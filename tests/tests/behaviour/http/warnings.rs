@@ -124,17 +124,28 @@ fn a_limiter_that_another_form_hides_is_reported() {
 const X_FORWARDED_FOR: (&str, &str) = ("X-Forwarded-For", "192.0.2.1");
 const FORWARDED: (&str, &str) = ("Forwarded", "for=192.0.2.1");
 const X_REAL_IP: (&str, &str) = ("X-Real-IP", "192.0.2.1");
+const CF_CONNECTING_IP: (&str, &str) = ("CF-Connecting-IP", "192.0.2.1");
+const TRUE_CLIENT_IP: (&str, &str) = ("True-Client-IP", "192.0.2.1");
+const FLY_CLIENT_IP: (&str, &str) = ("Fly-Client-IP", "192.0.2.1");
 
 #[test]
 fn a_proxy_that_nobody_trusts_is_reported() {
-    for header in [X_FORWARDED_FOR, FORWARDED, X_REAL_IP, ("CF-Connecting-IP", "192.0.2.1")] {
+    for (header, choice) in [
+        (X_FORWARDED_FOR, ""),
+        (FORWARDED, ".header(ForwardingHeader::Forwarded)"),
+        (X_REAL_IP, ".header(ForwardingHeader::XRealIp)"),
+        (CF_CONNECTING_IP, ".header(ForwardingHeader::CfConnectingIp)"),
+        (TRUE_CLIENT_IP, ".header(ForwardingHeader::TrueClientIp)"),
+        (FLY_CLIENT_IP, ".header(ForwardingHeader::FlyClientIp)"),
+    ] {
         let app = setup(&[("SETUP_WORKERS", "2")]);
         assert_eq!(app.get("/quote").status, 200);
         for _ in 0..3 {
             app.get_with("/quote", &[header]);
         }
         let name = header.0.to_lowercase();
-        assert_warns_once(app, &[&format!("`{name}`"), r#"TrustedProxies::networks(["127.0.0.1"])?"#, "hops(0)"]);
+        let advice = format!(r#"TrustedProxies::networks(["127.0.0.1"])?{choice})`"#);
+        assert_warns_once(app, &[&format!("`{name}`"), &advice, "hops(0)"]);
     }
 }
 
@@ -145,6 +156,7 @@ fn a_proxy_is_not_reported_where_it_does_no_harm() {
         ("trusted network", "/quote", X_FORWARDED_FOR, &[("SETUP_PROXIES", "127.0.0.0/8")]),
         ("trusted hop", "/quote", X_FORWARDED_FOR, &[("SETUP_PROXIES", "hops=1")]),
         ("trusted, by another header", "/quote", FORWARDED, &[("SETUP_PROXIES", "forwarded=127.0.0.1")]),
+        ("trusted, by a single address", "/quote", X_REAL_IP, &[("SETUP_PROXIES", "real-ip=127.0.0.1")]),
         ("trusted, without the header", "/quote", ("Via", "1.1 proxy"), &[("SETUP_PROXIES", "127.0.0.0/8")]),
         ("a stranger to the trusted network", "/quote", X_FORWARDED_FOR, &[("SETUP_PROXIES", "10.0.0.0/8")]),
         ("none trusted, and that said", "/quote", X_FORWARDED_FOR, &[("SETUP_PROXIES", "hops=0")]),
@@ -169,7 +181,10 @@ fn a_trusted_proxy_that_sends_another_header_is_reported() {
             X_FORWARDED_FOR,
             ["`x-forwarded-for`", "`forwarded`", "ForwardingHeader::XForwardedFor"],
         ),
-        ("127.0.0.1", X_REAL_IP, ["`x-real-ip`", "`x-forwarded-for`", "let the proxy send"]),
+        ("127.0.0.1", X_REAL_IP, ["`x-real-ip`", "`x-forwarded-for`", "ForwardingHeader::XRealIp"]),
+        ("127.0.0.1", FLY_CLIENT_IP, ["`fly-client-ip`", "`x-forwarded-for`", "ForwardingHeader::FlyClientIp"]),
+        ("real-ip=127.0.0.1", X_FORWARDED_FOR, ["`x-forwarded-for`", "`x-real-ip`", "ForwardingHeader::XForwardedFor"]),
+        ("real-ip=127.0.0.1", TRUE_CLIENT_IP, ["`true-client-ip`", "`x-real-ip`", "if the proxy writes"]),
     ] {
         let app = setup(&[("SETUP_PROXIES", proxies)]);
         for _ in 0..3 {
