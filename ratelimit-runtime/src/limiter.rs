@@ -234,6 +234,41 @@ impl RateLimiter {
         outcome.map(|outcome| Peek::new(&hit.terms, outcome)).ok_or(CheckError::StoreUnavailable)
     }
 
+    /// Asks the store whether it counts, for the health checks of an application.
+    ///
+    /// In memory, it always does. A Redis must count a check in a counter of the limiter's own, over the connection that the checks of this
+    /// thread use. In a cluster, each primary must, and each slot must have one. So a ping also finds a server that accepts
+    /// connections and refuses to write. It needs no privilege that a fixed window does not need, leaves one key for a minute on each server,
+    /// and changes no limit.
+    ///
+    /// Like [`peek`](Self::peek), it needs a Tokio runtime with time and I/O, and no worker of Actix. While the store is known to be down, it
+    /// fails at once, and does not make the store be tried more often.
+    ///
+    /// A limiter serves requests while its store is down, as [`on_store_error`](crate::RateLimiterBuilder::on_store_error) says. So decide
+    /// whether your service is still healthy then: where each instance shares the Redis, all fail together.
+    ///
+    /// ```
+    /// use actix_web::HttpResponse;
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// async fn ready(limiter: &RateLimiter) -> HttpResponse {
+    ///     match limiter.ping().await {
+    ///         Ok(()) => HttpResponse::Ok().finish(),
+    ///         Err(error) => HttpResponse::ServiceUnavailable().body(error.to_string()),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CheckError::StoreUnavailable`], if a server does not count the check within the [`deadline`](crate::RateLimiterBuilder::deadline).
+    pub async fn ping(&self) -> Result<(), CheckError> {
+        match &self.0.store {
+            Store::Memory(_) => Ok(()),
+            #[cfg(feature = "redis")]
+            Store::Redis(store, _) => Ok(store.ping().await?),
+        }
+    }
+
     /// Resets a counter. Every process sees it at once, or within a second if it refuses from its cache or has a lease. A charge from
     /// before the reset that is refunded after it (by `count_if`, or as unspent tokens of a lease) is taken from the new count.
     ///

@@ -169,6 +169,11 @@ impl RedisStore {
         self.send(Work::Count(smallvec![KeyedHit { hit, key, tokens: 0, is_refill: false }])).await
     }
 
+    /// Whether all servers count.
+    pub(crate) async fn ping(&self) -> Result<(), StoreFailed> {
+        self.0.ping().await
+    }
+
     /// Removes a counter.
     pub(crate) async fn reset(&self, key: CounterKey, hit: &Hit) -> Result<(), StoreFailed> {
         self.forget(hit, true)?;

@@ -4,6 +4,7 @@
 
 pub(crate) mod connections;
 pub(crate) mod nodes;
+pub(crate) mod ping;
 pub(crate) mod registry;
 pub(crate) mod route;
 pub(crate) mod routing;

@@ -9,6 +9,7 @@ mod connections;
 mod credentials;
 mod leases;
 mod memory;
+mod ping;
 mod prefix;
 mod refusals;
 #[cfg(target_os = "linux")]

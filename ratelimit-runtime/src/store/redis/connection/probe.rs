@@ -1,4 +1,4 @@
-//! The probe: two checks that a server must count after a failure, before it gets the checks of requests.
+//! The probe: two checks that a server must count after a failure, before it gets the checks of requests. A ping is the first of them.
 //!
 //! The probe uses the script and the commands that requests use.
 
@@ -33,14 +33,28 @@ const LIMIT: u32 = 1_000_000_000;
 /// A check of one rule and a check of two. Sliding windows are left out: an ACL may forbid their commands where no rule has one.
 pub(crate) fn batch(names: &KeyNames, destination: &Destination) -> Batch {
     let number = number(names, destination);
-    let hit = |algorithm| {
-        let terms = Terms { limit: Limit { limit: LIMIT, per: PER }, algorithm, phase: 0, cost: 1 };
-        let hit = Hit { hash: 0, terms, refuses: true, on_store_error: None, lease: 1 };
-        KeyedHit { hit, key: key(names, algorithm, number), tokens: 1, is_refill: false }
-    };
-    let [fixed, gcra] = [Algorithm::FixedWindow, Algorithm::Gcra { burst: LIMIT }].map(hit);
+    let [fixed, gcra] = [Algorithm::FixedWindow, Algorithm::Gcra { burst: LIMIT }].map(|algorithm| {
+        let key = key(names, algorithm, number);
+        keyed_hit(algorithm, key)
+    });
     let works = [Work::Count(smallvec![fixed.clone()]), Work::Count(smallvec![fixed, gcra])];
     Batch::new(works.into_iter().map(QueuedCheck::without_request).collect())
+}
+
+/// A check of one rule, by which a health check finds out whether a server counts.
+pub(crate) fn ping(key: CounterKey) -> Work {
+    Work::Count(smallvec![keyed_hit(Algorithm::FixedWindow, key)])
+}
+
+/// The counter of a ping. The number chooses its slot in a cluster.
+pub(crate) fn ping_key(names: &KeyNames, number: Option<u32>) -> CounterKey {
+    key(names, Algorithm::FixedWindow, number)
+}
+
+fn keyed_hit(algorithm: Algorithm, key: CounterKey) -> KeyedHit {
+    let terms = Terms { limit: Limit { limit: LIMIT, per: PER }, algorithm, phase: 0, cost: 1 };
+    let hit = Hit { hash: 0, terms, refuses: true, on_store_error: None, lease: 1 };
+    KeyedHit { hit, key, tokens: 1, is_refill: false }
 }
 
 /// Whether the server has counted the probe; if not, its window is another one. A server that refuses only these checks works.

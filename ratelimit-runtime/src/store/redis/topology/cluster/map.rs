@@ -50,6 +50,11 @@ impl Map {
         self.ranges.iter().any(|range| &*range.primary == node)
     }
 
+    /// Each primary once, in any order. `None`, if a slot has none.
+    pub(crate) fn primaries(&self) -> Option<HashSet<&Node>> {
+        (self.slots() >= usize::from(SLOTS)).then(|| self.ranges.iter().map(|range| &range.primary).collect())
+    }
+
     /// All nodes, in any order.
     pub(crate) fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter()
