@@ -2,11 +2,14 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use actix_web::{App, HttpResponse, HttpServer, Responder, delete, error::ErrorServiceUnavailable, get, routes, web};
+use actix_web::{App, HttpResponse, HttpServer, Responder, delete, get, routes, web};
 use ratelimit_examples::{address, announce};
-use ratelimit_runtime::{LimitTarget, RateLimitHeaders, RateLimiter, ratelimit};
+use ratelimit_runtime::{Policy, RateLimitHeaders, RateLimiter, Subject, policy, ratelimit};
 
-/// Of the response: one that says `false` is given back.
+/// Three failed attempts a minute for each address. An administrator looks at the same policy.
+static LOGIN: Policy = policy!("3/minute", key = "login", scope = "ip", methods = ["POST"], count_if = failed);
+
+/// Whether an attempt counts: a login that succeeds is refunded.
 fn failed(response: &HttpResponse) -> bool {
     !response.status().is_success()
 }
@@ -14,7 +17,7 @@ fn failed(response: &HttpResponse) -> bool {
 #[routes]
 #[get("/login")]
 #[post("/login")]
-#[ratelimit("3/minute", key = "login", methods = ["POST"], count_if = failed)]
+#[ratelimit(policy = LOGIN)]
 async fn login(form: Option<web::Form<HashMap<String, String>>>) -> impl Responder {
     match form.as_ref().map(|form| form.get("password").map(String::as_str)) {
         None => HttpResponse::Ok().body("the form\n"),
@@ -26,19 +29,17 @@ async fn login(form: Option<web::Form<HashMap<String, String>>>) -> impl Respond
 /// A real application would ask who wants to know, and to forgive.
 #[get("/attempts/{address}")]
 async fn attempts(address: web::Path<IpAddr>, limiter: web::Data<RateLimiter>) -> actix_web::Result<String> {
-    let peek = limiter.peek(&attempts_of(*address)).await.map_err(ErrorServiceUnavailable)?;
-    Ok(format!("{} of {} left until {}\n", peek.remaining(), peek.limit(), peek.reset_at()))
+    let state = limiter.peek(&LOGIN, &Subject::new().ip(*address)).await?;
+    Ok(state
+        .rules()
+        .map(|rule| format!("{} of {} left until {}\n", rule.remaining(), rule.limit(), rule.reset_at()))
+        .collect())
 }
 
 #[delete("/attempts/{address}")]
 async fn forgive(address: web::Path<IpAddr>, limiter: web::Data<RateLimiter>) -> actix_web::Result<&'static str> {
-    limiter.reset(&attempts_of(*address)).await.map_err(ErrorServiceUnavailable)?;
+    limiter.reset(&LOGIN, &Subject::new().ip(*address)).await?;
     Ok("forgiven\n")
-}
-
-/// As the attribute of `login` counts them.
-fn attempts_of(address: IpAddr) -> LimitTarget {
-    LimitTarget::new("login", 3, 60).ip(address)
 }
 
 #[actix_web::main]

@@ -8,6 +8,7 @@ use syn::punctuated::Punctuated;
 use syn::{Error, Expr, ExprPath, Ident, LitStr, Path, Result, Token};
 
 use crate::errors::Errors;
+use crate::methods;
 use crate::rate;
 use crate::suggest::nearest;
 use crate::value::{self, Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope, bare};
@@ -63,12 +64,13 @@ arguments! {
     "count_if" => count_if: Option<ExprPath> = None, |value, errors| errors.keep(value::function(value)).map(Some);
     "exempt" => exempt: Option<ExprPath> = None, |value, errors| errors.keep(value::function(value)).map(Some);
     // Empty for all methods.
-    "methods" => methods: Vec<LitStr> = Vec::new(), |value, errors| Some(value::methods(value, errors));
+    "methods" => methods: Vec<LitStr> = Vec::new(), |value, errors| Some(methods::methods(value, errors));
     "over_limit" => over_limit: Option<OverLimit> = None, |value, errors| errors.keep(OverLimit::parse(value)).map(Some);
     "send_x_headers" => send_x_headers: bool = true, |value, errors| errors.keep(value::boolean(value));
     "on_store_error" => on_store_error: Option<OnStoreError> = None,
         |value, errors| errors.keep(OnStoreError::parse(value)).map(Some);
     "lease" => lease: Option<Number> = None, |value, errors| errors.keep(Number::lease(value)).map(Some);
+    "policy" => policy: Option<ExprPath> = None, |value, errors| errors.keep(value::policy(value)).map(Some);
     "crate" => runtime: Option<Path> = None, |value, errors| errors.keep(value::module(value)).map(Some);
 }
 
@@ -103,11 +105,23 @@ impl Args {
     /// Reads the arguments of the attribute at `span`. Where this adds an error, the result is of no use.
     pub(crate) fn parse(tokens: TokenStream, span: Span, errors: &mut Errors) -> Self {
         let mut args = Self::new();
-        let parser = Punctuated::<Argument, Token![,]>::parse_terminated;
-        let Some(arguments) = errors.keep(parser.parse2(tokens)) else {
-            return args;
-        };
+        if let Some(rates) = args.read_all(tokens, errors) {
+            args.limits = args.limits(rates, span, errors);
+        }
+        args
+    }
 
+    /// Reads the arguments that follow the rules of a policy, among which no limit is expected.
+    pub(crate) fn parse_without_limit(tokens: TokenStream, errors: &mut Errors) -> Self {
+        let mut args = Self::new();
+        args.read_all(tokens, errors);
+        args
+    }
+
+    /// Reads all arguments, and gives the limits of a rate string, if there is one. `None`, if they cannot be told apart.
+    fn read_all(&mut self, tokens: TokenStream, errors: &mut Errors) -> Option<Option<Vec<Limit>>> {
+        let parser = Punctuated::<Argument, Token![,]>::parse_terminated;
+        let arguments = errors.keep(parser.parse2(tokens))?;
         let mut rates = None;
         for argument in &arguments {
             match argument {
@@ -117,18 +131,17 @@ impl Args {
                 Argument::Rates(value) => {
                     errors.push(value, "a second value without a name: rates go in one string, as in \"10/s; 1000/h\"");
                 }
-                Argument::Named(name, _) if args.names.contains(name) => {
+                Argument::Named(name, _) if self.names.contains(name) => {
                     errors.push(name, format!("`{name}` is given twice: keep one of them"));
                 }
                 Argument::Named(name, value) => {
-                    args.names.push(name.clone());
-                    value.to_tokens(&mut args.values);
-                    args.read(name, value, errors);
+                    self.names.push(name.clone());
+                    value.to_tokens(&mut self.values);
+                    self.read(name, value, errors);
                 }
             }
         }
-        args.limits = args.limits(rates, span, errors);
-        args
+        Some(rates)
     }
 
     /// The limits of the rate string, or else that of `limit` and `per`.
@@ -143,7 +156,9 @@ impl Args {
             let per = self.per.take().unwrap_or(Number::Literal(PER, span));
             return vec![Limit { limit, per }];
         }
-        let is_limit = |name: &Ident| name == "limit" || nearest(&name.to_string(), NAMES) == Some("limit");
+        let is_limit = |name: &Ident| {
+            name == "limit" || name == "policy" || matches!(nearest(&name.to_string(), NAMES), Some("limit" | "policy"))
+        };
         if !self.names.iter().any(is_limit) {
             let message = "`limit` is missing: write `limit = 300, per = 300`, or a rate such as \"300/5m\"";
             errors.add(Error::new(span, message));

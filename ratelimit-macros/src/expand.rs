@@ -1,38 +1,41 @@
-//! The output of the attribute.
+//! The output of the attribute: the function that Actix calls, with the handler in it.
 
-use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
-use syn::{ExprPath, GenericParam, Path, ReturnType, Signature, Token, WherePredicate, parse_quote};
+use syn::{GenericParam, Path, ReturnType, Signature, Token, WherePredicate, parse_quote};
 
-use crate::args::{Args, Limit};
+use crate::args::Args;
 use crate::handler::Handler;
+use crate::policy::{located, policy, respan};
 use crate::validate;
-use crate::value::{Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope, name, plain};
 
-/// The function that Actix calls: the policy, the handler as it was written, and the call that joins them.
+/// The function that Actix calls: the policy, the handler as it was written, and the call that joins them. Where a `policy` stands alone,
+/// it is called by its name.
 ///
 /// No item of the user's may change the meaning of the output. So every path is absolute or begins with the alias, also for macros
 /// and primitive types. There is no closure, because its parameter is a pattern, and `#[get]` makes a unit struct of a handler's name, which
 /// the pattern would match. The names that the output introduces begin with `__ratelimit`, in either case. They are reserved.
-pub(crate) fn expand(handler: &Handler, policy: &[Args], runtime: &Path) -> TokenStream {
+pub(crate) fn expand(handler: &Handler, all: &[Args], runtime: &Path) -> TokenStream {
     let Handler { outside, inside, vis, sig, body, .. } = handler;
     let outer = signature(handler, runtime);
     let path = format!("::{}", sig.ident.unraw());
-    let rules = policy.iter().flat_map(|args| args.limits.iter().map(|limit| rule(args, limit)));
+    let path = quote!(__ratelimit::concat!(__ratelimit::module_path!(), #path));
     let is_meant =
-        policy.iter().any(|args| validate::first_names(&args.values).any(|name| name.unraw() == sig.ident.unraw()));
-    let policy = quote! {
-        use #runtime::codegen as __ratelimit;
-        static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
-            __ratelimit::concat!(__ratelimit::module_path!(), #path),
-            &[#(#rules),*],
-        );
+        all.iter().any(|args| validate::first_names(&args.values).any(|name| name.unraw() == sig.ident.unraw()));
+    let alone = match all {
+        [Args { policy: Some(policy), .. }] => Some(quote!(#policy)),
+        _ => None,
     };
+    let made = alone.is_none().then(|| {
+        let policy = policy(&path, all);
+        quote!(static __RATELIMIT: __ratelimit::Policy = #policy;)
+    });
+    let policy = quote!(use #runtime::codegen as __ratelimit; #made);
     // An attribute of ours under another name is among these attributes, and finds the mark.
     let mark = (!inside.is_empty()).then(|| quote!(#[__ratelimit::ratelimit(#MARK)]));
-    let call = call(handler);
+    let call = call(handler, &alone.unwrap_or_else(|| quote!(__RATELIMIT)));
     let handled = quote!(#(#inside)* #mark #sig #body #call);
     let content = if is_meant {
         // An argument names a function with the handler's name, which the handler would hide in the same block.
@@ -146,7 +149,7 @@ fn place(sig: &Signature) -> Span {
 }
 
 /// The call of the handler, with the span of its return type, where the compiler reports a type that is no `Responder`.
-fn call(handler: &Handler) -> TokenStream {
+fn call(handler: &Handler, policy: &TokenStream) -> TokenStream {
     let sig = &handler.sig;
     let name = &sig.ident;
     let place = place(sig);
@@ -158,145 +161,6 @@ fn call(handler: &Handler) -> TokenStream {
     let mut arguments = arguments.peekable();
     let turbofish = arguments.peek().is_some().then(|| quote!(::<#(#arguments),*>));
     let original = respan(quote!(#name #turbofish), name.span().located_at(place));
-    let call = quote!(__ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, #original).await);
+    let call = quote!(__ratelimit::limited(&#policy, __ratelimit_incoming, #original).await);
     respan(call, located(place))
-}
-
-/// One rule of the policy: its differences from `Rule::new`, and its scope, for the reader.
-fn rule(args: &Args, Limit { limit, per }: &Limit) -> TokenStream {
-    let algorithm = args.algorithm.as_ref().and_then(|algorithm| match algorithm {
-        Algorithm::FixedWindow => None,
-        Algorithm::SlidingWindow => Some(quote!(.sliding_window())),
-        Algorithm::Gcra => Some(checked("gcra", args.burst.as_ref().unwrap_or(limit))),
-    });
-    let stagger = args.stagger.then(|| quote!(.stagger()));
-    let scopes = args.scopes.iter().map(scope);
-    let key = args.key.as_ref().map(|key| match key {
-        Key::Literal(key) => quote!(.key(#key)),
-        Key::Function(path) => named("key_function", path, "scope"),
-    });
-    let cost = args.cost.as_ref().map(|cost| match cost {
-        Cost::Number(number) => checked("cost", number),
-        Cost::Function(path) => named("cost_function", path, "cost"),
-    });
-    let count_if = args.count_if.as_ref().map(|path| quote!(.count_if(&__ratelimit::count_if(#path))));
-    let exempt = args.exempt.as_ref().map(|path| named("exempt", path, "exempt"));
-    let methods = (!args.methods.is_empty()).then(|| {
-        let methods = &args.methods;
-        quote!(.methods(&[#(#methods),*]))
-    });
-    let over_limit = args.over_limit.as_ref().map(|over_limit| match over_limit {
-        OverLimit::Allow => quote!(.shadow()),
-        OverLimit::Function(path) => quote!(.over_limit(&__ratelimit::respond(#path))),
-    });
-    let headers = (!args.send_x_headers).then(|| quote!(.without_x_headers()));
-    let on_store_error = args.on_store_error.as_ref().map(|answer| {
-        let answer = match answer {
-            OnStoreError::Local => quote!(Local),
-            OnStoreError::Allow => quote!(Allow),
-            OnStoreError::Deny => quote!(Deny),
-        };
-        quote!(.on_store_error(__ratelimit::OnStoreError::#answer))
-    });
-    let lease = args.lease.as_ref().map(|lease| checked("lease", lease));
-    let new = new(args, limit, per);
-    quote! {
-        #new #algorithm #stagger .scope(&[#(#scopes),*]) #key #cost #count_if #exempt #methods
-            #over_limit #headers #on_store_error #lease
-    }
-}
-
-fn scope(scope: &Scope) -> TokenStream {
-    match scope {
-        Scope::Ip => quote!(__ratelimit::Scope::Ip),
-        Scope::User => quote!(__ratelimit::Scope::User),
-        Scope::Global => quote!(__ratelimit::Scope::Global),
-        Scope::Header(name) => quote!(__ratelimit::Scope::Header(#name)),
-        Scope::Function(path) => {
-            let (name, written) = (name(path), plain(path));
-            if name == written {
-                quote!(__ratelimit::Scope::function(#name, &__ratelimit::scope(#path)))
-            } else {
-                quote!(__ratelimit::Scope::function_at(#name, #written, &__ratelimit::scope(#path)))
-            }
-        }
-    }
-}
-
-/// A call with a function and its path, which identifies it among the functions of its handler.
-fn named(method: &str, path: &ExprPath, kind: &str) -> TokenStream {
-    let (method, kind) = (Ident::new(method, Span::call_site()), Ident::new(kind, Span::call_site()));
-    let written = plain(path);
-    quote!(.#method(#written, &__ratelimit::#kind(#path)))
-}
-
-/// A call that asserts the range of a number, at its place. The compiler reports one out of range from the first token
-/// of the whole expression to the last of this call, so the first is to be at that place too.
-fn checked(method: &str, value: &Number) -> TokenStream {
-    let (first, last) = value.ends();
-    let method = Ident::new(method, located(first));
-    let value = arguments([number(value, "number")], last);
-    quote_spanned!(located(first)=> .#method #value)
-}
-
-/// The rule with its limit and window, whose ranges this asserts.
-fn new(args: &Args, limit: &Number, per: &Number) -> TokenStream {
-    let fixed_cost = match &args.cost {
-        Some(Cost::Number(number)) => Some(number),
-        _ => None,
-    };
-    let others = args.burst.iter().chain(fixed_cost).chain(&args.lease);
-    // The first constant may be out of range. Without one, the first number written beside the limit may be.
-    let first = others.chain([limit, per]).min_by_key(|number| !number.is_constant());
-    let first = first.map_or_else(Span::call_site, |number| located(number.ends().0));
-    let last = [limit, per].into_iter().rfind(|number| number.is_constant());
-    let last = last.map_or_else(Span::call_site, |number| number.ends().1);
-    let new = respan(quote!(__ratelimit::Rule::new), first);
-    let arguments = arguments([number(limit, "number"), number(per, "seconds")], last);
-    quote!(#new #arguments)
-}
-
-/// The arguments of a call that ends at a token of the user's.
-fn arguments<const N: usize>(values: [TokenStream; N], last: Span) -> Group {
-    let mut group = Group::new(Delimiter::Parenthesis, quote!(#(#values),*));
-    group.set_span(located(last));
-    group
-}
-
-/// A number as the runtime takes it: wide enough for a constant of any type, which the `kind` of number must allow. The policy is
-/// part of a static, where what is borrowed must be constant for certain, as a condition or a division is in a block alone.
-fn number(number: &Number, kind: &str) -> TokenStream {
-    let constant = match number {
-        Number::Literal(number, span) => {
-            let mut literal = Literal::u32_unsuffixed(*number);
-            literal.set_span(*span);
-            return literal.into_token_stream();
-        }
-        Number::Constant(constant) => constant,
-    };
-    let (first, last) = constant.ends();
-    let value = if constant.is_untyped {
-        constant.to_token_stream()
-    } else {
-        let kind = Ident::new(kind, located(first));
-        let value = arguments([constant.to_token_stream()], last);
-        quote_spanned!(located(first)=> __ratelimit::#kind #value.get() as __ratelimit::i128)
-    };
-    let mut block = Group::new(Delimiter::Brace, value);
-    block.set_span(located(last));
-    quote_spanned!(located(first)=> const #block)
-}
-
-/// A span of the user for a token of ours. Lints ignore the token.
-fn located(place: Span) -> Span {
-    Span::call_site().located_at(place)
-}
-
-/// The same tokens, with another span for the compiler's messages.
-fn respan(tokens: TokenStream, span: Span) -> TokenStream {
-    let respan = |mut token: TokenTree| {
-        token.set_span(span);
-        token
-    };
-    tokens.into_iter().map(respan).collect()
 }

@@ -3,9 +3,12 @@
 
 mod args;
 mod constant;
+mod definition;
 mod errors;
 mod expand;
 mod handler;
+mod methods;
+mod policy;
 mod rate;
 mod suggest;
 mod validate;
@@ -17,6 +20,7 @@ use syn::Error;
 use syn::spanned::Spanned as _;
 
 use crate::args::Args;
+use crate::definition::Definition;
 use crate::errors::Errors;
 use crate::expand::Mark;
 use crate::handler::Handler;
@@ -25,6 +29,20 @@ use crate::handler::Handler;
 #[proc_macro_attribute]
 pub fn ratelimit(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     output(arguments.into(), item.into()).into()
+}
+
+#[doc = include_str!("policy.md")]
+#[proc_macro]
+pub fn policy(arguments: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let mut errors = Errors::default();
+    let Definition { key, rules } = Definition::parse(arguments.into(), &mut errors);
+    rules.iter().for_each(|args| validate::attribute(args, &mut errors));
+    let runtime = validate::policy(&rules, &mut errors);
+    match key {
+        Some(key) if errors.is_empty() => policy::value(&quote!(#key), &rules, &runtime),
+        _ => quote!({ #errors }),
+    }
+    .into()
 }
 
 fn output(arguments: TokenStream, item: TokenStream) -> TokenStream {
@@ -47,7 +65,7 @@ fn output(arguments: TokenStream, item: TokenStream) -> TokenStream {
     }
     handler.check(&mut errors);
     validate::surroundings(&policy, &handler.sig, &mut errors);
-    let runtime = validate::handler(&policy, &mut errors);
+    let runtime = validate::policy(&policy, &mut errors);
     if errors.is_empty() {
         expand::expand(&handler, &policy, &runtime)
     } else {

@@ -9,9 +9,26 @@ use crate::value::{Algorithm, Cost, Key, Number, OverLimit, Scope, plain};
 
 /// Checks the arguments of one attribute.
 pub(crate) fn attribute(args: &Args, errors: &mut Errors) {
+    if args.policy.is_some() {
+        policy_alone(args, errors);
+        return;
+    }
     one_rate(args, errors);
     combinations(args, errors);
     amounts(args, errors);
+}
+
+/// Refuses arguments beside a policy, which has its own.
+fn policy_alone(args: &Args, errors: &mut Errors) {
+    for limit in &args.limits {
+        let message = "a rate cannot stand beside `policy`, which has its own: write another `#[ratelimit]` for it";
+        errors.add(Error::new(limit.limit.ends().0, message));
+    }
+    for word in args.names.iter().filter(|word| *word != "policy" && *word != "crate") {
+        let message =
+            format!("`{word}` belongs to a rule: write it in the `policy!`, or in another `#[ratelimit]` with a rate");
+        errors.push(word, message);
+    }
 }
 
 /// Refuses arguments that need one rate, if there are several.
@@ -126,14 +143,14 @@ fn amounts(args: &Args, errors: &mut Errors) {
     }
 }
 
-/// Checks what the attributes of one handler say together, and gives the path of the runtime.
-pub(crate) fn handler(all: &[Args], errors: &mut Errors) -> Path {
+/// Checks what the rules of one policy say together, and gives the path of the runtime.
+pub(crate) fn policy(all: &[Args], errors: &mut Errors) -> Path {
     let mut rules = Vec::new();
     for args in all {
         for limit in &args.limits {
             let rule = describe(args, limit);
             if rules.contains(&rule) {
-                let message = "this handler has the same rule twice: \
+                let message = "the same rule stands here twice: \
                                remove one of them, or give it a `key` or a `scope` of its own";
                 errors.add(Error::new(limit.limit.ends().0, message));
             }
@@ -145,7 +162,7 @@ pub(crate) fn handler(all: &[Args], errors: &mut Errors) -> Path {
         return parse_quote!(::ratelimit_runtime);
     };
     for other in runtimes.filter(|other| plain(*other) != plain(first)) {
-        errors.push(other, format!("another attribute of this handler says `crate = {}`: give it once", plain(first)));
+        errors.push(other, format!("another rule says `crate = {}`: give it once", plain(first)));
     }
     first.clone()
 }

@@ -10,7 +10,6 @@ use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path, Result, UnO
 use crate::constant::{self, Constant};
 use crate::errors::Errors;
 use crate::rate::{self, BURST, COST, LEASE, LIMIT, Range, WINDOW};
-use crate::suggest::distance;
 
 pub(crate) enum Number {
     Literal(u32, Span),
@@ -208,7 +207,7 @@ impl Scope {
 }
 
 /// A `token` of RFC 9110, which a header's name is, and a method.
-fn is_token(text: &str) -> bool {
+pub(crate) fn is_token(text: &str) -> bool {
     let is_tchar = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_tchar)
 }
@@ -244,67 +243,22 @@ fn in_capitals(path: &ExprPath) -> bool {
     name.contains(char::is_uppercase) && !name.contains(char::is_lowercase)
 }
 
-/// The methods of a request, each once: of RFC 9110 and RFC 5789 as they are written there, or others.
-pub(crate) fn methods(value: &Expr, errors: &mut Errors) -> Vec<LitStr> {
-    let values = match value {
-        Expr::Array(array) if array.elems.is_empty() => {
-            errors.push(value, "name a method, as in `methods = [\"POST\"]`, or remove `methods` to count them all");
-            Vec::new()
-        }
-        Expr::Array(array) => array.elems.iter().cloned().map(bare).collect(),
-        _ => vec![value.clone()],
-    };
-    let mut methods: Vec<LitStr> = Vec::new();
-    for value in &values {
-        match errors.keep(method(value)) {
-            Some(method) if methods.iter().any(|other| other.value() == method.value()) => {
-                errors.push(value, format!("the method \"{}\" is named twice: keep one of them", method.value()));
-            }
-            method => methods.extend(method),
-        }
-    }
-    methods
-}
-
-fn method(value: &Expr) -> Result<LitStr> {
-    const STANDARD: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-    let message = match text(value) {
-        None => "write methods in quotes, as in `methods = [\"POST\", \"PUT\"]`".to_owned(),
-        Some(text) => {
-            let name = text.value();
-            match STANDARD.into_iter().find(|standard| standard.eq_ignore_ascii_case(&name)) {
-                Some(standard) if name != standard => format!("methods are case-sensitive: write \"{standard}\""),
-                None if !is_token(&name) => {
-                    format!("`{name}` is no method: one is \"POST\", and several are [\"POST\", \"PUT\"]")
-                }
-                Some(_) => return Ok(text.clone()),
-                // A misspelled method is a method, too, but no client sends it.
-                None => match STANDARD.into_iter().find(|standard| is_misspelled(&name, standard)) {
-                    Some(standard) => format!("`{name}` is an unknown method: did you mean \"{standard}\"?"),
-                    None => return Ok(text.clone()),
-                },
-            }
-        }
-    };
-    Err(Error::new_spanned(value, message))
-}
-
-/// Whether `name` has the letters of `standard` in another order, or one more or less.
-fn is_misspelled(name: &str, standard: &str) -> bool {
-    let sorted = |text: &str| {
-        let mut letters = text.to_ascii_uppercase().into_bytes();
-        letters.sort_unstable();
-        letters
-    };
-    let name = name.to_ascii_uppercase();
-    sorted(&name) == sorted(standard) || (name.len() != standard.len() && distance(&name, standard) == 1)
-}
-
 /// The path of a function, for arguments that take nothing else.
 pub(crate) fn function(value: &Expr) -> Result<ExprPath> {
     match value {
         Expr::Path(path) => Ok(path.clone()),
         _ => Err(Error::new_spanned(value, "write the path of a function, without quotes")),
+    }
+}
+
+/// The path of a `static` policy.
+pub(crate) fn policy(value: &Expr) -> Result<ExprPath> {
+    match value {
+        Expr::Path(path) => Ok(path.clone()),
+        _ => {
+            let message = "write the path of a `static` that holds a `policy!`, without quotes, as in `policy = LOGIN`";
+            Err(Error::new_spanned(value, message))
+        }
     }
 }
 

@@ -1,7 +1,11 @@
 //! One check from start to end: resolve the subject, decide, keep the state, settle.
 
 pub(crate) mod charges;
+pub(crate) mod direct;
+pub(crate) mod error;
+pub(crate) mod resolver;
 pub(crate) mod slot;
+pub(crate) mod source;
 pub(crate) mod subject;
 
 use std::{future::Future, pin::Pin, ptr};
@@ -10,10 +14,10 @@ use actix_web::{Error, HttpRequest};
 use smallvec::SmallVec;
 
 use crate::{
-    check::{charges::Charges, subject::Subject},
+    check::{charges::Charges, resolver::Resolver, source::Source, subject::RequestSubject},
     counter::Counter,
     decision::{
-        outcome::{Decided, Denied},
+        outcome::{Decided, Unavailable},
         state::{RateLimitState, RuleState},
     },
     limiter::{LimiterStep, RateLimiter},
@@ -69,14 +73,15 @@ pub(crate) fn check<'a, A: Answer>(
     limiter: &'a RateLimiter,
     request: &'a HttpRequest,
 ) -> Step<'a, A> {
-    let subject = Subject::new(limiter.clients(), request);
+    let source = RequestSubject(request);
     if rules.iter().any(|rule| rule.asks) {
         return Step::Later(Box::pin(async move {
-            let subject = subject.ask(policy.path(), rules).await.map_err(|error| A::failed(policy, error))?;
-            begin(policy, rules, limiter, &subject, request).get().await
+            let resolver = Resolver::new(limiter.clients(), &source).ask(policy.name(), rules).await;
+            let resolver = resolver.map_err(|error| A::failed(policy, error))?;
+            begin(policy, rules, limiter, &resolver, request).get().await
         }));
     }
-    begin(policy, rules, limiter, &subject, request)
+    begin(policy, rules, limiter, &Resolver::new(limiter.clients(), &source), request)
 }
 
 /// Counts a request whose functions were asked.
@@ -85,32 +90,35 @@ fn begin<'a, A: Answer>(
     policy: &'static Policy,
     prepared: &'static [Prepared],
     limiter: &'a RateLimiter,
-    subject: &Subject<'_>,
+    resolver: &Resolver<'_, RequestSubject<'_>>,
     request: &'a HttpRequest,
 ) -> Step<'a, A> {
     // One rule, as most handlers have: nothing to gather.
     if let [rule] = prepared
-        && let Some(counter) = subject.counter(rule)
+        && let Some(counter) = resolver.counter(rule)
     {
-        let (rules, hits) = (Rules::from_buf([rule]), Hits::from_buf([hit(subject, rule.rule, &counter)]));
+        let (rules, hits) = (Rules::from_buf([rule]), Hits::from_buf([hit(resolver, rule.rule, &counter)]));
         return Check { policy, rules, hits, keys: None, limiter, request }.run(&[counter]);
     }
-    let (rules, hits, counters) = gather(prepared, subject);
+    let (rules, hits, counters) = gather(prepared, resolver);
     Check { policy, rules, hits, keys: None, limiter, request }.run(&counters)
 }
 
 /// The rules that count a request, the hit of each, and the counters.
-fn gather<'a>(prepared: &'static [Prepared], subject: &'a Subject<'_>) -> (Rules, Hits, SmallVec<[Counter<'a>; 1]>) {
+fn gather<'a, S: Source>(
+    prepared: &'static [Prepared],
+    resolver: &'a Resolver<'_, S>,
+) -> (Rules, Hits, SmallVec<[Counter<'a>; 1]>) {
     let mut hits = Hits::new();
     let mut counters = SmallVec::<[Counter<'_>; 1]>::new();
     let mut rules = Rules::new();
     for rule in prepared {
-        let Some(mut counter) = subject.counter(rule) else { continue };
+        let Some(mut counter) = resolver.counter(rule) else { continue };
         // One function may stand in two rules by two paths.
         while counters.contains(&counter) {
             counter.stem.ordinal += 1;
         }
-        hits.push(hit(subject, rule.rule, &counter));
+        hits.push(hit(resolver, rule.rule, &counter));
         counters.push(counter);
         rules.push(rule);
     }
@@ -119,10 +127,10 @@ fn gather<'a>(prepared: &'static [Prepared], subject: &'a Subject<'_>) -> (Rules
 
 /// The hit of a request under a rule.
 #[inline]
-fn hit(subject: &Subject<'_>, rule: &Rule, counter: &Counter<'_>) -> Hit {
+fn hit<S: Source>(resolver: &Resolver<'_, S>, rule: &Rule, counter: &Counter<'_>) -> Hit {
     let Rule { limit, algorithm, lease, on_store_error, .. } = *rule;
     let phase = if rule.stagger { counter.phase() } else { 0 };
-    let terms = Terms { limit, algorithm, phase, cost: subject.cost(rule) };
+    let terms = Terms { limit, algorithm, phase, cost: resolver.cost(rule) };
     Hit { hash: counter.hash(), terms, refuses: rule.refuses(), lease, on_store_error }
 }
 
@@ -159,7 +167,7 @@ impl<'a> Check<'a> {
 
     /// Keeps the state for the handler and the middlewares, and has the request answered if a rule refuses it.
     #[inline]
-    fn conclude<A: Answer>(self, decided: Result<Decided, Denied>) -> Step<'a, A> {
+    fn conclude<A: Answer>(self, decided: Result<Decided, Unavailable>) -> Step<'a, A> {
         let Self { policy, rules, hits, keys, limiter, request } = self;
         let Ok(decided) = decided else { return Step::Done(Err(A::unavailable())) };
         let charges = keys.map(|keys| Charges::new(limiter, &hits, &rules, keys, &decided));

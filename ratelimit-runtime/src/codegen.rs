@@ -15,7 +15,7 @@ pub use crate::{
         function::held::{cost, count_if, exempt, respond, scope},
         number::{number, seconds},
         on_store_error::OnStoreError,
-        policy::Policy,
+        policy::{Policy, policy},
         scope::Scope,
     },
 };

@@ -100,8 +100,6 @@ impl Family {
 pub(crate) enum Name<'a> {
     /// The escaped key of a rule.
     Rule(&'static str),
-    /// The escaped key of a target that is looked at or reset.
-    Target(&'a str),
     Given(&'a KeyPart),
 }
 
@@ -187,7 +185,7 @@ impl Stem<'_> {
         let mut number = itoa::Buffer::new();
         push(out, &[prefix, "/"]);
         match self.key {
-            Name::Rule(name) | Name::Target(name) => out.push_str(name),
+            Name::Rule(name) => out.push_str(name),
             // No key that is written in a program begins with `=`, so a client cannot choose one of those.
             Name::Given(text) => {
                 out.push('=');

@@ -32,7 +32,9 @@
 //! | know what happens when Redis fails | [`guide::failures`], [`OnStoreError`] |
 //! | tell clients about their limits | [`RateLimitHeaders`], [`guide::middleware`] |
 //! | read the state of a limit in a handler | [`RateLimitState`] |
-//! | look at a counter, or reset it | [`RateLimiter::peek`], [`RateLimiter::reset`], [`LimitTarget`] |
+//! | share a limit between handlers, or limit a whole application | [`guide::policies`], [`policy!`], [`RateLimit`] |
+//! | limit what is no request | [`RateLimiter::check`], [`Subject`] |
+//! | look at a counter, or reset it | [`RateLimiter::peek`], [`RateLimiter::reset`] |
 //! | understand a message of the log, such as `(RL017)` | [`guide::errors`] |
 //! | test an application | [`guide::testing`], [`ManualClock`] |
 //!
@@ -58,29 +60,33 @@ mod limiter;
 mod rule;
 mod store;
 
-pub use ratelimit_macros::ratelimit;
+pub use ratelimit_macros::{policy, ratelimit};
 
 #[cfg(feature = "redis")]
 pub use crate::store::redis::transport::credentials::Credentials;
 pub use crate::{
+    check::{
+        error::CheckError,
+        subject::{RequestSubject, Subject},
+    },
     counter::{
         client_ip::{TrustedProxies, forwarding_header::ForwardingHeader},
         key_part::KeyPart,
     },
     decision::state::{RateLimitState, RuleState},
     error::Error,
-    http::headers::{RateLimitHeaders, fields::IetfDraft},
-    limiter::{
-        RateLimiter,
-        builder::RateLimiterBuilder,
-        target::{CheckError, LimitTarget, Peek},
+    http::{
+        headers::{RateLimitHeaders, fields::IetfDraft},
+        middleware::RateLimit,
     },
+    limiter::{RateLimiter, builder::RateLimiterBuilder},
     rule::{
         function::{
             result::{IntoCost, IntoExempt, IntoScope},
             traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, ScopeFunction},
         },
         on_store_error::OnStoreError,
+        policy::Policy,
     },
     store::clock::ManualClock,
 };

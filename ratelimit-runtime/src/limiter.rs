@@ -6,7 +6,6 @@ pub(crate) mod clients;
 pub(crate) mod fallback;
 pub(crate) mod origin;
 pub(crate) mod serving;
-pub(crate) mod target;
 
 use std::{
     fmt,
@@ -17,12 +16,8 @@ use std::{
 
 use crate::{
     counter::Counter,
-    decision::outcome::{Decided, Denied, Outcome},
-    limiter::{
-        clients::Clients,
-        origin::Origin,
-        target::{CheckError, LimitTarget, Peek},
-    },
+    decision::outcome::{Decided, Outcome, Outcomes, Unavailable},
+    limiter::{clients::Clients, origin::Origin},
     rule::algorithm::Algorithm,
     store::{CounterKey, Hit, Hits, clock::Clock, memory::MemoryStore},
 };
@@ -92,7 +87,7 @@ pub(crate) enum Store {
 
 /// A decision, or the request to the store that is under way for it.
 pub(crate) enum LimiterStep {
-    Done(Result<Decided, Denied>),
+    Done(Result<Decided, Unavailable>),
     #[cfg(feature = "redis")]
     Pending(Pending),
 }
@@ -167,10 +162,10 @@ impl RateLimiter {
 
     /// Waits for the answer to a check.
     #[cfg(feature = "redis")]
-    pub(crate) async fn finish(&self, hits: &Hits, pending: Pending) -> Result<Decided, Denied> {
+    pub(crate) async fn finish(&self, hits: &Hits, pending: Pending) -> Result<Decided, Unavailable> {
         match &self.0.store {
             // Memory decides at once.
-            Store::Memory(_) => Err(Denied),
+            Store::Memory(_) => Err(Unavailable),
             Store::Redis(store, fallback) => match store.wait(pending).await {
                 Ok(outcomes) => Ok(self.decided(fallback, hits, &outcomes)),
                 Err(_) => fallback.hit(self.now(), hits),
@@ -208,91 +203,40 @@ impl RateLimiter {
         })
     }
 
-    /// Looks at a counter without counting: what is left, and when it comes back.
-    ///
-    /// ```
-    /// use ratelimit_runtime::{LimitTarget, RateLimiter, CheckError};
-    ///
-    /// async fn left(limiter: &RateLimiter, user: &str) -> Result<u32, CheckError> {
-    ///     // As under `#[ratelimit(limit = 5, per = 60, key = "login", scope = "user")]`.
-    ///     Ok(limiter.peek(&LimitTarget::new("login", 5, 60).user(user)).await?.remaining())
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// [`CheckError::StoreUnavailable`], if the store does not answer within the deadline, and [`CheckError::Target`] for a target out
-    /// of range.
-    pub async fn peek(&self, target: &LimitTarget) -> Result<Peek, CheckError> {
-        target.check()?;
-        let target = target.resolved(self.clients());
-        let (hit, counter) = target.hit(self.clients());
-        let outcome = match &self.0.store {
-            Store::Memory(store) => store.hit(self.now(), std::slice::from_ref(&hit)).first().copied(),
-            #[cfg(feature = "redis")]
-            Store::Redis(store, _) => store.peek(self.key(&counter), hit).await?.first().copied(),
-        };
-        outcome.map(|outcome| Peek::new(&hit.terms, outcome)).ok_or(CheckError::StoreUnavailable)
-    }
-
-    /// Asks the store whether it counts, for the health checks of an application.
-    ///
-    /// In memory, it always does. A Redis must count a check in a counter of the limiter's own, over the connection that the checks of this
-    /// thread use. In a cluster, each primary must, and each slot must have one. So a ping also finds a server that accepts
-    /// connections and refuses to write. It needs no privilege that a fixed window does not need, leaves one key for a minute on each server,
-    /// and changes no limit.
-    ///
-    /// Like [`peek`](Self::peek), it needs a Tokio runtime with time and I/O, and no worker of Actix. While the store is known to be down, it
-    /// fails at once, and does not make the store be tried more often.
-    ///
-    /// A limiter serves requests while its store is down, as [`on_store_error`](crate::RateLimiterBuilder::on_store_error) says. So decide
-    /// whether your service is still healthy then: where each instance shares the Redis, all fail together.
-    ///
-    /// ```
-    /// use actix_web::HttpResponse;
-    /// use ratelimit_runtime::RateLimiter;
-    ///
-    /// async fn ready(limiter: &RateLimiter) -> HttpResponse {
-    ///     match limiter.ping().await {
-    ///         Ok(()) => HttpResponse::Ok().finish(),
-    ///         Err(error) => HttpResponse::ServiceUnavailable().body(error.to_string()),
-    ///     }
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// [`CheckError::StoreUnavailable`], if a server does not count the check within the [`deadline`](crate::RateLimiterBuilder::deadline).
-    pub async fn ping(&self) -> Result<(), CheckError> {
+    /// Reads the counters of hits that cost nothing.
+    pub(crate) async fn read(&self, hits: &Hits, keys: Vec<CounterKey>) -> Result<Outcomes, Unavailable> {
         match &self.0.store {
-            Store::Memory(_) => Ok(()),
+            Store::Memory(store) => Ok(store.hit(self.now(), hits)),
             #[cfg(feature = "redis")]
-            Store::Redis(store, _) => Ok(store.ping().await?),
+            Store::Redis(store, _) => {
+                let mut outcomes = Outcomes::new();
+                for (hit, key) in hits.iter().zip(keys) {
+                    outcomes.extend(store.peek(key, *hit).await.map_err(|_| Unavailable)?);
+                }
+                Ok(outcomes)
+            }
         }
     }
 
-    /// Resets a counter. Every process sees it at once, or within a second if it refuses from its cache or has a lease. A charge from
-    /// before the reset that is refunded after it (by `count_if`, or as unspent tokens of a lease) is taken from the new count.
-    ///
-    /// ```
-    /// use ratelimit_runtime::{LimitTarget, RateLimiter, CheckError};
-    ///
-    /// async fn forgive(limiter: &RateLimiter, user: &str) -> Result<(), CheckError> {
-    ///     limiter.reset(&LimitTarget::new("login", 5, 60).user(user)).await
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    /// [`CheckError::StoreUnavailable`], if the store does not answer within the deadline, and [`CheckError::Target`] for a target out
-    /// of range.
-    pub async fn reset(&self, target: &LimitTarget) -> Result<(), CheckError> {
-        target.check()?;
-        let target = target.resolved(self.clients());
-        let (hit, counter) = target.hit(self.clients());
+    /// Asks the store whether it counts.
+    pub(crate) async fn ask_store(&self) -> Result<(), Unavailable> {
         match &self.0.store {
-            Store::Memory(store) => store.reset(self.now(), &hit),
+            Store::Memory(_) => Ok(()),
             #[cfg(feature = "redis")]
-            Store::Redis(store, fallback) => {
-                store.reset(self.key(&counter), &hit).await?;
-                fallback.reset(self.now(), &hit);
+            Store::Redis(store, _) => store.ping().await.map_err(|_| Unavailable),
+        }
+    }
+
+    /// Removes the counters of hits.
+    pub(crate) async fn clear(&self, hits: &Hits, keys: Vec<CounterKey>) -> Result<(), Unavailable> {
+        for (hit, key) in hits.iter().zip(keys) {
+            match &self.0.store {
+                Store::Memory(store) => store.reset(self.now(), hit),
+                #[cfg(feature = "redis")]
+                Store::Redis(store, fallback) => {
+                    store.reset(key, hit).await.map_err(|_| Unavailable)?;
+                    fallback.reset(self.now(), hit);
+                }
             }
         }
         Ok(())

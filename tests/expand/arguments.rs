@@ -1,7 +1,7 @@
 //! A handler for each argument whose output is not seen in the README's, as their expansion is tested.
 
 use actix_web::{HttpRequest, HttpResponse, Responder, get};
-use ratelimit_runtime::ratelimit;
+use ratelimit_runtime::{Policy, policy, ratelimit};
 
 const LOT: u32 = 100;
 
@@ -46,4 +46,22 @@ async fn leased() -> impl Responder {
 #[ratelimit("100000/minute", lease = LOT)]
 async fn leased_const() -> impl Responder {
     "spent locally"
+}
+
+static LOGIN: Policy = policy!("5/minute", key = "login", scope = "ip");
+
+static API: Policy = policy!(("10/second", scope = "ip"), ("1000/day", scope = "user", cost = 2), key = "api");
+
+#[get("/shared")]
+#[ratelimit(policy = LOGIN)]
+async fn shared() -> impl Responder {
+    "as often as the others together"
+}
+
+#[get("/combined")]
+#[ratelimit(policy = LOGIN)]
+#[ratelimit("100/hour")]
+#[ratelimit(policy = API)]
+async fn combined() -> impl Responder {
+    "one decision"
 }

@@ -2,10 +2,8 @@ async fn quote(
     __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
 ) -> ::ratelimit_runtime::codegen::HttpResponse {
     use ::ratelimit_runtime::codegen as __ratelimit;
-    static __RATELIMIT: __ratelimit::Policy = __ratelimit::Policy::new(
-        "quickstart::quote",
-        &[__ratelimit::Rule::new(300, 300).scope(&[__ratelimit::Scope::Ip])],
-    );
+    static __RATELIMIT: __ratelimit::Policy = __ratelimit::policy("quickstart::quote")
+        .rules(&[__ratelimit::Rule::new(300, 300).scope(&[__ratelimit::Scope::Ip])]);
     async fn quote() -> impl Responder {
         "Simplicity is prerequisite for reliability."
     }

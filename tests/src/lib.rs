@@ -19,6 +19,7 @@ pub mod redis_sentinel;
 #[cfg(feature = "redis")]
 pub mod redis_server;
 pub mod resolver;
+pub mod target;
 pub mod wait;
 
 /// The longest window, which ends in the year 2038 (and the next one in 2106): for tests that count on a real clock and

@@ -7,7 +7,7 @@
 use actix_web::{App, Resource, http::StatusCode, test, web};
 use futures_util::FutureExt;
 use ratelimit_benches::offline::{self, Application};
-use ratelimit_runtime::{LimitTarget, ManualClock, RateLimiter, ratelimit};
+use ratelimit_runtime::{ManualClock, Policy, RateLimiter, Subject, policy, ratelimit};
 
 /// The clients, whose addresses no flood has.
 const CLIENTS: u32 = 1000;
@@ -18,7 +18,9 @@ const LIMIT: u32 = 5;
 /// A flood ends after so many requests for each counter of the capacity, or when half of the clients are forgotten.
 const MOST: usize = 10;
 
-#[ratelimit(limit = LIMIT, per = 60, key = "client")]
+static CLIENT: Policy = policy!(limit = LIMIT, per = 60, key = "client");
+
+#[ratelimit(policy = CLIENT)]
 async fn client() -> &'static str {
     "known"
 }
@@ -117,8 +119,12 @@ fn ask(service: &impl Application, path: &str, address: u32) {
 /// The number of clients whose counters hold less than they have used.
 fn forgotten(limiter: &RateLimiter, used: u32) -> u32 {
     let is_forgotten = |address: &u32| {
-        let target = LimitTarget::new("client", LIMIT, 60).ip(offline::address(*address));
-        let peek = limiter.peek(&target).now_or_never().expect("memory waits for nothing").expect("and does not fail");
+        let client = Subject::new().ip(offline::address(*address));
+        let peek = limiter
+            .peek(&CLIENT, &client)
+            .now_or_never()
+            .expect("memory waits for nothing")
+            .expect("and does not fail");
         peek.remaining() > LIMIT - used
     };
     (FIRST_CLIENT..FIRST_CLIENT + CLIENTS).filter(is_forgotten).count() as u32

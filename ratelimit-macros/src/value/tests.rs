@@ -1,4 +1,4 @@
-//! What is taken as a number, a method, a header name, a function or a path, and what is not.
+//! What is taken as a number, a header name, a function or a path, and what is not.
 
 use syn::parse_quote;
 
@@ -42,17 +42,6 @@ fn a_path_in_capitals_is_a_const_and_any_other_a_function() {
 fn the_name_of_a_function_is_the_last_of_its_path_and_not_raw() {
     assert_eq!(name(&parse_quote!(crate::auth::tenant::<u8>)), "tenant");
     assert_eq!(name(&parse_quote!(r#type)), "type");
-}
-
-#[test]
-fn a_method_is_misspelled_if_its_letters_are_in_another_order_or_one_is_too_many_or_too_few() {
-    let meant = |name: &str| method(&parse_quote!(#name)).err().map(|error| error.to_string());
-    for (name, standard) in [("PSOT", "POST"), ("tpu", "PUT"), ("DELET", "DELETE"), ("GETS", "GET")] {
-        assert_eq!(meant(name), Some(format!("`{name}` is an unknown method: did you mean \"{standard}\"?")));
-    }
-    for other in ["READ", "PUSH", "PURGE", "REPORT"] {
-        assert_eq!(meant(other), None, "{other}");
-    }
 }
 
 #[test]

@@ -18,15 +18,29 @@ use crate::decision::state::{RateLimitState, RuleInfo};
 pub(crate) struct StateSlot(Rc<RefCell<Option<RateLimitState>>>);
 
 impl StateSlot {
-    /// The slot in the extensions of `request`: nested middlewares share one.
-    pub(crate) fn of(request: &ServiceRequest) -> Self {
-        request.extensions_mut().get_or_insert_with(Self::default).clone()
+    /// The slot in the extensions of `request`, and whether it is new: nested middlewares share that of the outermost.
+    pub(crate) fn of(request: &ServiceRequest) -> (Self, bool) {
+        let mut extensions = request.extensions_mut();
+        if let Some(slot) = extensions.get::<Self>() {
+            return (slot.clone(), false);
+        }
+        (extensions.get_or_insert_with(Self::default).clone(), true)
     }
 
     /// Out of line, since most requests have no slot.
     #[inline(never)]
     fn fill(&self, state: &RateLimitState) {
-        *self.0.borrow_mut() = Some(state.clone());
+        match &mut *self.0.borrow_mut() {
+            Some(earlier) => earlier.append(state),
+            empty => *empty = Some(state.clone()),
+        }
+    }
+
+    /// Refunds the charge of the rule of `info`.
+    pub(crate) fn refund(&self, info: &'static RuleInfo) {
+        if let Some(state) = self.0.borrow_mut().as_mut() {
+            state.refund(info);
+        }
     }
 
     /// The state, if a check has put it there.
@@ -36,14 +50,20 @@ impl StateSlot {
     }
 }
 
-/// Puts the state into the extensions of its request, and into the slot, if there is one.
+/// Puts the state into the extensions of its request, and into the slot, if there is one. It joins the state of an earlier check, which
+/// a middleware has made.
 #[inline]
 pub(crate) fn keep(request: &HttpRequest, state: RateLimitState) {
     let mut extensions = request.extensions_mut();
     if let Some(slot) = extensions.get::<StateSlot>() {
         slot.fill(&state);
     }
-    extensions.insert(state);
+    if let Some(mut earlier) = extensions.insert(state)
+        && let Some(state) = extensions.get_mut::<RateLimitState>()
+    {
+        earlier.append(state);
+        *state = earlier;
+    }
 }
 
 /// Refunds the charge of the rule of `info`, in the extensions and in the slot.
@@ -52,9 +72,7 @@ pub(crate) fn refund(request: &HttpRequest, info: &'static RuleInfo) {
     if let Some(state) = extensions.get_mut::<RateLimitState>() {
         state.refund(info);
     }
-    if let Some(slot) = extensions.get::<StateSlot>()
-        && let Some(state) = slot.0.borrow_mut().as_mut()
-    {
-        state.refund(info);
+    if let Some(slot) = extensions.get::<StateSlot>() {
+        slot.refund(info);
     }
 }

@@ -1,229 +1,256 @@
-//! The subject of a check: whom each rule counts, whether it counts the request, and how much.
+//! A subject: who is counted, as a program says it.
 
-use actix_web::{Error, HttpRequest};
-use smallvec::SmallVec;
-
-use crate::{
-    counter::{
-        Counter, Name, Stem, SubjectPart,
-        address::Address,
-        key_part::{self, KeyPart},
-    },
-    limiter::clients::Clients,
-    rule::{
-        Cost, KeySource, Rule,
-        function::answer::Answer,
-        prepared::Prepared,
-        scope::{Scope, ScopeFn},
-    },
+use std::{
+    fmt::Display,
+    future::{Future, ready},
+    net::IpAddr,
 };
 
-/// A request as the rules of its policy see it. First the functions of users are asked, some of which are awaited; with their
-/// answers at hand, the counters are named.
-pub(crate) struct Subject<'a> {
-    clients: &'a Clients,
-    request: &'a HttpRequest,
-    /// Boxed, since most rules ask no function.
-    answers: Option<Box<Answers>>,
+use actix_web::{Error, HttpRequest};
+
+use crate::{
+    check::{error::CheckError, slot, source::Source},
+    counter::{address::Address, key_part::KeyPart},
+    decision::state::RateLimitState,
+    limiter::clients::Clients,
+    rule::{function::held::AskRef, scope::ScopeFn},
+};
+
+/// Who is counted, where there is no request, or where the program knows better: a WebSocket message, a job, a call of gRPC.
+///
+/// A subject has the values that the scopes of a policy ask for. A policy that needs another value fails with
+/// [`CheckError::Subject`], which names it.
+///
+/// ```
+/// use ratelimit_runtime::{CheckError, Policy, RateLimiter, Subject, policy};
+///
+/// static MESSAGES: Policy = policy!("10/second", key = "messages", scope = "user");
+///
+/// async fn may_send(limiter: &RateLimiter, user: &str) -> Result<bool, CheckError> {
+///     Ok(limiter.check(&MESSAGES, &Subject::new().user(user)).await?.is_admitted())
+/// }
+/// # let _ = may_send;
+/// ```
+///
+/// | scope | value |
+/// |---|---|
+/// | `"ip"` | [`ip`](Self::ip) |
+/// | `"user"` | [`user`](Self::user) |
+/// | `"header:x-api-key"` | [`header`](Self::header) |
+/// | a function `tenant` | [`part`](Self::part) |
+/// | `"global"` | none |
+///
+/// An empty value means what it means in a request: the address stands in, so [`ip`](Self::ip) is needed, too. A function in `key` is
+/// answered by [`part`](Self::part), and one in `cost` by [`cost`](Self::cost). Rules with `methods`, `exempt` or `count_if` count every
+/// subject, since these ask for a request or a response.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    ip: Option<IpAddr>,
+    user: Option<KeyPart>,
+    /// Names in lower case.
+    headers: Vec<(String, String)>,
+    /// By the names of functions.
+    parts: Vec<(String, KeyPart)>,
+    costs: Vec<(String, u64)>,
 }
 
-/// The answers of functions, by their paths: each is asked once, however many rules name it.
-#[derive(Default)]
-struct Answers {
-    /// Of scope and key functions; `None` exempts the request.
-    parts: Vec<(&'static str, Option<KeyPart>)>,
-    exempt: Vec<(&'static str, bool)>,
-    costs: Vec<(&'static str, u64)>,
-}
-
-impl Answers {
-    fn exempt(&self, path: &str) -> Option<bool> {
-        find(&self.exempt, path).copied()
+impl Subject {
+    /// A subject of which nothing is known, as `scope = "global"` counts it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    fn cost(&self, path: &str) -> Option<u64> {
-        find(&self.costs, path).copied()
+    /// The subject of a request, which is resolved as under `#[ratelimit]`: by the limiter's proxies and user function, and by the functions
+    /// of the policy. In a middleware, write `Subject::of(request.request())` for a
+    /// [`ServiceRequest`](actix_web::dev::ServiceRequest).
+    #[must_use]
+    pub fn of(request: &HttpRequest) -> RequestSubject<'_> {
+        RequestSubject(request)
+    }
+
+    /// The client's address. An IPv6 address counts for its network, as the limiter is set up.
+    #[must_use]
+    pub fn ip(mut self, address: IpAddr) -> Self {
+        self.ip = Some(address);
+        self
+    }
+
+    /// The user. An empty text says that nobody is signed in.
+    #[must_use]
+    pub fn user(mut self, user: &str) -> Self {
+        self.user = Some(KeyPart::from_bytes(user.as_bytes()));
+        self
+    }
+
+    /// The value of a header, whose name is in any case. An empty text says that the header is missing.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_ascii_lowercase(), value.trim_ascii().to_owned()));
+        self
+    }
+
+    /// The result of a function in `scope` or `key`: the last segment of the function's path, and a value that can be displayed.
+    #[must_use]
+    pub fn part(mut self, function: &str, value: impl Display) -> Self {
+        self.parts.push((function.to_owned(), KeyPart::new(value)));
+        self
+    }
+
+    /// The result of a function in `cost`: the last segment of the function's path, and the cost.
+    #[must_use]
+    pub fn cost(mut self, function: &str, cost: u64) -> Self {
+        self.costs.push((function.to_owned(), cost));
+        self
+    }
+
+    fn named_part(&self, function: &str) -> Result<Option<KeyPart>, CheckError> {
+        let part = find(&self.parts, function).cloned();
+        let lacks = || lacks(format!("the result of `{function}`"), format!("part(\"{function}\", …)"));
+        part.ok_or_else(lacks).map(Some)
     }
 }
 
-/// The answer of the function of a path, if it was asked.
-fn find<'a, T>(answers: &'a [(&'static str, T)], path: &str) -> Option<&'a T> {
-    answers.iter().find(|(known, _)| *known == path).map(|(_, answer)| answer)
+fn find<'a, T>(values: &'a [(String, T)], name: &str) -> Option<&'a T> {
+    values.iter().rfind(|(known, _)| known == name).map(|(_, value)| value)
 }
 
-/// A cost that no limit has room for.
-const NEVER_FITS: u64 = 1 << 33;
+fn lacks(value: impl Into<String>, call: impl Into<String>) -> CheckError {
+    CheckError::Subject { value: value.into(), call: call.into() }
+}
 
-/// Stands for the user function among the paths of others. No path looks like this.
-const USER: &str = "\"user\"";
+/// The name of a function, of its path.
+fn last_segment(path: &str) -> &str {
+    let path = path.split('<').next().unwrap_or(path).trim_end_matches("::");
+    path.rsplit("::").next().unwrap_or(path)
+}
 
-impl<'a> Subject<'a> {
-    pub(crate) fn new(clients: &'a Clients, request: &'a HttpRequest) -> Self {
-        Self { clients, request, answers: None }
+impl Source for Subject {
+    type Error = CheckError;
+
+    fn address(&self, clients: &Clients) -> Address {
+        self.ip.map_or(Address::Unknown, |ip| clients.ip.counted(ip))
     }
 
-    /// Asks the functions that the rules of `handler` name. A function that exempts the request from a rule ends the questions of that
-    /// rule.
-    pub(crate) async fn ask(mut self, handler: &'static str, rules: &'static [Prepared]) -> Result<Self, Error> {
-        'rules: for rule in rules {
-            if let Some((path, function)) = rule.rule.exempt
-                && self.has_method(rule.rule)
-                && self.answers().exempt(path).is_none()
-            {
-                let answer = function.ask(self.request).get().await?;
-                self.answers().exempt.push((path, answer));
-            }
-            if !self.counts(rule.rule) {
-                continue;
-            }
-            for part in rule.rule.scope {
-                match *part {
-                    Scope::Global | Scope::Ip | Scope::Header(_) => {}
-                    Scope::User => self.ask_user(handler).await?,
-                    Scope::Function(ScopeFn { path, function, .. }) => {
-                        self.ask_function(path, |request| function.ask(request)).await?;
-                        if self.given(path).is_none() {
-                            continue 'rules;
-                        }
-                    }
-                }
-            }
-            if let KeySource::Function(path, function) = rule.rule.key {
-                self.ask_function(path, |request| function.ask(request)).await?;
-                if self.given(path).is_none() {
-                    continue;
-                }
-            }
-            if let Cost::Function(path, function) = rule.rule.cost
-                && self.answers().cost(path).is_none()
-            {
-                let answer = function.ask(self.request).get().await?;
-                self.answers().costs.push((path, answer));
-            }
+    fn header(&self, name: &str) -> &[u8] {
+        find(&self.headers, name).map_or(&[], |value| value.as_bytes())
+    }
+
+    fn has_method(&self, _: &[&str]) -> bool {
+        true
+    }
+
+    fn require_address(&self) -> Result<(), CheckError> {
+        self.ip.map(drop).ok_or_else(|| lacks("the address", "ip(address)"))
+    }
+
+    fn require_header(&self, name: &'static str) -> Result<(), CheckError> {
+        match find(&self.headers, name) {
+            Some(value) if value.is_empty() => self.require_address(),
+            Some(_) => Ok(()),
+            None => Err(lacks(format!("the header `{name}`"), format!("header(\"{name}\", …)"))),
         }
-        Ok(self)
     }
 
-    fn answers(&mut self) -> &mut Answers {
-        self.answers.get_or_insert_default()
-    }
-
-    /// Whether the rule counts the request, by its method and by the answer of its exempt function.
-    // Saves 31 instructions of a check.
-    #[inline(always)]
-    fn counts(&self, rule: &Rule) -> bool {
-        let is_exempt = |path| self.answers.as_ref().and_then(|answers| answers.exempt(path)) == Some(true);
-        self.has_method(rule) && !rule.exempt.is_some_and(|(path, _)| is_exempt(path))
-    }
-
-    fn has_method(&self, rule: &Rule) -> bool {
-        rule.methods.is_empty() || rule.methods.contains(&self.request.method().as_str())
-    }
-
-    /// How much of the limit the request takes under a rule whose functions were asked.
-    #[inline]
-    pub(crate) fn cost(&self, rule: &Rule) -> u64 {
-        match rule.cost {
-            Cost::Fixed(cost) => cost.into(),
-            Cost::Function(path, _) => {
-                let cost = self.answers.as_ref().and_then(|answers| answers.cost(path));
-                // Sums with a cost that no limit has room for stay in range.
-                cost.unwrap_or(1).min(NEVER_FITS)
-            }
+    async fn user(&self, _: &Clients, _: &'static str) -> Result<Option<KeyPart>, CheckError> {
+        let user = self.user.clone().ok_or_else(|| lacks("the user", "user(…)"))?;
+        if user.is_empty() {
+            self.require_address()?;
         }
+        Ok(Some(user))
     }
 
-    /// Within one handler, a path is one function.
-    async fn ask_function(
-        &mut self,
+    fn part(&self, function: ScopeFn) -> impl Future<Output = Result<Option<KeyPart>, CheckError>> {
+        ready(self.named_part(function.name))
+    }
+
+    fn key(
+        &self,
         path: &'static str,
-        function: impl Fn(&HttpRequest) -> Answer<Option<KeyPart>>,
-    ) -> Result<(), Error> {
-        if find(&self.answers().parts, path).is_none() {
-            let given = match function(self.request).get().await? {
-                // A request without a user counts for its address, and so does one whose function returned nothing.
-                Some(text) if text.is_empty() => (path != USER).then(|| KeyPart::stand_in(self.ip())),
-                given => given,
-            };
-            self.answers().parts.push((path, given));
-        }
+        _: AskRef<Option<KeyPart>>,
+    ) -> impl Future<Output = Result<Option<KeyPart>, CheckError>> {
+        ready(self.named_part(last_segment(path)))
+    }
+
+    async fn cost(&self, path: &'static str, _: AskRef<u64>) -> Result<u64, CheckError> {
+        let name = last_segment(path);
+        let cost = find(&self.costs, name).copied();
+        cost.ok_or_else(|| lacks(format!("the cost by `{name}`"), format!("cost(\"{name}\", …)")))
+    }
+
+    fn keep(&self, _: &RateLimitState) {}
+
+    async fn is_exempt(&self, _: AskRef<bool>) -> Result<bool, CheckError> {
+        Ok(false)
+    }
+}
+
+/// The subject of a request: see [`Subject::of`].
+#[derive(Clone, Copy, Debug)]
+pub struct RequestSubject<'a>(pub(crate) &'a HttpRequest);
+
+impl Source for RequestSubject<'_> {
+    type Error = Error;
+
+    #[inline]
+    fn address(&self, clients: &Clients) -> Address {
+        clients.ip.of(self.0)
+    }
+
+    /// Among several lines the first counts, which handlers see, too.
+    fn header(&self, name: &str) -> &[u8] {
+        self.0.headers().get(name).map_or(&[], |value| value.as_bytes().trim_ascii())
+    }
+
+    #[inline]
+    fn has_method(&self, methods: &[&str]) -> bool {
+        methods.contains(&self.0.method().as_str())
+    }
+
+    fn require_address(&self) -> Result<(), Error> {
         Ok(())
     }
 
-    async fn ask_user(&mut self, handler: &'static str) -> Result<(), Error> {
-        let clients = self.clients;
+    fn require_header(&self, _: &'static str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn user(&self, clients: &Clients, policy: &'static str) -> Result<Option<KeyPart>, Error> {
         let Some(function) = &clients.user else {
-            let error = NoUserFunction { handler };
+            let error = NoUserFunction { policy };
             clients.reported.call_once(|| log::error!("{error}"));
             return Err(error.into());
         };
-        self.ask_function(USER, function).await
+        function(self.0).get().await
     }
 
-    /// The answer of the scope or key function written as `path`; `None` where it exempts the request.
-    fn given(&self, path: &str) -> Option<&KeyPart> {
-        find(&self.answers.as_ref()?.parts, path)?.as_ref()
+    async fn part(&self, function: ScopeFn) -> Result<Option<KeyPart>, Error> {
+        function.function.ask(self.0).get().await
     }
 
-    /// The counter of a rule whose functions were asked; `None` where it does not count the request.
-    // Saves 56 instructions of a check.
-    #[inline(always)]
-    pub(crate) fn counter<'b>(&'b self, rule: &'static Prepared) -> Option<Counter<'b>> {
-        if !self.counts(rule.rule) {
-            return None;
-        }
-        let key = match rule.rule.key {
-            KeySource::Handler | KeySource::Named(_) => Name::Rule(&rule.key),
-            KeySource::Function(path, _) => Name::Given(self.given(path)?),
-        };
-        let mut scope = SmallVec::new();
-        for part in rule.rule.scope {
-            scope.push(self.who(part)?);
-        }
-        Some(Counter {
-            family: rule.family,
-            stem: Stem { key, per: rule.rule.limit.per, kind: rule.rule.kind(), ordinal: rule.ordinal },
-            scope,
-        })
+    async fn key(&self, _: &'static str, function: AskRef<Option<KeyPart>>) -> Result<Option<KeyPart>, Error> {
+        function.ask(self.0).get().await
     }
 
-    /// The part of the subject under one part of a scope. The address stands in for a missing value.
-    // Saves 25 instructions of a check.
-    #[inline(always)]
-    fn who(&self, part: &Scope) -> Option<SubjectPart<'_>> {
-        Some(match *part {
-            Scope::Global => SubjectPart::Global,
-            Scope::Ip => SubjectPart::Ip(self.ip()),
-            Scope::User => match self.given(USER) {
-                Some(user) => SubjectPart::User(user),
-                None => SubjectPart::NoUser(self.ip()),
-            },
-            Scope::Header(name) => match self.header(name) {
-                [] => SubjectPart::NoHeader(name, self.ip()),
-                value => SubjectPart::Header(name, key_part::text(value)),
-            },
-            Scope::Function(function) => SubjectPart::Function(function.name, self.given(function.path)?),
-        })
+    async fn cost(&self, _: &'static str, function: AskRef<u64>) -> Result<u64, Error> {
+        function.ask(self.0).get().await
     }
 
-    /// The value of a header without white space around it; empty without the header. Among several lines the first counts, which
-    /// handlers see, too.
-    fn header(&self, name: &str) -> &[u8] {
-        self.request.headers().get(name).map_or(&[], |value| value.as_bytes().trim_ascii())
+    fn keep(&self, state: &RateLimitState) {
+        slot::keep(self.0, state.clone());
     }
 
-    #[inline]
-    fn ip(&self) -> Address {
-        self.clients.ip.of(self.request)
+    async fn is_exempt(&self, function: AskRef<bool>) -> Result<bool, Error> {
+        function.ask(self.0).get().await
     }
 }
 
-/// `scope = "user"` on a handler whose limiter was not told who the user is: answered 500.
+/// `scope = "user"` under a limiter that was not told who the user is: answered 500.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "`{handler}` has `scope = \"user\"`, and its limiter does not know who the user is: write \
+    "`{policy}` has `scope = \"user\"`, and its limiter does not know who the user is: write \
      `RateLimiter::builder().user(…)`; until then every handler with this scope is answered 500 (RL008)"
 )]
 pub(crate) struct NoUserFunction {
-    handler: &'static str,
+    policy: &'static str,
 }

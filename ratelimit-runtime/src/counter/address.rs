@@ -7,7 +7,7 @@ use std::{
 
 /// A client's address, in words: an `IpAddr` is a row of bytes, which takes longer to copy than to hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
+pub enum Address {
     /// Of all those together whose address is not known.
     Unknown,
     V4(u32),

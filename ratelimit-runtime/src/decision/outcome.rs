@@ -26,8 +26,9 @@ pub(crate) type Outcomes = SmallVec<[Outcome; 1]>;
 /// For each hit its outcome, or `None` for one that was admitted uncounted because the store failed.
 pub(crate) type Decided = SmallVec<[Option<Outcome>; 1]>;
 
-/// A rule of `on_store_error = "deny"` could not be checked.
-pub(crate) struct Denied;
+/// The store does not answer, and what was asked of it cannot go on without: a rule of `on_store_error = "deny"`, or a look at a counter.
+#[derive(Debug)]
+pub(crate) struct Unavailable;
 
 impl Outcome {
     /// The outcome after all that was taken is refunded.

@@ -113,6 +113,12 @@ impl RateLimitState {
         self.tight().map(RuleState::retry_after)
     }
 
+    /// Whether the request may go on: no rule refuses it.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        !self.rules.iter().any(RuleState::refuses)
+    }
+
     /// Whether a rule was over its limit. The handler sees `true` only under `over_limit = "allow"`.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -143,6 +149,17 @@ impl RateLimitState {
     #[must_use]
     pub fn tightest(&self) -> usize {
         self.tightest
+    }
+
+    /// Adds the rules of a later check of the same request, so that the state speaks of the tightest of both.
+    #[cold]
+    pub(crate) fn append(&mut self, later: &Self) {
+        if self.rules.is_empty() {
+            self.first_limit = later.first_limit;
+        }
+        self.rules.extend_from_slice(&later.rules);
+        self.tightest = tightest(self.rules.iter().enumerate());
+        self.is_degraded |= later.is_degraded;
     }
 
     /// Refunds the charge of the rule of `info`.

@@ -71,7 +71,8 @@ where
     response
 }
 
-fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> Step<'a, HttpResponse> {
+/// Checks a request by the limiter that serves it.
+pub(crate) fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> Step<'a, HttpResponse> {
     // A mistake in the set-up, which is logged when the limiter is made, or when the rules are prepared.
     let misconfigured = || Step::Done(Err(problem::misconfigured()));
     let Ok(limiter) = RateLimiter::of(request) else { return misconfigured() };
@@ -103,7 +104,7 @@ impl Answer for HttpResponse {
     fn failed(policy: &'static Policy, error: Error) -> Self {
         // The log tells of a mistake of the developer.
         if let Some(mistake) = error.as_error::<ExtractsBody>() {
-            mistake.report(policy.path());
+            mistake.report(policy.name());
         }
         Self::from_error(error)
     }

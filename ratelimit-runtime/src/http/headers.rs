@@ -86,6 +86,21 @@ impl RateLimitHeaders {
         self.fields.ietf = Some(draft);
         self
     }
+
+    /// Writes the state of a slot into the answer of a service.
+    pub(crate) fn write_answer<B>(&self, slot: &StateSlot, answer: &mut Result<ServiceResponse<B>, Error>) {
+        let Some(state) = slot.state() else { return };
+        match answer {
+            Ok(response) => self.fields.write(&state, response.headers_mut()),
+            Err(error) => {
+                let (headers, state) = (self.clone(), state.clone());
+                error.add_response_mapper(move |mut response| {
+                    headers.fields.write(&state, response.headers_mut());
+                    response
+                });
+            }
+        }
+    }
 }
 
 impl<S, B> Transform<S, ServiceRequest> for RateLimitHeaders
@@ -121,7 +136,7 @@ where
     actix_web::dev::forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let slot = StateSlot::of(&request);
+        let (slot, _) = StateSlot::of(&request);
         RateLimitHeadersFuture { answer: self.service.call(request), headers: self.headers.clone(), slot }
     }
 }
@@ -146,18 +161,7 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut answer = ready!(this.answer.poll(context));
-        let Some(state) = this.slot.state() else { return Poll::Ready(answer) };
-        let headers = &*this.headers;
-        match &mut answer {
-            Ok(response) => headers.fields.write(&state, response.headers_mut()),
-            Err(error) => {
-                let (headers, state) = (headers.clone(), state.clone());
-                error.add_response_mapper(move |mut response| {
-                    headers.fields.write(&state, response.headers_mut());
-                    response
-                });
-            }
-        }
+        this.headers.write_answer(this.slot, &mut answer);
         Poll::Ready(answer)
     }
 }

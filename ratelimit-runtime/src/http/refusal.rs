@@ -16,6 +16,29 @@ use crate::{
 /// `Retry-After` of the 503, in seconds.
 const STORE_RETRY: HeaderValue = HeaderValue::from_static("1");
 
+impl RateLimitState {
+    /// The response that `#[ratelimit]` sends to a request that is not admitted: 429 with `Retry-After`, and a problem (RFC 9457) as its
+    /// body. It is for a middleware of your own, after [`RateLimiter::check`](crate::RateLimiter::check).
+    ///
+    /// ```
+    /// use actix_web::{HttpRequest, HttpResponse};
+    /// use ratelimit_runtime::{CheckError, Policy, RateLimiter, Subject, policy};
+    ///
+    /// static API: Policy = policy!("1000/hour", key = "api", scope = "ip");
+    ///
+    /// /// The response to a request over the limit.
+    /// async fn refusal(limiter: &RateLimiter, request: &HttpRequest) -> Result<Option<HttpResponse>, CheckError> {
+    ///     let state = limiter.check(&API, &Subject::of(request)).await?;
+    ///     Ok((!state.is_admitted()).then(|| state.to_response()))
+    /// }
+    /// # let _ = refusal;
+    /// ```
+    #[must_use]
+    pub fn to_response(&self) -> HttpResponse {
+        too_many_requests(self)
+    }
+}
+
 /// `429 Too Many Requests` (RFC 6585) as a problem (RFC 9457) of the type that the IETF draft registers.
 pub(crate) fn too_many_requests(state: &RateLimitState) -> HttpResponse {
     thread_local! {

@@ -13,7 +13,7 @@ use crate::{
 pub(crate) type UserFunction = dyn Fn(&HttpRequest) -> Answer<Option<KeyPart>> + Send + Sync;
 
 /// How to tell clients apart: the part of a limiter's set-up that scopes need.
-pub(crate) struct Clients {
+pub struct Clients {
     pub(crate) ip: ClientIp,
     pub(crate) user: Option<Box<UserFunction>>,
     /// A missing user function is logged once, not for each request.

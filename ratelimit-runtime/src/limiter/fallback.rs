@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    decision::outcome::{Decided, Denied, Outcome},
+    decision::outcome::{Decided, Outcome, Unavailable},
     rule::on_store_error::OnStoreError,
     store::{Hit, Hits, memory::MemoryStore},
 };
@@ -31,9 +31,9 @@ impl Fallback {
     }
 
     /// Decides a request by the `on_store_error` of each rule, or of the limiter.
-    pub(crate) fn hit(&self, now: Duration, hits: &Hits) -> Result<Decided, Denied> {
+    pub(crate) fn hit(&self, now: Duration, hits: &Hits) -> Result<Decided, Unavailable> {
         if hits.iter().any(|hit| self.wants(hit) == OnStoreError::Deny) {
-            return Err(Denied);
+            return Err(Unavailable);
         }
         let is_local = |hit: &&Hit| self.wants(hit) == OnStoreError::Local;
         let counted: Hits = hits.iter().filter(is_local).copied().collect();

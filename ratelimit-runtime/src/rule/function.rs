@@ -5,4 +5,5 @@ pub(crate) mod extract;
 pub(crate) mod forms;
 pub(crate) mod held;
 pub(crate) mod result;
+pub(crate) mod sealed;
 pub(crate) mod traits;

@@ -1,30 +1,57 @@
-//! All rules of one place: checked together, all or nothing.
+//! The rules of one place: checked together, all or nothing.
 
-use std::{panic::Location, sync::OnceLock};
+use std::{fmt, panic::Location, sync::OnceLock};
 
 use crate::rule::{Rule, claims, prepared::Prepared};
 
-/// All rules of one handler: checked together, all or nothing.
+/// The rules of one place, which are checked together: a request that one rule refuses costs the others nothing.
+///
+/// [`policy!`](crate::policy) makes one, and a `static` holds it.
+///
+/// ```
+/// use ratelimit_runtime::{Policy, policy};
+///
+/// static LOGIN: Policy = policy!("5/minute", key = "login", scope = "ip");
+/// # let _ = &LOGIN;
+/// ```
 pub struct Policy {
-    /// The handler's path, `module::function`.
-    path: &'static str,
-    /// Where its attribute stands.
+    /// The handler's path, `module::function`, or the key of a `policy!`.
+    name: &'static str,
+    /// Where its attribute or macro stands.
     place: &'static Location<'static>,
+    /// Policies whose rules come before its own.
+    policies: &'static [&'static Self],
     rules: &'static [Rule],
     prepared: OnceLock<Option<Vec<Prepared>>>,
 }
 
-#[allow(missing_docs, reason = "called by the attribute's output only")]
+/// Called by the macros' output: a policy without rules.
+#[must_use]
+#[track_caller]
+pub const fn policy(name: &'static str) -> Policy {
+    Policy { name, place: Location::caller(), policies: &[], rules: &[], prepared: OnceLock::new() }
+}
+
+#[doc(hidden)]
+#[allow(missing_docs, reason = "called by the macros' output only")]
 impl Policy {
     #[must_use]
-    #[track_caller]
-    pub const fn new(path: &'static str, rules: &'static [Rule]) -> Self {
-        Self { path, place: Location::caller(), rules, prepared: OnceLock::new() }
+    pub const fn policies(mut self, policies: &'static [&'static Self]) -> Self {
+        self.policies = policies;
+        self
     }
 
-    /// The handler's path.
-    pub(crate) fn path(&self) -> &'static str {
-        self.path
+    #[must_use]
+    pub const fn rules(mut self, rules: &'static [Rule]) -> Self {
+        self.rules = rules;
+        self
+    }
+}
+
+impl Policy {
+    /// The handler's path, or the key of a `policy!`.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// The rules, ready for requests; `None` where they would share counters that they must not, which the log tells.
@@ -34,14 +61,30 @@ impl Policy {
 
     /// How many requests a window of the first rule admits.
     pub(crate) fn first_limit(&self) -> u32 {
-        self.rules.first().map_or(0, Rule::capacity)
+        let own = self.rules.first().map(Rule::capacity);
+        self.policies.first().map(|policy| policy.first_limit()).or(own).unwrap_or_default()
     }
 
     fn prepare(&'static self) -> Option<Vec<Prepared>> {
-        let mut prepared = Vec::with_capacity(self.rules.len());
-        for rule in self.rules {
-            prepared.push(Prepared::new(rule, self.path, &prepared));
+        let mut prepared = Vec::new();
+        for policy in self.policies {
+            policy.prepare_own(&mut prepared);
         }
-        claims::claim(self.path, self.place, &prepared).then_some(prepared)
+        self.prepare_own(&mut prepared);
+        claims::claim(self.name, self.place, &prepared).then_some(prepared)
+    }
+
+    /// Adds its own rules. They count as they do where the policy is used alone, so their numbers do not depend on rules before them.
+    fn prepare_own(&'static self, prepared: &mut Vec<Prepared>) {
+        let first = prepared.len();
+        for rule in self.rules {
+            prepared.push(Prepared::new(rule, self.name, prepared, first));
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy").field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -29,18 +29,18 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Prepares a rule of the policy at `path`, which stands after the rules `before`.
-    pub(crate) fn new(rule: &'static Rule, path: &'static str, before: &[Self]) -> Self {
+    /// Prepares a rule of the policy `name`, which stands after the rules `before`. Those from `first` belong to the same policy.
+    pub(crate) fn new(rule: &'static Rule, name: &'static str, before: &[Self], first: usize) -> Self {
         let key = match rule.key {
             // Whether `module_path!()` writes the `r#` of a raw name is up to the compiler.
-            KeySource::Handler => escaped(&path.replace("r#", "")),
+            KeySource::Handler => escaped(&name.replace("r#", "")),
             KeySource::Named(name) | KeySource::Function(name, _) => escaped(name),
         };
         // A function's key differs from request to request.
         let literal = (!matches!(rule.key, KeySource::Function(..))).then_some(key.as_str());
         let family = family(rule.limit.per, rule.kind(), literal, rule.scope.iter().map(Scope::identity));
         let is_alike = |other: &&Self| other.family == family && other.rule.has_key_function_of(rule);
-        let alike = before.iter().filter(is_alike).count();
+        let alike = before[first..].iter().filter(is_alike).count();
         let name = rule_name(rule.scope.iter().map(Scope::name), rule.limit);
         let limit = rule.capacity();
         let info = RuleInfo {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use syn::visit::{self, Visit};
-use syn::{Item, ItemFn};
+use syn::{Item, ItemFn, ItemStatic};
 
 use crate::alone;
 use crate::artifacts::{libraries, workspace};
@@ -14,6 +14,9 @@ use crate::artifacts::{libraries, workspace};
 /// The README's handler, and what becomes of it.
 const SOURCE: &str = "expand/quickstart.rs";
 const EXPANDED: &str = "expand/quickstart.expanded.rs";
+
+/// The lines that it may have.
+const LONGEST: usize = 12;
 
 /// The other arguments.
 const ARGUMENTS: &str = "expand/arguments.rs";
@@ -78,16 +81,22 @@ fn rustc_with(source: &Path, actix_web: &Path) -> Command {
     rustc
 }
 
-/// The functions of a file that are limited: those that stand directly around a policy.
-struct Limited(Vec<ItemFn>);
+/// The functions of a file that are limited, and the policies in its statics.
+struct Limited(Vec<Item>);
 
 impl<'ast> Visit<'ast> for Limited {
     fn visit_item_fn(&mut self, function: &'ast ItemFn) {
-        let is_policy = |statement: &syn::Stmt| matches!(statement, syn::Stmt::Item(Item::Static(_)));
-        if function.block.stmts.iter().any(is_policy) {
-            self.0.push(function.clone());
+        let is_alias = |statement: &syn::Stmt| matches!(statement, syn::Stmt::Item(Item::Use(_)));
+        if function.block.stmts.iter().any(is_alias) {
+            self.0.push(Item::Fn(function.clone()));
         }
         visit::visit_item_fn(self, function);
+    }
+
+    fn visit_item_static(&mut self, item: &'ast ItemStatic) {
+        if matches!(*item.expr, syn::Expr::Block(_)) {
+            self.0.push(Item::Static(item.clone()));
+        }
     }
 }
 
@@ -95,7 +104,7 @@ pub(crate) fn limited_functions(expanded: &str) -> String {
     let mut file = syn::parse_file(expanded).expect("Rust");
     let mut limited = Limited(Vec::new());
     limited.visit_file(&file);
-    file.items = limited.0.into_iter().map(Item::Fn).collect();
+    file.items = limited.0;
     file.attrs.clear();
     prettyplease::unparse(&file)
 }
@@ -115,6 +124,11 @@ fn compare(source: &str, file: &str) {
 fn the_expansion_of_the_readmes_handler_is_what_its_file_says() {
     let _alone = alone();
     compare(SOURCE, EXPANDED);
+    let lines = read(here(EXPANDED)).lines().count();
+    assert!(
+        lines <= LONGEST,
+        "the expansion has {lines} lines, and more than {LONGEST} are too many to read at a glance"
+    );
 }
 
 #[test]

@@ -11,7 +11,20 @@ const RUNTIME: &[&str] =
     &["error", "decision", "counter", "rule", "store", "limiter", "check", "http", "bench_internals", "codegen"];
 
 /// The files of the macro crate, in the same order.
-const MACROS: &[&str] = &["errors", "suggest", "rate", "constant", "value", "args", "validate", "handler", "expand"];
+const MACROS: &[&str] = &[
+    "errors",
+    "suggest",
+    "rate",
+    "constant",
+    "value",
+    "methods",
+    "args",
+    "definition",
+    "validate",
+    "handler",
+    "policy",
+    "expand",
+];
 
 /// The longest file, in lines.
 const LONGEST: usize = 400;

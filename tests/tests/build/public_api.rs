@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use ratelimit_runtime::{
-    CheckError, Error, ForwardingHeader, IetfDraft, KeyPart, LimitTarget, ManualClock, OnStoreError, Peek,
-    RateLimitHeaders, RateLimitState, RateLimiter, RateLimiterBuilder, RuleState, TrustedProxies,
+    CheckError, Error, ForwardingHeader, IetfDraft, KeyPart, ManualClock, OnStoreError, Policy, RateLimitHeaders,
+    RateLimitState, RateLimiter, RateLimiterBuilder, RuleState, Subject, TrustedProxies,
 };
 use serde_json::Value;
 
@@ -77,8 +77,7 @@ const _: () = {
     shared::<IetfDraft>();
     shared::<RateLimitState>();
     shared::<RuleState>();
-    shared::<LimitTarget>();
-    shared::<Peek>();
+    shared::<Subject>();
     shared::<Error>();
     shared::<CheckError>();
     shared::<KeyPart>();
@@ -92,5 +91,9 @@ const _: () = {
 const _: () = shared::<ratelimit_runtime::Credentials>();
 
 const fn sent<T: Send + Debug>() {}
+
+const fn in_a_static<T: Sync + Debug>() {}
+
+const _: () = in_a_static::<Policy>();
 
 const _: () = sent::<RateLimiterBuilder>();

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder, rt};
-use ratelimit_runtime::{LimitTarget, OnStoreError, RateLimiter, ratelimit};
+use ratelimit_runtime::{OnStoreError, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Connection, Server};
 use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait::{self, PATIENCE};
 
 use crate::alone;
@@ -116,8 +117,8 @@ fn a_reset_by_another_process_is_seen_however_many_are_refused() {
     assert_eq!(process.status(ONE), 200);
     let other = limiter(&redis);
     assert_seen(&redis, &mut process, || {
-        let target = LimitTarget::new("many", 1, FOREVER).header("x-id", ONE);
-        rt::Runtime::new().expect("a runtime").block_on(other.reset(&target)).expect("Redis answers");
+        let target = Target::new("many", 1, FOREVER).header("x-id", ONE);
+        rt::Runtime::new().expect("a runtime").block_on(target.reset(&other)).expect("Redis answers");
     });
 }
 

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{LimitTarget, ManualClock, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_runtime::{ManualClock, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::redis_cluster::RedisCluster;
 use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait;
 
 use crate::alone;
@@ -115,8 +116,8 @@ fn what_was_reset_before_is_left() {
     let limiter = patient().store(&redis.url()).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
     assert_eq!(passed(&server, "/ten", "a", 7), 7);
-    let target = LimitTarget::new(concat!(module_path!(), "::ten"), 10, FOREVER).header("x-id", "a");
-    actix_web::rt::System::new().block_on(limiter.reset(&target)).expect("Redis is up");
+    let target = Target::new(concat!(module_path!(), "::ten"), 10, FOREVER).header("x-id", "a");
+    actix_web::rt::System::new().block_on(target.reset(&limiter)).expect("Redis is up");
     redis.kill();
     assert_eq!(passed(&server, "/ten", "a", 14), 10);
 }

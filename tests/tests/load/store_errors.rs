@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{CheckError, LimitTarget, OnStoreError, RateLimitState, RateLimiter, ratelimit};
+use ratelimit_runtime::{CheckError, OnStoreError, RateLimitState, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::proxy::Proxy;
 use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait;
 
 use crate::alone;
@@ -146,12 +147,12 @@ fn a_look_and_a_reset_end_at_the_deadline() {
     let redis = RedisServer::on_port();
     redis.pause();
     let limiter = RateLimiter::open(&redis.url()).expect("a URL");
-    let target = LimitTarget::new("a key", 2, FOREVER).global();
+    let target = Target::new("a key", 2, FOREVER).global();
     actix_web::rt::System::new().block_on(async {
         for _ in 0..3 {
             let start = Instant::now();
-            assert_eq!(limiter.peek(&target).await, Err(CheckError::StoreUnavailable));
-            assert_eq!(limiter.reset(&target).await, Err(CheckError::StoreUnavailable));
+            assert_eq!(target.peek(&limiter).await.map(drop), Err(CheckError::StoreUnavailable));
+            assert_eq!(target.reset(&limiter).await, Err(CheckError::StoreUnavailable));
             assert!(start.elapsed() < 2 * DEFAULT_DEADLINE + NOISE, "both took {:?}", start.elapsed());
         }
     });

@@ -4,7 +4,10 @@ use std::{borrow::Cow, net::IpAddr};
 
 use actix_web::Error;
 
-use crate::counter::key_part::KeyPart;
+use crate::{
+    counter::key_part::KeyPart,
+    rule::function::sealed::{Results, Sealed},
+};
 
 /// What a scope, key or user function may return: text, a number or an address; an `Option` of one, where
 /// `None` exempts the request (a user function: says that nobody is signed in); or a `Result`, where `Err`
@@ -86,7 +89,7 @@ into_scope! {
     message = "`{Self}` is no cost",
     note = "return a `u32` or another unsigned integer, or a `Result` of one, where `Err` answers the request"
 )]
-pub trait IntoCost {
+pub trait IntoCost: Sealed<Results> {
     /// How much of a limit the request takes.
     ///
     /// # Errors
@@ -126,7 +129,7 @@ into_cost! { u8 u16 u32 u64 u128 usize }
     message = "`{Self}` cannot exempt a request",
     note = "return a `bool`, or a `Result` of one, where `Err` answers the request"
 )]
-pub trait IntoExempt {
+pub trait IntoExempt: Sealed<Results> {
     /// Whether the request is not counted.
     ///
     /// # Errors

@@ -5,7 +5,14 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 
-use crate::{counter::key_part::KeyPart, decision::state::RateLimitState, rule::function::answer::Answer};
+use crate::{
+    counter::key_part::KeyPart,
+    decision::state::RateLimitState,
+    rule::function::{
+        answer::Answer,
+        sealed::{OfResponse, Sealed},
+    },
+};
 
 /// A function that names a counter: `fn(&HttpRequest) -> T`, or an Actix handler whose result is `T`, where
 /// `T:` [`IntoScope`](crate::IntoScope).
@@ -117,7 +124,7 @@ pub trait ExemptFunction<Marker> {
     message = "this function cannot say whether a request counts",
     note = "a count_if function is `fn(&HttpResponse) -> bool`, and not `async`: the response is ready to be sent"
 )]
-pub trait CountFunction {
+pub trait CountFunction: Sealed<OfResponse> {
     /// Asks the function about `response`.
     fn counts(&self, response: &HttpResponse) -> bool;
 }

@@ -7,11 +7,13 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{IntoScope, KeyPart, LimitTarget, RateLimiter, ratelimit};
+use ratelimit_runtime::{IntoScope, KeyPart, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::http::Server;
 #[cfg(feature = "redis")]
 use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::scope_function;
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait::until;
 
 use crate::in_memory;
@@ -168,8 +170,8 @@ async fn capitals_and_bytes_that_are_no_text_tell_values_apart() {
 }
 
 /// For each request by its path and its tenant the counter that stands in, and others that do not.
-fn stand_ins(address: IpAddr) -> Vec<(&'static str, Option<&'static str>, LimitTarget, Vec<LimitTarget>)> {
-    let target = || LimitTarget::new("missing values", 2, FOREVER);
+fn stand_ins(address: IpAddr) -> Vec<(&'static str, Option<&'static str>, Target, Vec<Target>)> {
+    let target = || Target::new("missing values", 2, FOREVER);
     let elsewhere = THERE.into();
     vec![
         (
@@ -178,7 +180,7 @@ fn stand_ins(address: IpAddr) -> Vec<(&'static str, Option<&'static str>, LimitT
             target().without_header("x-tenant", address),
             vec![target().ip(address), target().without_user(address), target().without_header("x-other", address)],
         ),
-        ("/header", Some(""), target().without_header("X-Tenant", address), vec![target().header("x-tenant", "")]),
+        ("/header", Some(""), target().without_header("X-Tenant", address), vec![target().header("x-tenant", "127.0.0.1")]),
         (
             "/user",
             None,
@@ -188,24 +190,24 @@ fn stand_ins(address: IpAddr) -> Vec<(&'static str, Option<&'static str>, LimitT
         (
             "/function",
             Some(""),
-            target().without_value("tenant", address),
+            target().without_value(scope_function!(tenant), address),
             vec![
-                target().without_value("own", address),
-                target().function("tenant", "127.0.0.1"),
+                target().without_value(scope_function!(own), address),
+                target().function(scope_function!(tenant), "127.0.0.1"),
                 target().ip(address),
             ],
         ),
         (
             "/joined",
             Some(""),
-            target().without_header("x-tenant", address).without_value("tenant", address),
-            vec![target().without_value("tenant", address).without_header("x-tenant", address)],
+            target().without_header("x-tenant", address).without_value(scope_function!(tenant), address),
+            vec![target().without_value(scope_function!(tenant), address).without_header("x-tenant", address)],
         ),
         (
             "/key",
             Some(""),
-            LimitTarget::without_key(address, 2, FOREVER).global(),
-            vec![LimitTarget::given("127.0.0.1", 2, FOREVER), LimitTarget::without_key(elsewhere, 2, FOREVER)],
+            Target::without_key(address, 2, FOREVER).global(),
+            vec![Target::given("127.0.0.1", 2, FOREVER), Target::without_key(elsewhere, 2, FOREVER)],
         ),
     ]
 }

@@ -2,12 +2,14 @@
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{LimitTarget, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_runtime::{OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::redis_cluster::RedisCluster;
 use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::scope_function;
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait::{PATIENCE, until};
 
 /// A handler at the path of its name for each of these rules, all with a limit of 2 for the key of its path.
@@ -48,17 +50,20 @@ const HEADERS: [(&str, &str); 3] = [("X-User", "alice"), ("X-Api-Key", API_KEY),
 const VALUES: [&str; 5] = ["alice", API_KEY, "acme", "GmbH", "127.0.0.1"];
 
 /// For each path the counter of a request with [`HEADERS`].
-fn counters() -> Vec<(&'static str, LimitTarget)> {
-    let target = |key| LimitTarget::new(key, 2, FOREVER);
+fn counters() -> Vec<(&'static str, Target)> {
+    let target = |key| Target::new(key, 2, FOREVER);
     let here = [127, 0, 0, 1].into();
     vec![
         ("/ip", target("ip").ip(here)),
         ("/user", target("user").user("alice")),
         ("/header", target("header").header("x-api-key", API_KEY)),
-        ("/function", target("function").function("tenant", "acme GmbH")),
-        ("/joined", target("joined").ip(here).header("x-api-key", API_KEY).function("tenant", "acme GmbH")),
+        ("/function", target("function").function(scope_function!(tenant), "acme GmbH")),
+        (
+            "/joined",
+            target("joined").ip(here).header("x-api-key", API_KEY).function(scope_function!(tenant), "acme GmbH"),
+        ),
         ("/global", target("global").global()),
-        ("/key", LimitTarget::given("acme GmbH", 2, FOREVER).global()),
+        ("/key", Target::given("acme GmbH", 2, FOREVER).global()),
         ("/staggered", target("staggered").user("alice").stagger()),
     ]
 }
@@ -75,12 +80,12 @@ fn serve(builder: RateLimiterBuilder, url: &str) -> (RateLimiter, Served) {
     (limiter, server)
 }
 
-fn remaining(limiter: &RateLimiter, target: &LimitTarget) -> u32 {
-    actix_web::rt::System::new().block_on(limiter.peek(target)).expect("a store").remaining()
+fn remaining(limiter: &RateLimiter, target: &Target) -> u32 {
+    actix_web::rt::System::new().block_on(target.peek(&limiter)).expect("a store").remaining()
 }
 
-fn reset(limiter: &RateLimiter, target: &LimitTarget) {
-    actix_web::rt::System::new().block_on(limiter.reset(target)).expect("a store");
+fn reset(limiter: &RateLimiter, target: &Target) {
+    actix_web::rt::System::new().block_on(target.reset(&limiter)).expect("a store");
 }
 
 /// Counts under each rule, and resets all but what stays for the caller to see.
@@ -151,7 +156,7 @@ fn limiters_share_counters_if_they_have_the_same_secret() {
         [builder(), builder().hash_keys(true), builder().hash_secret("one"), builder().hash_secret("another")]
             .map(|builder| builder.store(&redis.url()).build().expect("a URL"))
     };
-    let (target, one) = (LimitTarget::new("user", 2, FOREVER).user("alice"), limiters());
+    let (target, one) = (Target::new("user", 2, FOREVER).user("alice"), limiters());
     for limiter in &one {
         let server = Served::limited(limiter, routes);
         assert_eq!(server.get_with("/user", &HEADERS).status, 200);

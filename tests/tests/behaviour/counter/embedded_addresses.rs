@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use actix_web::test::{TestRequest, init_service};
 use actix_web::{App, HttpRequest, HttpResponse, Responder, get};
-use ratelimit_runtime::{LimitTarget, RateLimiter, RateLimiterBuilder, TrustedProxies, ratelimit};
+use ratelimit_runtime::{RateLimiter, RateLimiterBuilder, TrustedProxies, ratelimit};
 use ratelimit_tests::FOREVER;
+use ratelimit_tests::target::Target;
 
 const CLIENT: &str = "192.0.2.33";
 
@@ -46,8 +47,8 @@ fn from(peer: &str) -> TestRequest {
 }
 
 fn used(limiter: &RateLimiter, client: &str) -> impl Future<Output = u32> + use<> {
-    let (limiter, target) = (limiter.clone(), LimitTarget::new("a key", 100, FOREVER).ip(address(client)));
-    async move { 100 - limiter.peek(&target).await.expect("memory").remaining() }
+    let (limiter, target) = (limiter.clone(), Target::new("a key", 100, FOREVER).ip(address(client)));
+    async move { 100 - target.peek(&limiter).await.expect("memory").remaining() }
 }
 
 /// Whether requests from two addresses count for one client.

@@ -9,12 +9,13 @@ use std::time::Duration;
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, HttpResponse, HttpServer, Responder};
-use ratelimit_runtime::{Error, LimitTarget, RateLimiter, ratelimit};
+use ratelimit_runtime::{Error, RateLimiter, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
 #[cfg(feature = "redis")]
 use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::target::Target;
 
 use crate::in_memory;
 
@@ -84,10 +85,10 @@ async fn of_two_forms_of_a_limiter_the_first_serves_wherever_it_stands() {
                 let inside = web::scope("").configure(|config| inner(config, of_inner)).route("/", web::get().to(nine));
                 let app = init_service(App::new().configure(|config| outer(config, of_outer)).service(inside)).await;
                 assert_eq!(TestRequest::get().send_request(&app).await.status(), 200);
-                let target = LimitTarget::new("forms", 9, 60);
+                let target = Target::new("forms", 9, 60);
                 let mut left = Vec::new();
                 for limiter in &limiters {
-                    left.push(limiter.peek(&target).await.expect("memory").remaining());
+                    left.push(target.peek(&limiter).await.expect("memory").remaining());
                 }
                 assert_eq!(left, [8, 9], "{name} before {other}, outside: {is_outside}");
             }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{LimitTarget, ManualClock, RateLimitHeaders, RateLimitState, RateLimiter, ratelimit};
+use ratelimit_runtime::{ManualClock, RateLimitHeaders, RateLimitState, RateLimiter, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Reply, Server};
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait;
 
 use crate::{START, window_end};
@@ -211,14 +212,14 @@ fn a_reset_forgets_the_last_window_of_a_sliding_one_too() {
     for windows in [1, 2] {
         let (server, clock, limiter) = serve();
         let target =
-            LimitTarget::new(concat!(module_path!(), "::sliding"), 6, 60).sliding_window().ip([127, 0, 0, 1].into());
+            Target::new(concat!(module_path!(), "::sliding"), 6, 60).sliding_window().ip([127, 0, 0, 1].into());
         let wait_for = |future| actix_web::rt::System::new().block_on(future);
-        let left = || actix_web::rt::System::new().block_on(limiter.peek(&target)).expect("a store").remaining();
+        let left = || actix_web::rt::System::new().block_on(target.peek(&limiter)).expect("a store").remaining();
         clock.set(window_end(START, MINUTE) + windows * MINUTE - 1);
         assert_eq!(fill(&server, "/sliding"), 6);
         clock.advance(Duration::from_secs(11));
         assert_eq!((fill(&server, "/sliding"), left()), (1, 0));
-        wait_for(limiter.reset(&target)).expect("a store");
+        wait_for(target.reset(&limiter)).expect("a store");
         assert_eq!((left(), fill(&server, "/sliding")), (6, 6));
     }
 }
@@ -322,13 +323,13 @@ fn refund_restores_the_charged_window() {
     };
     for (path, after_the_window, peeked) in [("/login/fixed", 6, 5), ("/login/sliding", 3, 2), ("/login/gcra", 6, 5)] {
         let (server, clock, limiter) = serve();
-        let target = LimitTarget::new("login", 6, 60).ip([127, 0, 0, 1].into());
+        let target = Target::new("login", 6, 60).ip([127, 0, 0, 1].into());
         let target = match path {
             "/login/fixed" => target,
             "/login/sliding" => target.sliding_window(),
             _ => target.gcra(6),
         };
-        let left = || actix_web::rt::System::new().block_on(limiter.peek(&target)).expect("a store").remaining();
+        let left = || actix_web::rt::System::new().block_on(target.peek(&limiter)).expect("a store").remaining();
         clock.set(window_end(START, MINUTE));
         for remaining in [5, 4, 3] {
             assert_eq!(login(&server, path, &[("X-Fails", "1")]), (403, remaining), "{path}");

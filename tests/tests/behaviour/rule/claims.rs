@@ -2,10 +2,10 @@
 
 use std::process::Command;
 
-use ratelimit_runtime::LimitTarget;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
+use ratelimit_tests::target::Target;
 
 use crate::http::shapes::shapes;
 use crate::in_memory;
@@ -31,7 +31,7 @@ async fn the_default_key_is_the_module_and_the_name_of_the_handler() {
         let (limiter, _clock) = in_memory();
         let server = Served::limited(&limiter, shapes);
         assert_eq!(server.get(path).status, 200, "{path}");
-        let peek = limiter.peek(&LimitTarget::new(key, 2, 300).ip([127, 0, 0, 1].into())).await;
+        let peek = Target::new(key, 2, 300).ip([127, 0, 0, 1].into()).peek(&limiter).await;
         assert_eq!(peek.map(|peek| peek.remaining()), Ok(1), "{path}");
     }
 }

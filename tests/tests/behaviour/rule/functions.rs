@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
 
 use actix_web::{HttpRequest, HttpResponse, Responder, web};
-use ratelimit_runtime::{LimitTarget, ratelimit};
+use ratelimit_runtime::ratelimit;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
+use ratelimit_tests::scope_function;
+use ratelimit_tests::target::Target;
 
 use crate::in_memory;
 
@@ -18,7 +20,7 @@ macro_rules! scopes {
 
                 pub(super) const KEY: &str = concat!(module_path!(), "::handler");
 
-                fn value(_: &HttpRequest) -> $type {
+                pub(super) fn value(_: &HttpRequest) -> $type {
                     $value
                 }
 
@@ -39,8 +41,8 @@ macro_rules! scopes {
             $(
                 let path = concat!("/", stringify!($module));
                 assert_eq!(server.get(path).status, 200, "{path}");
-                let target = LimitTarget::new($module::KEY, 9, 60).function("value", $text);
-                let peek = runtime.block_on(limiter.peek(&target)).expect("a store");
+                let target = Target::new($module::KEY, 9, 60).function(scope_function!($module::value), $text);
+                let peek = runtime.block_on(target.peek(&limiter)).expect("a store");
                 assert_eq!(peek.remaining(), 8, "{path}");
             )*
         }
@@ -71,7 +73,7 @@ macro_rules! costs {
             mod $module {
                 use super::*;
 
-                fn value(_: &HttpRequest) -> $type {
+                pub(super) fn value(_: &HttpRequest) -> $type {
                     $value
                 }
 

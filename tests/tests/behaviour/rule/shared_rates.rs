@@ -4,9 +4,10 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use ratelimit_runtime::{LimitTarget, OnStoreError, Peek, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_runtime::{OnStoreError, RateLimiter, RateLimiterBuilder, RuleState, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Connection, Server};
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -101,7 +102,7 @@ fn no_rule_gets_more_because_another_has_a_faster_rate() {
 fn a_reset_and_a_refund_reach_all_rates() {
     with_each_store(|store| {
         let name = store.name;
-        let of = |limit, burst| LimitTarget::new("shared", limit, PER).gcra(burst).header("x-id", "b");
+        let of = |limit, burst| Target::new("shared", limit, PER).gcra(burst).header("x-id", "b");
         let left =
             || [(5, 5), (100, 100), (10, 4), (77, 33)].map(|(limit, burst)| store.peek(&of(limit, burst)).remaining());
         let give_back = |expected: [u32; 4]| {
@@ -139,8 +140,8 @@ impl Alone {
         Self { limiter, client, _server: server, runtime: actix_web::rt::Runtime::new().expect("a runtime") }
     }
 
-    fn peek(&self, target: &LimitTarget) -> Peek {
-        self.runtime.block_on(self.limiter.peek(target)).expect("a store")
+    fn peek(&self, target: &Target) -> RuleState {
+        self.runtime.block_on(target.peek(&self.limiter)).expect("a store")
     }
 }
 
@@ -167,7 +168,7 @@ fn all_stores_agree_on_shared_counters() {
         let id = case.get().to_string();
         for (index, (step, rate, is_given_back)) in steps.iter().enumerate() {
             let (limit, burst) = RATES[*rate];
-            let target = LimitTarget::new("shared", limit, PER).gcra(burst).header("x-id", &id);
+            let target = Target::new("shared", limit, PER).gcra(burst).header("x-id", &id);
             let told = stores.borrow_mut().each_mut().map(|store| match PATHS.get(*step) {
                 Some(path) => {
                     let status = if *is_given_back { "404" } else { "200" };
@@ -183,7 +184,7 @@ fn all_stores_agree_on_shared_counters() {
             });
             prop_assert_eq!(told, [told[0]; 3], "step {} of {:?}", index, steps);
             if PATHS.get(*step) == Some(&"/given-back") && *is_given_back {
-                let target = LimitTarget::new("shared", 100, PER).gcra(100).header("x-id", &id);
+                let target = Target::new("shared", 100, PER).gcra(100).header("x-id", &id);
                 wait::until("all stores have what was given back", || {
                     let left = stores.borrow().each_ref().map(|store| store.peek(&target).remaining());
                     left == [left[0]; 3]

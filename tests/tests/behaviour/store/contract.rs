@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{LimitTarget, RateLimitState, ratelimit};
+use ratelimit_runtime::{RateLimitState, ratelimit};
 use ratelimit_tests::http::{Connection, Reply, Server};
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -28,7 +29,7 @@ const TWO: u64 = 2;
 struct Handlers {
     name: &'static str,
     /// What `/counted` has counted, without its scope.
-    counted: fn() -> LimitTarget,
+    counted: fn() -> Target,
 }
 
 impl Handlers {
@@ -122,8 +123,8 @@ macro_rules! algorithms {
                 const LIMIT: u32 = $limit;
                 const PER: u32 = $per;
 
-                pub(super) fn target() -> LimitTarget {
-                    LimitTarget::new("counted", LIMIT, PER)$(.$target($($argument)*))*
+                pub(super) fn target() -> Target {
+                    Target::new("counted", LIMIT, PER)$(.$target($($argument)*))*
                 }
 
                 pub(super) fn routes(config: &mut ServiceConfig) {

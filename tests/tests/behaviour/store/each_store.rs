@@ -5,8 +5,9 @@ use std::future::Future;
 use actix_web::rt::Runtime;
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse};
-use ratelimit_runtime::{LimitTarget, OnStoreError, Peek, RateLimiter, RateLimiterBuilder};
+use ratelimit_runtime::{OnStoreError, RateLimiter, RateLimiterBuilder, RuleState};
 use ratelimit_tests::app::Served;
+use ratelimit_tests::target::Target;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
 
@@ -53,13 +54,13 @@ impl Shared {
     }
 
     /// What `there` sees of a counter.
-    pub(crate) fn peek(&self, target: &LimitTarget) -> Peek {
-        self.wait_for(self.limiters[1].peek(target)).expect("a store")
+    pub(crate) fn peek(&self, target: &Target) -> RuleState {
+        self.wait_for(target.peek(&self.limiters[1])).expect("a store")
     }
 
     /// Resets a counter through `there`.
-    pub(crate) fn reset(&self, target: &LimitTarget) {
-        self.wait_for(self.limiters[1].reset(target)).expect("a store");
+    pub(crate) fn reset(&self, target: &Target) {
+        self.wait_for(target.reset(&self.limiters[1])).expect("a store");
     }
 }
 

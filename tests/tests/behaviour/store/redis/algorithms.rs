@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{
-    CheckError, LimitTarget, ManualClock, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit,
-};
+use ratelimit_runtime::{CheckError, ManualClock, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Reply, Server};
 use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait::{self, PATIENCE};
 
 use crate::store::each_store::Shared;
@@ -199,8 +198,8 @@ fn a_user_needs_no_more_privileges_for_any_of_this() {
     assert_eq!(ask(&server, "/together?3", "a").status, 202);
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     for target in [all(), sliding_of("a"), gcra_of("a")] {
-        assert!(runtime.block_on(limiter.peek(&target)).is_ok());
-        runtime.block_on(limiter.reset(&target)).expect("a reset");
+        assert!(runtime.block_on(target.peek(&limiter)).is_ok());
+        runtime.block_on(target.reset(&limiter)).expect("a reset");
     }
     let log: Vec<redis::Value> = redis.ask(&["ACL", "LOG"]);
     assert!(log.is_empty(), "{log:?}");
@@ -233,16 +232,16 @@ fn staggered_windows_are_the_same_in_each_server_whatever_its_clock() {
     assert!(resets.len() > 15, "{resets:?}");
 }
 
-fn all() -> LimitTarget {
-    LimitTarget::new("all", 100, WINDOW).global()
+fn all() -> Target {
+    Target::new("all", 100, WINDOW).global()
 }
 
-fn sliding_of(id: &str) -> LimitTarget {
-    LimitTarget::new("each", 60, WINDOW).sliding_window().header("x-id", id)
+fn sliding_of(id: &str) -> Target {
+    Target::new("each", 60, WINDOW).sliding_window().header("x-id", id)
 }
 
-fn gcra_of(id: &str) -> LimitTarget {
-    LimitTarget::new("each", 70, REFILL).gcra(70).header("x-id", id)
+fn gcra_of(id: &str) -> Target {
+    Target::new("each", 70, REFILL).gcra(70).header("x-id", id)
 }
 
 #[test]
@@ -251,8 +250,7 @@ fn what_many_clients_took_at_once_is_what_is_counted() {
     let redis = RedisServer::on_socket();
     let limiters = [(); 2].map(|()| patient().store(&redis.url()).build().expect("a URL"));
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
-    let left =
-        |target: &LimitTarget| u64::from(runtime.block_on(limiters[0].peek(target)).expect("a store").remaining());
+    let left = |target: &Target| u64::from(runtime.block_on(target.peek(&limiters[0])).expect("a store").remaining());
     for round in 0..6 {
         // One worker each, so that requests go to Redis together; and new ones, who have not been refused yet.
         let servers = limiters.each_ref().map(|limiter| Served::limited_by(limiter, 1, routes));
@@ -290,7 +288,7 @@ fn what_many_clients_took_at_once_is_what_is_counted() {
         assert!(full || counted > 60, "in round {round}, {admitted:?}");
         assert_eq!(redis.keys_without_expiry(), [""; 0]);
         for target in [all(), sliding_of("a"), sliding_of("b"), gcra_of("a"), gcra_of("b")] {
-            runtime.block_on(limiters[1].reset(&target)).expect("a reset");
+            runtime.block_on(target.reset(&limiters[1])).expect("a reset");
         }
         assert_eq!(redis.keys(), [""; 0]);
     }
@@ -301,8 +299,8 @@ fn a_lease_takes_nothing_if_its_request_does_not_fit() {
     let redis = RedisServer::on_socket();
     let limiter = patient().store(&redis.url()).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
-    let target = LimitTarget::new("lots", 100, WINDOW).global();
-    let left = || runtime.block_on(limiter.peek(&target)).expect("a store").remaining();
+    let target = Target::new("lots", 100, WINDOW).global();
+    let left = || runtime.block_on(target.peek(&limiter)).expect("a store").remaining();
     let server = Served::limited_by(&limiter, 1, routes);
     let mut connection = server.open();
     let mut passed = 0;
@@ -340,8 +338,8 @@ fn a_lease_begins_at_the_second_request_and_peek_takes_its_tokens_for_spent() {
     let redis = RedisServer::on_socket();
     let limiter = patient().store(&redis.url()).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
-    let target = LimitTarget::new("a lease", 1000, WINDOW).global();
-    let left = || runtime.block_on(limiter.peek(&target)).expect("a store").remaining();
+    let target = Target::new("a lease", 1000, WINDOW).global();
+    let left = || runtime.block_on(target.peek(&limiter)).expect("a store").remaining();
     let server = Served::limited_by(&limiter, 1, routes);
     let mut connection = server.open();
     assert_eq!((connection.get("/leased").status, left()), (200, 999));
@@ -375,7 +373,7 @@ fn a_count_that_is_deleted_reaches_a_lease_within_a_second_or_so() {
 fn a_reset_reaches_a_lease_elsewhere() {
     let redis = RedisServer::on_socket();
     let store = Shared::in_redis(&redis, routes);
-    let target = LimitTarget::new("a lease", 1000, WINDOW).global();
+    let target = Target::new("a lease", 1000, WINDOW).global();
     let passes = |server: &Served| {
         let mut connection = server.open();
         (0..).take_while(|_| connection.get("/leased").status == 200).count()
@@ -402,12 +400,12 @@ fn a_store_that_does_not_answer_is_said_to() {
     let answers = || {
         // The connection's task lives on this runtime, which runs within this call alone.
         runtime.block_on(async { actix_web::rt::time::sleep(Duration::from_millis(5)).await });
-        runtime.block_on(limiter.peek(&target)).is_ok()
+        runtime.block_on(target.peek(&limiter)).is_ok()
     };
     wait::until("Redis answers", answers);
     redis.kill();
-    assert_eq!(runtime.block_on(limiter.peek(&target)), Err(CheckError::StoreUnavailable));
-    assert_eq!(runtime.block_on(limiter.reset(&target)), Err(CheckError::StoreUnavailable));
+    assert_eq!(runtime.block_on(target.peek(&limiter)).map(drop), Err(CheckError::StoreUnavailable));
+    assert_eq!(runtime.block_on(target.reset(&limiter)), Err(CheckError::StoreUnavailable));
     redis.restart();
     wait::until("Redis answers", answers);
 }

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use actix_web::rt::Runtime;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{LimitTarget, OnStoreError, RateLimiter, ratelimit};
+use ratelimit_runtime::{OnStoreError, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::fake_redis::{FakeRedis, Says};
 use ratelimit_tests::http::Server;
 use ratelimit_tests::redis_cluster::RedisCluster;
 use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait::{self, PATIENCE};
 
 #[ratelimit(limit = 1000, per = FOREVER, scope = "global", key = "all")]
@@ -26,8 +27,8 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/", web::get().to(all));
 }
 
-fn target() -> LimitTarget {
-    LimitTarget::new("all", 1000, FOREVER).global()
+fn target() -> Target {
+    Target::new("all", 1000, FOREVER).global()
 }
 
 fn limiter(url: &str, deadline: Duration) -> RateLimiter {
@@ -75,7 +76,7 @@ fn a_process_asks_for_the_map_once_for_all_of_its_workers() {
 fn a_worker_that_is_gone_or_stands_still_is_no_loss() {
     let mut cluster = RedisCluster::start();
     let limiter = limiter(&cluster.url(), PATIENCE);
-    let look = |runtime: &Runtime| runtime.block_on(limiter.peek(&target())).map(|peek| peek.remaining());
+    let look = |runtime: &Runtime| runtime.block_on(target().peek(&limiter)).map(|peek| peek.remaining());
     // Between two calls, its tasks do not run.
     let [gone, still] = [(); 2].map(|()| Runtime::new().expect("a runtime"));
     assert_eq!((look(&gone), look(&still)), (Ok(1000), Ok(1000)));

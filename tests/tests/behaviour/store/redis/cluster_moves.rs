@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{LimitTarget, OnStoreError, RateLimiter, ratelimit};
+use ratelimit_runtime::{OnStoreError, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::redis_cluster::{RedisCluster, SlotMove};
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait;
 
 const WINDOW: u32 = 1_073_741_823;
@@ -126,13 +127,13 @@ fn a_slot_that_stays_half_moved_costs_nobody_an_answer_and_no_limit_is_exceeded(
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     for [first, second, third] in [["first", "second", "third"], ["new first", "new second", "new third"]] {
         let targets = [
-            LimitTarget::new(first, 20, FOREVER),
-            LimitTarget::new(second, 6, WINDOW).sliding_window(),
-            LimitTarget::new(third, 30, REFILL).gcra(30),
+            Target::new(first, 20, FOREVER),
+            Target::new(second, 6, WINDOW).sliding_window(),
+            Target::new(third, 30, REFILL).gcra(30),
         ];
         let left = targets.map(|target| {
             let target = target.header("x-id", "together");
-            runtime.block_on(limiter.peek(&target)).expect("a store").remaining()
+            runtime.block_on(target.peek(&limiter)).expect("a store").remaining()
         });
         assert_eq!(left, [14, 0, 24], "{first}");
     }
@@ -150,15 +151,15 @@ fn a_counter_whose_slot_stays_half_moved_can_be_looked_at_and_reset() {
     let step = begin_move(&cluster, "one");
     step.move_keys_if(|key| key.contains("/sliding/"));
     let targets = [
-        LimitTarget::new("fixed", 6, FOREVER),
-        LimitTarget::new("sliding", 6, WINDOW).sliding_window(),
-        LimitTarget::new("gcra", 6, REFILL).gcra(6),
+        Target::new("fixed", 6, FOREVER),
+        Target::new("sliding", 6, WINDOW).sliding_window(),
+        Target::new("gcra", 6, REFILL).gcra(6),
     ];
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     for target in targets.map(|target| target.header("x-id", "one")) {
-        let left = || runtime.block_on(limiter.peek(&target)).expect("a store").remaining();
+        let left = || runtime.block_on(target.peek(&limiter)).expect("a store").remaining();
         assert_eq!(left(), 5);
-        runtime.block_on(limiter.reset(&target)).expect("a reset");
+        runtime.block_on(target.reset(&limiter)).expect("a reset");
         assert_eq!(left(), 6);
     }
     step.finish();

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{LimitTarget, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_runtime::{RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
 use ratelimit_tests::proxy::Proxy;
 use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait::{self, PATIENCE};
 
 #[ratelimit(limit = 100, per = FOREVER)]
@@ -169,10 +170,10 @@ fn a_runtime_with_several_threads_is_answered_like_any_other() {
     let limiter = patient().store(&redis.url()).build().expect("a URL");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     let looks = async move {
-        let target = LimitTarget::new("a key", 9, FOREVER).global();
+        let target = Target::new("a key", 9, FOREVER).global();
         for number in 0..2000 {
             // One after the other: nothing but its own answer can wake it.
-            let look = tokio::time::timeout(PATIENCE / 2, limiter.peek(&target)).await.expect("an answer in time");
+            let look = tokio::time::timeout(PATIENCE / 2, target.peek(&limiter)).await.expect("an answer in time");
             assert_eq!(look.map(|peek| peek.remaining()), Ok(9), "look {number}");
         }
     };

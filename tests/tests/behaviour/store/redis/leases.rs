@@ -2,11 +2,12 @@
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{LimitTarget, OnStoreError, RateLimiter, ratelimit};
+use ratelimit_runtime::{OnStoreError, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Connection, Server};
 use ratelimit_tests::redis_server::RedisServer;
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait::{self, PATIENCE};
 
 const LIMIT: u32 = 300;
@@ -35,7 +36,7 @@ async fn two_rules() -> impl Responder {
 /// Resets the counter in the worker that has tokens of it.
 async fn reset(request: HttpRequest) -> impl Responder {
     let limiter = request.app_data::<RateLimiter>().expect("a limiter");
-    limiter.reset(&LimitTarget::new("all", LIMIT, FOREVER).global()).await.expect("Redis answers");
+    Target::new("all", LIMIT, FOREVER).global().reset(&limiter).await.expect("Redis answers");
     HttpResponse::Ok()
 }
 

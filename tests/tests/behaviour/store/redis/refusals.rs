@@ -4,7 +4,7 @@ use std::process::Command;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
-use ratelimit_runtime::{CheckError, LimitTarget, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
+use ratelimit_runtime::{CheckError, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Connection, Server, request};
@@ -12,6 +12,7 @@ use ratelimit_tests::process::Process;
 use ratelimit_tests::redis_cluster::RedisCluster;
 use ratelimit_tests::redis_sentinel::RedisSentinel;
 use ratelimit_tests::redis_server::{RedisServer, Transport};
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait::{self, PATIENCE};
 
 use super::script::SOURCE;
@@ -235,19 +236,19 @@ fn looking_and_resetting_need_privileges_too() {
     let redis = RedisServer::on_port();
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let targets = [
-        ("get", "del", LimitTarget::new("fixed", 5, FOREVER).header("x-id", "a")),
-        ("hget", "del", LimitTarget::new("sliding", 5, PER).sliding_window().header("x-id", "a")),
-        ("get", "del", LimitTarget::new("gcra", 5, PER).gcra(5).header("x-id", "a")),
+        ("get", "del", Target::new("fixed", 5, FOREVER).header("x-id", "a")),
+        ("hget", "del", Target::new("sliding", 5, PER).sliding_window().header("x-id", "a")),
+        ("get", "del", Target::new("gcra", 5, PER).gcra(5).header("x-id", "a")),
     ];
     for (look, reset, target) in targets {
         for privilege in ["get", "hget", "del"] {
             set_user(&redis, "~rate-limit/*", &[&format!("-{privilege}")]);
             let limiter = patient().store(&url(&redis)).build().expect("a URL");
-            let looked = runtime.block_on(limiter.peek(&target)).map(|peek| peek.remaining());
+            let looked = runtime.block_on(target.peek(&limiter)).map(|peek| peek.remaining());
             let expected = if look == privilege { Err(CheckError::StoreUnavailable) } else { Ok(5) };
             assert_eq!(looked, expected, "{target:?} without {privilege}");
             let expected = if reset == privilege { Err(CheckError::StoreUnavailable) } else { Ok(()) };
-            assert_eq!(runtime.block_on(limiter.reset(&target)), expected, "{target:?} without {privilege}");
+            assert_eq!(runtime.block_on(target.reset(&limiter)), expected, "{target:?} without {privilege}");
         }
     }
 }

@@ -1,0 +1,160 @@
+//! Checks that a program asks for itself, looks at counters, and resets.
+
+use crate::{
+    check::{Rules, error::CheckError, gather, resolver::Resolver, source::Source},
+    counter::Counter,
+    decision::{outcome::Outcome, state::RateLimitState},
+    limiter::{LimiterStep, RateLimiter},
+    rule::{policy::Policy, prepared::Prepared},
+    store::{CounterKey, Hits},
+};
+
+impl RateLimiter {
+    /// Checks a subject under a policy, where there is no handler: for a message of a WebSocket, a job, a call of gRPC, or in a middleware.
+    ///
+    /// The check is the one that a handler under `#[ratelimit(policy = …)]` makes, and it counts in the same counters. The state says
+    /// whether the subject was admitted, after `on_store_error` was applied. A rule with `count_if` counts every check.
+    ///
+    /// The future is `Send` for a [`Subject`](crate::Subject), and runs on any Tokio runtime. That of
+    /// [`Subject::of`](crate::Subject::of) a request stays on the request's thread, and the state is kept with the request, as after the
+    /// check of a handler.
+    ///
+    /// ```
+    /// use ratelimit_runtime::{CheckError, Policy, RateLimiter, Subject, policy};
+    ///
+    /// static EXPORTS: Policy = policy!("2/hour", key = "exports", scope = "user");
+    ///
+    /// async fn export(limiter: &RateLimiter, user: &str) -> Result<&'static str, CheckError> {
+    ///     let state = limiter.check(&EXPORTS, &Subject::new().user(user)).await?;
+    ///     Ok(if state.is_admitted() { "started" } else { "try again later" })
+    /// }
+    ///
+    /// # actix_web::rt::System::new().block_on(async {
+    /// let limiter = RateLimiter::in_memory();
+    /// for expected in ["started", "started", "try again later"] {
+    ///     assert_eq!(export(&limiter, "alice").await, Ok(expected));
+    /// }
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// [`CheckError::StoreUnavailable`] where the store fails and a rule says `on_store_error = "deny"`; [`CheckError::Subject`] where
+    /// the policy needs a value that the subject lacks; [`CheckError::Function`] where a function of the policy fails.
+    pub async fn check(&self, policy: &'static Policy, subject: &impl Source) -> Result<RateLimitState, CheckError> {
+        let rules = prepared(policy)?;
+        let resolver = Resolver::new(self.clients(), subject).ask(policy.name(), rules).await.map_err(Into::into)?;
+        let (rules, hits, counters) = gather(rules, &resolver);
+        let decided = match self.begin(&hits, &counters) {
+            LimiterStep::Done(decided) => decided,
+            #[cfg(feature = "redis")]
+            LimiterStep::Pending(answer) => self.finish(&hits, answer).await,
+        }?;
+        let state = RateLimitState::new(policy.first_limit(), rules.iter().map(|rule| &rule.info), &decided);
+        subject.keep(&state);
+        Ok(state)
+    }
+
+    /// Looks at the counters of a subject under a policy without counting.
+    ///
+    /// The state has one [`RuleState`](crate::RuleState) for each rule, with what remains now. No rule of it is over: nothing was asked
+    /// for. Who wants to look at the counters of a handler gives the handler a `static` policy.
+    ///
+    /// ```
+    /// use ratelimit_runtime::{CheckError, Policy, RateLimiter, Subject, policy, ratelimit};
+    ///
+    /// static LOGIN: Policy = policy!("5/minute", key = "login", scope = "user");
+    ///
+    /// #[ratelimit(policy = LOGIN)]
+    /// async fn login() -> &'static str {
+    ///     "five attempts a minute"
+    /// }
+    ///
+    /// async fn attempts_left(limiter: &RateLimiter, user: &str) -> Result<u32, CheckError> {
+    ///     Ok(limiter.peek(&LOGIN, &Subject::new().user(user)).await?.remaining())
+    /// }
+    /// # let _ = (login, attempts_left);
+    /// ```
+    ///
+    /// # Errors
+    /// As [`check`](Self::check), and [`CheckError::StoreUnavailable`] whenever the store does not answer within the deadline.
+    pub async fn peek(&self, policy: &'static Policy, subject: &impl Source) -> Result<RateLimitState, CheckError> {
+        let (rules, hits, keys) = self.counters(policy, subject).await?;
+        let outcomes = self.read(&hits, keys).await?;
+        let decided: Vec<Option<Outcome>> = outcomes.into_iter().map(Some).collect();
+        Ok(RateLimitState::new(policy.first_limit(), rules.iter().map(|rule| &rule.info), &decided))
+    }
+
+    /// Resets the counters of a subject under a policy. Every process sees it at once, or within a second if it refuses from its cache or
+    /// has a lease. A charge from before the reset that is refunded after it (by `count_if`, or as unspent tokens of a lease) is taken
+    /// from the new count.
+    ///
+    /// ```
+    /// use ratelimit_runtime::{CheckError, Policy, RateLimiter, Subject, policy};
+    ///
+    /// static LOGIN: Policy = policy!("5/minute", key = "login", scope = "user");
+    ///
+    /// async fn forgive(limiter: &RateLimiter, user: &str) -> Result<(), CheckError> {
+    ///     limiter.reset(&LOGIN, &Subject::new().user(user)).await
+    /// }
+    /// # let _ = forgive;
+    /// ```
+    ///
+    /// # Errors
+    /// As [`peek`](Self::peek).
+    pub async fn reset(&self, policy: &'static Policy, subject: &impl Source) -> Result<(), CheckError> {
+        let (_, hits, keys) = self.counters(policy, subject).await?;
+        Ok(self.clear(&hits, keys).await?)
+    }
+
+    /// Asks the store whether it counts, for the health checks of an application.
+    ///
+    /// In memory, it always does. A Redis must count a check in a counter of the limiter's own, over the connection that the checks of this
+    /// thread use. In a cluster, each primary must, and each slot must have one. So a ping also finds a server that accepts
+    /// connections and refuses to write. It needs no privilege that a fixed window does not need, leaves one key for a minute on each server,
+    /// and changes no limit.
+    ///
+    /// Like [`peek`](Self::peek), it needs a Tokio runtime with time and I/O, and no worker of Actix. While the store is known to be down, it
+    /// fails at once, and does not make the store be tried more often.
+    ///
+    /// A limiter serves requests while its store is down, as [`on_store_error`](crate::RateLimiterBuilder::on_store_error) says. So decide
+    /// whether your service is still healthy then: where each instance shares the Redis, all fail together.
+    ///
+    /// ```
+    /// use actix_web::HttpResponse;
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// async fn ready(limiter: &RateLimiter) -> HttpResponse {
+    ///     match limiter.ping().await {
+    ///         Ok(()) => HttpResponse::Ok().finish(),
+    ///         Err(error) => HttpResponse::ServiceUnavailable().body(error.to_string()),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CheckError::StoreUnavailable`], if a server does not count the check within the [`deadline`](crate::RateLimiterBuilder::deadline).
+    pub async fn ping(&self) -> Result<(), CheckError> {
+        Ok(self.ask_store().await?)
+    }
+
+    /// The rules that count a subject, hits that cost nothing, and the names of the counters.
+    async fn counters(
+        &self,
+        policy: &'static Policy,
+        subject: &impl Source,
+    ) -> Result<(Rules, Hits, Vec<CounterKey>), CheckError> {
+        let rules = prepared(policy)?;
+        let resolver = Resolver::new(self.clients(), subject).ask(policy.name(), rules).await.map_err(Into::into)?;
+        let (rules, mut hits, counters) = gather(rules, &resolver);
+        for hit in &mut hits {
+            hit.terms.cost = 0;
+            hit.lease = 1;
+        }
+        let keys = counters.iter().map(|counter: &Counter<'_>| self.key(counter)).collect();
+        Ok((rules, hits, keys))
+    }
+}
+
+fn prepared(policy: &'static Policy) -> Result<&'static [Prepared], CheckError> {
+    policy.prepared().ok_or(CheckError::Policy)
+}
