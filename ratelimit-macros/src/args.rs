@@ -156,14 +156,18 @@ impl Args {
             let per = self.per.take().unwrap_or(Number::Literal(PER, span));
             return vec![Limit { limit, per }];
         }
-        let is_limit = |name: &Ident| {
-            name == "limit" || name == "policy" || matches!(nearest(&name.to_string(), NAMES), Some("limit" | "policy"))
-        };
-        if !self.names.iter().any(is_limit) {
+        if !self.means("limit") && !self.means("policy") {
             let message = "`limit` is missing: write `limit = 300, per = 300`, or a rate such as \"300/5m\"";
             errors.add(Error::new(span, message));
         }
         Vec::new()
+    }
+}
+
+impl Args {
+    /// Whether an argument is given, or one whose name looks like a misspelling of it.
+    pub(crate) fn means(&self, argument: &str) -> bool {
+        self.names.iter().any(|name| name == argument || nearest(&name.to_string(), NAMES) == Some(argument))
     }
 }
 

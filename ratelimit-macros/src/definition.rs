@@ -71,7 +71,7 @@ fn key(args: &Args, errors: &mut Errors) -> Option<LitStr> {
         Some(Key::Function(path)) => {
             errors.push(path, "the key of a policy is a name in quotes, as in `key = \"login\"`");
         }
-        None if !args.names.iter().any(|name| name == "key") => {
+        None if !args.means("key") => {
             let message = "`key` is missing: name what the policy counts, as in `key = \"login\"`";
             errors.add(Error::new(Span::call_site(), message));
         }

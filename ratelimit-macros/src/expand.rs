@@ -8,7 +8,7 @@ use syn::{GenericParam, Path, ReturnType, Signature, Token, WherePredicate, pars
 
 use crate::args::Args;
 use crate::handler::Handler;
-use crate::policy::{located, policy, respan};
+use crate::policy::{located, policy, reference, respan};
 use crate::validate;
 
 /// The function that Actix calls: the policy, the handler as it was written, and the call that joins them. Where a `policy` stands alone,
@@ -25,7 +25,7 @@ pub(crate) fn expand(handler: &Handler, all: &[Args], runtime: &Path) -> TokenSt
     let is_meant =
         all.iter().any(|args| validate::first_names(&args.values).any(|name| name.unraw() == sig.ident.unraw()));
     let alone = match all {
-        [Args { policy: Some(policy), .. }] => Some(quote!(#policy)),
+        [Args { policy: Some(policy), .. }] => Some(reference(policy)),
         _ => None,
     };
     let made = alone.is_none().then(|| {
@@ -35,7 +35,7 @@ pub(crate) fn expand(handler: &Handler, all: &[Args], runtime: &Path) -> TokenSt
     let policy = quote!(use #runtime::codegen as __ratelimit; #made);
     // An attribute of ours under another name is among these attributes, and finds the mark.
     let mark = (!inside.is_empty()).then(|| quote!(#[__ratelimit::ratelimit(#MARK)]));
-    let call = call(handler, &alone.unwrap_or_else(|| quote!(__RATELIMIT)));
+    let call = call(handler, &alone.unwrap_or_else(|| quote!(&__RATELIMIT)));
     let handled = quote!(#(#inside)* #mark #sig #body #call);
     let content = if is_meant {
         // An argument names a function with the handler's name, which the handler would hide in the same block.
@@ -161,6 +161,6 @@ fn call(handler: &Handler, policy: &TokenStream) -> TokenStream {
     let mut arguments = arguments.peekable();
     let turbofish = arguments.peek().is_some().then(|| quote!(::<#(#arguments),*>));
     let original = respan(quote!(#name #turbofish), name.span().located_at(place));
-    let call = quote!(__ratelimit::limited(&#policy, __ratelimit_incoming, #original).await);
+    let call = quote!(__ratelimit::limited(#policy, __ratelimit_incoming, #original).await);
     respan(call, located(place))
 }

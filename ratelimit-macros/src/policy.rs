@@ -2,6 +2,7 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned as _;
 use syn::{ExprPath, Path};
 
 use crate::args::{Args, Limit};
@@ -9,11 +10,17 @@ use crate::value::{Algorithm, Cost, Key, Number, OnStoreError, OverLimit, Scope,
 
 /// A policy with a name for the log, and the rules of `all`. Policies that `all` name come first.
 pub(crate) fn policy(name: &TokenStream, all: &[Args]) -> TokenStream {
-    let policies: Vec<_> = all.iter().filter_map(|args| args.policy.as_ref()).map(|path| quote!(&#path)).collect();
+    let policies: Vec<_> = all.iter().filter_map(|args| args.policy.as_ref()).map(reference).collect();
     let policies = (!policies.is_empty()).then(|| quote!(.policies(&[#(#policies),*])));
     let rules: Vec<_> = all.iter().flat_map(|args| args.limits.iter().map(|limit| rule(args, limit))).collect();
     let rules = (!rules.is_empty()).then(|| quote!(.rules(&[#(#rules),*])));
     quote!(__ratelimit::policy(#name) #policies #rules)
+}
+
+/// A reference to the policy of a path, which the compiler reports at the path if that is something else.
+pub(crate) fn reference(path: &ExprPath) -> TokenStream {
+    let and = respan(quote!(&), located(path.span()));
+    quote!(#and #path)
 }
 
 /// The value of `policy!`.

@@ -2,4 +2,5 @@
 
 mod function_bodies;
 mod missing_values;
+mod policies;
 mod subject;

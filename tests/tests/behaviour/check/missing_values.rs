@@ -180,7 +180,12 @@ fn stand_ins(address: IpAddr) -> Vec<(&'static str, Option<&'static str>, Target
             target().without_header("x-tenant", address),
             vec![target().ip(address), target().without_user(address), target().without_header("x-other", address)],
         ),
-        ("/header", Some(""), target().without_header("X-Tenant", address), vec![target().header("x-tenant", "127.0.0.1")]),
+        (
+            "/header",
+            Some(""),
+            target().without_header("X-Tenant", address),
+            vec![target().header("x-tenant", "127.0.0.1")],
+        ),
         (
             "/user",
             None,
