@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ratelimit`](macro@crate::ratelimit) | what the arguments of the attribute are |
 //! | [`algorithms`] | what a limit admits, several rules, cost, leases |
+//! | [`policies`] | how several handlers, an application, or what is no request share a limit |
 //! | [`scopes`] | who is counted; addresses behind proxies |
 //! | [`middleware`] | which headers there are, and where middlewares stand |
 //! | [`redis`] | URLs, privileges, keys, memory |
@@ -19,6 +20,8 @@ pub mod errors {}
 pub mod failures {}
 #[doc = include_str!("guide/middleware.md")]
 pub mod middleware {}
+#[doc = include_str!("guide/policies.md")]
+pub mod policies {}
 #[doc = include_str!("guide/redis.md")]
 pub mod redis {}
 #[doc = include_str!("guide/scopes.md")]

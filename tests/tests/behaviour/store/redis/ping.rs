@@ -5,11 +5,12 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use ratelimit_runtime::{CheckError, LimitTarget, OnStoreError, RateLimiter};
+use ratelimit_runtime::{CheckError, OnStoreError, RateLimiter};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::redis_cluster::RedisCluster;
 use ratelimit_tests::redis_sentinel::RedisSentinel;
 use ratelimit_tests::redis_server::{RedisServer, Transport};
+use ratelimit_tests::target::Target;
 use ratelimit_tests::wait::{self, PATIENCE};
 use tokio::runtime::Runtime;
 
@@ -67,10 +68,10 @@ fn a_ping_fails_where_a_server_refuses_to_write() {
 fn a_ping_changes_no_limit_and_leaves_one_key_that_expires() {
     let redis = RedisServer::on_socket();
     let (limiter, runtime) = (limiter(&redis.url(), PATIENCE), runtime());
-    let target = LimitTarget::new("a key", 9, FOREVER).global();
+    let target = Target::new("a key", 9, FOREVER).global();
     runtime.block_on(async {
         for _ in 0..200 {
-            let (first, look, second) = tokio::join!(limiter.ping(), limiter.peek(&target), limiter.ping());
+            let (first, look, second) = tokio::join!(limiter.ping(), target.peek(&limiter), limiter.ping());
             assert_eq!((first, look.map(|peek| peek.remaining()), second), (Ok(()), Ok(9), Ok(())));
         }
     });
