@@ -81,11 +81,11 @@ fn serve(builder: RateLimiterBuilder, url: &str) -> (RateLimiter, Served) {
 }
 
 fn remaining(limiter: &RateLimiter, target: &Target) -> u32 {
-    actix_web::rt::System::new().block_on(target.peek(&limiter)).expect("a store").remaining()
+    actix_web::rt::System::new().block_on(target.peek(limiter)).expect("a store").remaining()
 }
 
 fn reset(limiter: &RateLimiter, target: &Target) {
-    actix_web::rt::System::new().block_on(target.reset(&limiter)).expect("a store");
+    actix_web::rt::System::new().block_on(target.reset(limiter)).expect("a store");
 }
 
 /// Counts under each rule, and resets all but what stays for the caller to see.

@@ -88,7 +88,7 @@ async fn of_two_forms_of_a_limiter_the_first_serves_wherever_it_stands() {
                 let target = Target::new("forms", 9, 60);
                 let mut left = Vec::new();
                 for limiter in &limiters {
-                    left.push(target.peek(&limiter).await.expect("memory").remaining());
+                    left.push(target.peek(limiter).await.expect("memory").remaining());
                 }
                 assert_eq!(left, [8, 9], "{name} before {other}, outside: {is_outside}");
             }

@@ -36,7 +36,7 @@ async fn two_rules() -> impl Responder {
 /// Resets the counter in the worker that has tokens of it.
 async fn reset(request: HttpRequest) -> impl Responder {
     let limiter = request.app_data::<RateLimiter>().expect("a limiter");
-    Target::new("all", LIMIT, FOREVER).global().reset(&limiter).await.expect("Redis answers");
+    Target::new("all", LIMIT, FOREVER).global().reset(limiter).await.expect("Redis answers");
     HttpResponse::Ok()
 }
 
