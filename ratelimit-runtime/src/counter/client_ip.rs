@@ -174,11 +174,20 @@ impl ClientIp {
     }
 
     fn of_other(&self, peer: Option<IpAddr>, request: &HttpRequest) -> Address {
-        let client = match &self.trusted {
-            Some(trusted) => trusted.client(peer.map(|peer| peer.to_canonical()), request),
+        self.resolve(peer, request).map_or(Address::Unknown, |address| self.counted(address))
+    }
+
+    /// The address of the client, which may count for a network or for the IPv4 address in it. `None`, if it is not known.
+    pub(crate) fn client(&self, request: &HttpRequest) -> Option<IpAddr> {
+        self.resolve(request.peer_addr().map(|peer| peer.ip()), request)
+    }
+
+    fn resolve(&self, peer: Option<IpAddr>, request: &HttpRequest) -> Option<IpAddr> {
+        let peer = peer.map(|peer| peer.to_canonical());
+        match &self.trusted {
+            Some(trusted) => trusted.client(peer, request),
             None => peer,
-        };
-        client.map_or(Address::Unknown, |address| self.counted(address))
+        }
     }
 
     /// As what an address counts: one of IPv6 stands for the IPv4 address in it, or else for the network that it is in.

@@ -1,6 +1,6 @@
 //! Which limiter serves a request: one in the application's data, or the one of the process.
 
-use std::{env::VarError, sync::Arc};
+use std::{env::VarError, net::IpAddr, sync::Arc};
 
 use actix_web::{HttpRequest, web};
 use once_cell::sync::OnceCell;
@@ -14,6 +14,33 @@ const URL_VARIABLE: &str = "RATELIMIT_URL";
 type Form = (&'static str, fn(&HttpRequest) -> Option<&RateLimiter>);
 
 impl RateLimiter {
+    /// The address of the client of a request, as the limiter that serves the request knows it: that of whoever connected, or the
+    /// address that a [trusted proxy](crate::TrustedProxies) names. `None` over a Unix socket without one, and where no limiter serves.
+    ///
+    /// `scope = "ip"` counts this address, and a missing user, header or value counts for it. An IPv4 address in IPv6 (`::ffff:192.0.2.60`)
+    /// is an IPv4 address here, too. Any other IPv6 address is whole here, and counts for its
+    /// [network](crate::RateLimiterBuilder::ipv6_prefix), or for the IPv4 address that a translator has put into it.
+    ///
+    /// ```
+    /// use actix_web::HttpRequest;
+    /// use ratelimit_runtime::{RateLimiter, ratelimit};
+    ///
+    /// #[ratelimit("5/minute", scope = "ip")]
+    /// async fn login(request: HttpRequest) -> String {
+    ///     format!("an attempt of {:?}", RateLimiter::client_ip(&request))
+    /// }
+    ///
+    /// /// A scope of one's own, which leaves this machine out.
+    /// fn outside(request: &HttpRequest) -> Option<String> {
+    ///     RateLimiter::client_ip(request).filter(|address| !address.is_loopback()).map(|address| address.to_string())
+    /// }
+    /// # let _ = (login, outside);
+    /// ```
+    #[must_use]
+    pub fn client_ip(request: &HttpRequest) -> Option<IpAddr> {
+        Self::of(request).ok()?.clients().ip.client(request)
+    }
+
     /// The limiter that serves `request`: its application's, or else the process's.
     #[inline]
     pub(crate) fn of(request: &HttpRequest) -> Result<&Self, &'static Error> {

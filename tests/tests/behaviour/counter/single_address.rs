@@ -1,7 +1,10 @@
 //! Headers with a single address: whom a request counts for, whatever a client writes into them.
 
+use std::net::{IpAddr, SocketAddr};
+
 use actix_web::http::header::HeaderName;
-use ratelimit_runtime::{ForwardingHeader, RateLimiterBuilder, TrustedProxies};
+use actix_web::test::TestRequest;
+use ratelimit_runtime::{ForwardingHeader, RateLimiter, RateLimiterBuilder, TrustedProxies};
 
 use super::client_ip::{Arrival, PROXY, assert_counts_for, direct, from, status};
 
@@ -151,4 +154,32 @@ async fn a_list_header_that_is_read_as_a_single_address_has_one_entry() {
     let behind = || behind(ForwardingHeader::Single(HeaderName::from_static("x-forwarded-for")));
     assert_counts_for(behind(), from(PROXY).line("X-Forwarded-For", "192.0.2.1"), "192.0.2.1").await;
     assert_counts_for(behind(), from(PROXY).line("X-Forwarded-For", "198.51.100.7, 192.0.2.1"), PROXY).await;
+}
+
+#[actix_web::test]
+async fn the_address_of_the_client_is_the_one_that_is_resolved() {
+    let networks = TrustedProxies::networks(["10.0.0.0/8", "fd00::1"]).expect("networks");
+    let behind = RateLimiter::builder().trusted_proxies(networks).build().expect("a limiter in memory");
+    let direct = RateLimiter::in_memory();
+    for (limiter, peer, forwarded, client) in [
+        (&direct, Some("192.0.2.1"), "198.51.100.7", Some("192.0.2.1")),
+        (&direct, Some("::ffff:192.0.2.1"), "198.51.100.7", Some("192.0.2.1")),
+        // Whole, though it counts for its network.
+        (&direct, Some("2001:db8:1:2:3:4:5:6"), "198.51.100.7", Some("2001:db8:1:2:3:4:5:6")),
+        // Whole, though it counts for the address in it.
+        (&direct, Some("64:ff9b::192.0.2.1"), "198.51.100.7", Some("64:ff9b::192.0.2.1")),
+        (&direct, None, "198.51.100.7", None),
+        (&behind, Some("10.0.0.1"), "192.0.2.1", Some("192.0.2.1")),
+        (&behind, Some("fd00::1"), "[2001:db8::7]:4711", Some("2001:db8::7")),
+        (&behind, Some("10.0.0.1"), "garbage", Some("10.0.0.1")),
+        (&behind, Some("203.0.113.9"), "192.0.2.1", Some("203.0.113.9")),
+    ] {
+        let mut request =
+            TestRequest::default().app_data(limiter.clone()).insert_header(("X-Forwarded-For", forwarded));
+        if let Some(peer) = peer {
+            request = request.peer_addr(SocketAddr::new(peer.parse().expect("an address"), 4711));
+        }
+        let client = client.map(|client| client.parse::<IpAddr>().expect("an address"));
+        assert_eq!(RateLimiter::client_ip(&request.to_http_request()), client, "{peer:?}, {forwarded}");
+    }
 }
