@@ -97,7 +97,7 @@ fn begin<'a, A: Answer>(
     if let [rule] = prepared
         && let Some(counter) = resolver.counter(rule)
     {
-        let (rules, hits) = (Rules::from_buf([rule]), Hits::from_buf([hit(resolver, rule.rule, &counter)]));
+        let (rules, hits) = (Rules::from_buf([rule]), Hits::from_buf([hit(resolver, rule, &counter)]));
         return Check { policy, rules, hits, keys: None, limiter, request }.run(&[counter]);
     }
     let (rules, hits, counters) = gather(prepared, resolver);
@@ -118,7 +118,7 @@ fn gather<'a, S: Source>(
         while counters.contains(&counter) {
             counter.stem.ordinal += 1;
         }
-        hits.push(hit(resolver, rule.rule, &counter));
+        hits.push(hit(resolver, rule, &counter));
         counters.push(counter);
         rules.push(rule);
     }
@@ -127,11 +127,13 @@ fn gather<'a, S: Source>(
 
 /// The hit of a request under a rule.
 #[inline]
-fn hit<S: Source>(resolver: &Resolver<'_, S>, rule: &Rule, counter: &Counter<'_>) -> Hit {
-    let Rule { limit, algorithm, lease, on_store_error, .. } = *rule;
+fn hit<S: Source>(resolver: &Resolver<'_, S>, prepared: &Prepared, counter: &Counter<'_>) -> Hit {
+    let rule = prepared.rule;
+    let Rule { limit, algorithm, lease, .. } = *rule;
     let phase = if rule.stagger { counter.phase() } else { 0 };
     let terms = Terms { limit, algorithm, phase, cost: resolver.cost(rule) };
-    Hit { hash: counter.hash(), terms, refuses: rule.refuses(), lease, on_store_error }
+    let Prepared { on_store_error, ref info, .. } = *prepared;
+    Hit { hash: counter.hash(), terms, refuses: info.refuses, lease, on_store_error }
 }
 
 /// A check whose subject is resolved.

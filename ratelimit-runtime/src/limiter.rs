@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod clients;
 #[cfg(feature = "redis")]
 pub(crate) mod fallback;
+pub(crate) mod mode;
 pub(crate) mod origin;
 pub(crate) mod serving;
 
@@ -17,8 +18,8 @@ use std::{
 use crate::{
     counter::Counter,
     decision::outcome::{Decided, Outcome, Outcomes, Unavailable},
-    limiter::{clients::Clients, origin::Origin},
-    rule::algorithm::Algorithm,
+    limiter::{clients::Clients, mode::Mode, origin::Origin},
+    rule::{algorithm::Algorithm, policy::Policy, prepared::Prepared},
     store::{CounterKey, Hit, Hits, clock::Clock, memory::MemoryStore},
 };
 #[cfg(feature = "redis")]
@@ -41,7 +42,7 @@ use crate::{
 ///
 /// An application without a limiter uses one of the process, which is made on first use from the environment variable `RATELIMIT_URL`.
 /// If the variable is unset or empty, that limiter counts in memory, and a warning is logged once. If the variable makes no sense, an
-/// error is logged, and limited handlers answer 500.
+/// error is logged, and limited handlers answer 500. [`require_in_app_data`](Self::require_in_app_data) rules that limiter out.
 ///
 /// ```
 /// use actix_web::{App, get};
@@ -68,6 +69,7 @@ pub(crate) struct Limiter {
     pub(crate) clock: Clock,
     pub(crate) clients: Clients,
     pub(crate) origin: Origin,
+    pub(crate) mode: Mode,
 }
 
 /// A limiter that may have been dropped.
@@ -113,6 +115,19 @@ impl RateLimiter {
 
     pub(crate) fn origin(&self) -> &Origin {
         &self.0.origin
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.0.mode
+    }
+
+    /// The rules of a policy as this limiter checks them; `None` where the policy would share counters that it must not.
+    pub(crate) fn rules(&self, policy: &'static Policy) -> Option<&'static [Prepared]> {
+        match self.mode() {
+            Mode::Enforcing => policy.prepared(),
+            Mode::Shadow => policy.prepared_for_shadow(),
+            Mode::Disabled => Some(&[]),
+        }
     }
 
     pub(crate) fn clients(&self) -> &Clients {
@@ -222,6 +237,8 @@ impl RateLimiter {
     pub(crate) async fn ask_store(&self) -> Result<(), Unavailable> {
         match &self.0.store {
             Store::Memory(_) => Ok(()),
+            #[cfg(feature = "redis")]
+            Store::Redis(..) if self.mode() == Mode::Disabled => Ok(()),
             #[cfg(feature = "redis")]
             Store::Redis(store, _) => store.ping().await.map_err(|_| Unavailable),
         }

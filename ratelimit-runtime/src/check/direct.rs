@@ -5,7 +5,7 @@ use crate::{
     counter::Counter,
     decision::{outcome::Outcome, state::RateLimitState},
     limiter::{LimiterStep, RateLimiter},
-    rule::{policy::Policy, prepared::Prepared},
+    rule::policy::Policy,
     store::{CounterKey, Hits},
 };
 
@@ -41,7 +41,7 @@ impl RateLimiter {
     /// [`CheckError::StoreUnavailable`] where the store fails and a rule says `on_store_error = "deny"`; [`CheckError::Subject`] where
     /// the policy needs a value that the subject lacks; [`CheckError::Function`] where a function of the policy fails.
     pub async fn check(&self, policy: &'static Policy, subject: &impl Source) -> Result<RateLimitState, CheckError> {
-        let rules = prepared(policy)?;
+        let rules = self.rules(policy).ok_or(CheckError::Policy)?;
         let resolver = Resolver::new(self.clients(), subject).ask(policy.name(), rules).await.map_err(Into::into)?;
         let (rules, hits, counters) = gather(rules, &resolver);
         let decided = match self.begin(&hits, &counters) {
@@ -143,7 +143,7 @@ impl RateLimiter {
         policy: &'static Policy,
         subject: &impl Source,
     ) -> Result<(Rules, Hits, Vec<CounterKey>), CheckError> {
-        let rules = prepared(policy)?;
+        let rules = self.rules(policy).ok_or(CheckError::Policy)?;
         let resolver = Resolver::new(self.clients(), subject).ask(policy.name(), rules).await.map_err(Into::into)?;
         let (rules, mut hits, counters) = gather(rules, &resolver);
         for hit in &mut hits {
@@ -153,8 +153,4 @@ impl RateLimiter {
         let keys = counters.iter().map(|counter: &Counter<'_>| self.key(counter)).collect();
         Ok((rules, hits, keys))
     }
-}
-
-fn prepared(policy: &'static Policy) -> Result<&'static [Prepared], CheckError> {
-    policy.prepared().ok_or(CheckError::Policy)
 }

@@ -36,6 +36,7 @@ pub struct RateLimitState {
 }
 
 /// The part of a rule that its state shows.
+#[derive(Clone)]
 pub(crate) struct RuleInfo {
     pub(crate) name: String,
     /// How much may pass at once.
@@ -119,14 +120,15 @@ impl RateLimitState {
         !self.rules.iter().any(RuleState::refuses)
     }
 
-    /// Whether a rule was over its limit. The handler sees `true` only under `over_limit = "allow"`.
+    /// Whether a rule was over its limit. The handler sees `true` only under `over_limit = "allow"`, and with
+    /// [`RateLimiterBuilder::shadow`](crate::RateLimiterBuilder::shadow).
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.rules.iter().any(RuleState::is_over)
     }
 
-    /// Whether at least one rule was checked. No rule is checked for an exempt request, or for one that was admitted because the
-    /// store failed.
+    /// Whether at least one rule was checked. No rule is checked for an exempt request, for one that was admitted because the
+    /// store failed, or while the limiter is [switched off](crate::RateLimiterBuilder::enabled).
     #[must_use]
     pub fn is_counted(&self) -> bool {
         !self.rules.is_empty()

@@ -20,6 +20,7 @@ use crate::{
         OverLimit, Rule,
         function::{extract::ExtractsBody, held::RespondRef},
         policy::Policy,
+        prepared::Prepared,
     },
 };
 
@@ -76,9 +77,24 @@ pub(crate) fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> St
     // A mistake in the set-up, which is logged when the limiter is made, or when the rules are prepared.
     let misconfigured = || Step::Done(Err(problem::misconfigured()));
     let Ok(limiter) = RateLimiter::of(request) else { return misconfigured() };
-    let Some(rules) = policy.prepared() else { return misconfigured() };
-    warnings::look(limiter, request, rules);
+    let rules = match limiter.origin().is_routine() {
+        true => policy.prepared(),
+        false => rules_with_a_look(policy, limiter, request),
+    };
+    let Some(rules) = rules else { return misconfigured() };
     check::check(policy, rules, limiter, request)
+}
+
+/// The rules by which a limiter checks a request that may show a mistake in the set-up.
+#[cold]
+fn rules_with_a_look(
+    policy: &'static Policy,
+    limiter: &RateLimiter,
+    request: &HttpRequest,
+) -> Option<&'static [Prepared]> {
+    let rules = limiter.rules(policy)?;
+    warnings::look(limiter, request, rules);
+    Some(rules)
 }
 
 impl Answer for HttpResponse {

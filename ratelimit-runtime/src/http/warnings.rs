@@ -13,15 +13,7 @@ use crate::{
 };
 
 /// Looks at a request to a handler under `rules` that `limiter` serves.
-#[inline]
 pub(crate) fn look(limiter: &RateLimiter, request: &HttpRequest, rules: &[Prepared]) {
-    if limiter.origin().has_looks() {
-        look_once(limiter, request, rules);
-    }
-}
-
-#[cold]
-fn look_once(limiter: &RateLimiter, request: &HttpRequest, rules: &[Prepared]) {
     let Some(left) = limiter.origin().take_look() else { return };
     if left == LOOKS {
         per_worker::look(limiter, request);

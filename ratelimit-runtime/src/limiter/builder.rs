@@ -11,6 +11,7 @@ use crate::{
     limiter::{
         Limiter, RateLimiter, Store,
         clients::{Clients, UserFunction},
+        mode::Mode,
         origin::Origin,
     },
     rule::{function::traits::ScopeFunction, on_store_error::OnStoreError},
@@ -96,6 +97,8 @@ pub struct RateLimiterBuilder {
     prefix: String,
     deadline: Duration,
     on_store_error: OnStoreError,
+    is_enabled: bool,
+    is_shadow: bool,
     capacity: usize,
     clock: Clock,
     ip: ClientIp,
@@ -112,6 +115,8 @@ impl Default for RateLimiterBuilder {
             prefix: "rate-limit".to_owned(),
             deadline: Duration::from_millis(100),
             on_store_error: OnStoreError::default(),
+            is_enabled: true,
+            is_shadow: false,
             capacity: 1_000_000,
             clock: Clock::System,
             ip: ClientIp { trusted: None, ipv6_prefix: 64, nat64: Vec::new() },
@@ -151,6 +156,54 @@ impl RateLimiterBuilder {
     /// `on_store_error` goes before this.
     pub fn on_store_error(mut self, on_store_error: OnStoreError) -> Self {
         self.on_store_error = on_store_error;
+        self
+    }
+
+    /// Whether the limiter limits; `true` unless set. With `false`, every request is admitted, nothing is counted, no function of a policy is
+    /// called, and there are no rate limit headers: for tests, and for emergencies. The store is not asked, and a
+    /// [`ping`](RateLimiter::ping) succeeds.
+    ///
+    /// [`RateLimitState::is_counted`](crate::RateLimitState::is_counted) is `false` then. All else stays as it is, so that the setting alone
+    /// switches limits off:
+    ///
+    /// ```
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let is_off = std::env::var_os("RATE_LIMITS_OFF").is_some();
+    /// let limiter = RateLimiter::builder().enabled(!is_off).store("redis://127.0.0.1/").build()?;
+    /// # drop(limiter);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn enabled(mut self, enabled: bool) -> Self {
+        self.is_enabled = enabled;
+        self
+    }
+
+    /// Whether the limiter counts and never refuses; `false` unless set. It is for the time before a limit is enforced: handlers and
+    /// middlewares see in [`RateLimitState::is_over`](crate::RateLimitState::is_over) which requests would have been refused.
+    ///
+    /// Each rule is then as with `over_limit = "allow"`. Where the store fails and `"deny"` would refuse, a request is admitted uncounted.
+    /// Headers are written as ever. With [`enabled(false)`](Self::enabled), nothing is counted.
+    ///
+    /// ```
+    /// use ratelimit_runtime::{RateLimitState, RateLimiter, ratelimit};
+    ///
+    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
+    /// let limiter = RateLimiter::builder().shadow(true).build()?;
+    /// # drop(limiter);
+    ///
+    /// #[ratelimit("100/minute", scope = "ip")]
+    /// async fn search(state: RateLimitState) -> String {
+    ///     format!("admitted; a limit would refuse it: {}", state.is_over())
+    /// }
+    /// # let _ = search;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shadow(mut self, shadow: bool) -> Self {
+        self.is_shadow = shadow;
         self
     }
 
@@ -296,8 +349,18 @@ impl RateLimiterBuilder {
 
     #[track_caller]
     fn limiter(self, store: Store) -> RateLimiter {
+        let mode = self.mode();
+        let origin = Origin::here(mode != Mode::Enforcing);
         let clients = Clients { ip: self.ip, user: self.user, reported: Once::new() };
-        RateLimiter::new(Limiter { store, clock: self.clock, clients, origin: Origin::here() })
+        RateLimiter::new(Limiter { store, clock: self.clock, clients, origin, mode })
+    }
+
+    fn mode(&self) -> Mode {
+        match (self.is_enabled, self.is_shadow) {
+            (false, _) => Mode::Disabled,
+            (true, true) => Mode::Shadow,
+            (true, false) => Mode::Enforcing,
+        }
     }
 }
 
@@ -309,6 +372,7 @@ impl fmt::Debug for RateLimiterBuilder {
             .field("prefix", &self.prefix)
             .field("deadline", &self.deadline)
             .field("on_store_error", &self.on_store_error)
+            .field("mode", &self.mode())
             .field("capacity", &self.capacity)
             .field("clock", &self.clock)
             .field("ip", &self.ip)

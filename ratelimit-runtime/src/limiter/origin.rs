@@ -11,6 +11,10 @@ use actix_web::rt::System;
 /// How many requests of a limiter are looked at: enough for the clients behind a proxy to come after its health checks.
 pub(crate) const LOOKS: u32 = 5000;
 
+/// Set beside the looks that are left where a limiter is not simply to check requests. So one test of a request finds that there is
+/// nothing else to do.
+const SPECIAL: u32 = 1 << 31;
+
 /// The origin of one limiter.
 pub(crate) struct Origin {
     looks_left: AtomicU32,
@@ -18,21 +22,23 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// For a limiter that the caller makes.
+    /// For a limiter that the caller makes. A special one is in another mode than most.
     #[track_caller]
-    pub(crate) fn here() -> Self {
-        Self { looks_left: AtomicU32::new(LOOKS), maker: Maker::current() }
+    pub(crate) fn here(is_special: bool) -> Self {
+        let special = if is_special { SPECIAL } else { 0 };
+        Self { looks_left: AtomicU32::new(LOOKS | special), maker: Maker::current() }
     }
 
-    /// Whether there are requests left to look at.
+    /// Whether a request is simply to be checked: it is none to look at, and the limiter is in the mode that most are in.
     #[inline]
-    pub(crate) fn has_looks(&self) -> bool {
-        self.looks_left.load(Relaxed) != 0
+    pub(crate) fn is_routine(&self) -> bool {
+        self.looks_left.load(Relaxed) == 0
     }
 
     /// Takes one of the looks that are left, and says how many there were.
     pub(crate) fn take_look(&self) -> Option<u32> {
-        self.looks_left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).ok()
+        let take = |left| if left & !SPECIAL == 0 { None } else { Some(left - 1) };
+        self.looks_left.fetch_update(Relaxed, Relaxed, take).ok().map(|left| left & !SPECIAL)
     }
 }
 

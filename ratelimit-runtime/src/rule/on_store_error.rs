@@ -32,3 +32,13 @@ pub enum OnStoreError {
     /// Answer `503 Service Unavailable` with `Retry-After`.
     Deny,
 }
+
+impl OnStoreError {
+    /// The same, where no request is refused.
+    pub(crate) fn admitting(self) -> Self {
+        match self {
+            Self::Deny => Self::Allow,
+            admitting => admitting,
+        }
+    }
+}

@@ -23,13 +23,22 @@ pub struct Policy {
     policies: &'static [&'static Self],
     rules: &'static [Rule],
     prepared: OnceLock<Option<Vec<Prepared>>>,
+    /// The same rules for limiters that refuse nothing.
+    shadow: OnceLock<Vec<Prepared>>,
 }
 
 /// Called by the macros' output: a policy without rules.
 #[must_use]
 #[track_caller]
 pub const fn policy(name: &'static str) -> Policy {
-    Policy { name, place: Location::caller(), policies: &[], rules: &[], prepared: OnceLock::new() }
+    Policy {
+        name,
+        place: Location::caller(),
+        policies: &[],
+        rules: &[],
+        prepared: OnceLock::new(),
+        shadow: OnceLock::new(),
+    }
 }
 
 #[doc(hidden)]
@@ -57,6 +66,12 @@ impl Policy {
     /// The rules, ready for requests; `None` where they would share counters that they must not, which the log tells.
     pub(crate) fn prepared(&'static self) -> Option<&'static [Prepared]> {
         self.prepared.get_or_init(|| self.prepare()).as_deref()
+    }
+
+    /// As [`prepared`](Self::prepared), with rules that refuse nothing.
+    pub(crate) fn prepared_for_shadow(&'static self) -> Option<&'static [Prepared]> {
+        let prepared = self.prepared()?;
+        Some(self.shadow.get_or_init(|| prepared.iter().map(Prepared::for_shadow).collect()))
     }
 
     /// How many requests a window of the first rule admits.

@@ -10,11 +10,13 @@ use crate::{
     rule::{
         KeySource, Rule,
         name::{distinct, rule_name},
+        on_store_error::OnStoreError,
         scope::Scope,
     },
 };
 
 /// A rule, ready for requests.
+#[derive(Clone)]
 pub(crate) struct Prepared {
     pub(crate) rule: &'static Rule,
     /// The handler's path, or the name that it was given in its place, escaped; of no meaning where a function gives the key.
@@ -25,6 +27,8 @@ pub(crate) struct Prepared {
     pub(crate) ordinal: u32,
     /// Whether functions of users have to be asked before it can count a request.
     pub(crate) asks: bool,
+    /// What to do when the store fails, if the rule says so.
+    pub(crate) on_store_error: Option<OnStoreError>,
     pub(crate) info: RuleInfo,
 }
 
@@ -51,7 +55,21 @@ impl Prepared {
             x_headers: rule.x_headers,
             limit_value: HeaderValue::from_static(limit.to_string().leak()),
         };
-        Self { rule, key, family, ordinal: u32::try_from(alike).unwrap_or(u32::MAX), asks: rule.asks(), info }
+        Self {
+            rule,
+            key,
+            family,
+            ordinal: u32::try_from(alike).unwrap_or(u32::MAX),
+            asks: rule.asks(),
+            on_store_error: rule.on_store_error,
+            info,
+        }
+    }
+
+    /// The same rule, which counts and refuses nothing.
+    pub(crate) fn for_shadow(&self) -> Self {
+        let info = RuleInfo { refuses: false, ..self.info.clone() };
+        Self { on_store_error: self.on_store_error.map(OnStoreError::admitting), info, ..self.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! A limited server that is set up in a way of its own, by environment variables:
 //!
 //! - `SETUP_LIMITER`: where the limiter is made, and in which form it stands in `app_data`: see [`Form`].
+//! - `SETUP_REQUIRE`: with this variable, a limiter in `app_data` is required.
 //! - `SETUP_STORE`: the store's URL; `memory://` without it.
 //! - `SETUP_PROXIES`: the trusted proxies: `hops=NUMBER`, or a network; `forwarded=NETWORK` reads `Forwarded`, and
 //!   `real-ip=NETWORK` reads `X-Real-IP`.
@@ -38,6 +39,10 @@ async fn everybody() -> impl Responder {
 enum Form {
     /// Made once, and given to the workers as it should be.
     Plain,
+    /// Left to the process.
+    None,
+    /// For the scope alone.
+    InScopeAlone,
     /// Made by each worker for itself.
     PerWorker,
     /// Made once, by the first worker.
@@ -66,6 +71,9 @@ fn main() -> std::io::Result<()> {
 }
 
 async fn run() -> std::io::Result<()> {
+    if env::var_os("SETUP_REQUIRE").is_some() {
+        RateLimiter::require_in_app_data();
+    }
     let shared = limiter();
     let servers: Vec<_> = (0..number("SETUP_SERVERS")).map(|_| server(form(), &shared)).collect::<Result<_, _>>()?;
     let running: Vec<_> = servers.into_iter().map(rt::spawn).collect();
@@ -84,6 +92,8 @@ fn server(form: Form, shared: &RateLimiter) -> std::io::Result<Server> {
         let scope = web::scope("/scope").configure(routes);
         match form {
             Form::Plain => app.app_data(shared.clone()),
+            Form::None => app,
+            Form::InScopeAlone => app.service(scope.app_data(shared.clone())),
             Form::PerWorker => app.app_data(limiter()),
             Form::ByFirstWorker => app.app_data(FIRST.get_or_init(limiter).clone()),
             Form::InData => app.app_data(Data::new(shared.clone())),
@@ -113,6 +123,8 @@ fn routes(config: &mut ServiceConfig) {
 fn form() -> Form {
     match env::var("SETUP_LIMITER").as_deref() {
         Err(_) => Form::Plain,
+        Ok("none") => Form::None,
+        Ok("in scope alone") => Form::InScopeAlone,
         Ok("per worker") => Form::PerWorker,
         Ok("by the first worker") => Form::ByFirstWorker,
         Ok("in Data") => Form::InData,

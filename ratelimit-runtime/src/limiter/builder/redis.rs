@@ -7,7 +7,7 @@ use std::{fmt::Display, future::Future, ops::RangeInclusive, sync::Arc, time::Du
 use crate::{
     counter::digest::Hashing,
     error::Error,
-    limiter::{RateLimiter, Store, builder::RateLimiterBuilder, fallback::Fallback},
+    limiter::{RateLimiter, Store, builder::RateLimiterBuilder, fallback::Fallback, mode::Mode},
     store::{
         redis::{
             RedisStore,
@@ -186,7 +186,11 @@ impl RateLimiterBuilder {
         }
         let (prefix, options) = (std::mem::take(&mut self.prefix), std::mem::take(&mut self.redis));
         let store = RedisStore::new(url, prefix, self.deadline, options)?;
-        let store = Store::Redis(store, Fallback::new(self.on_store_error, self.capacity));
+        let on_store_error = match self.mode() {
+            Mode::Enforcing => self.on_store_error,
+            Mode::Shadow | Mode::Disabled => self.on_store_error.admitting(),
+        };
+        let store = Store::Redis(store, Fallback::new(on_store_error, self.capacity));
         Ok(self.limiter(store))
     }
 }

@@ -193,3 +193,46 @@ fn a_trusted_proxy_that_sends_another_header_is_reported() {
         assert_warns_once(app, &words);
     }
 }
+
+#[test]
+fn an_application_without_a_limiter_answers_500_where_one_is_required() {
+    let mut app = setup(&[("SETUP_LIMITER", "none"), ("SETUP_REQUIRE", "1"), ("SETUP_WORKERS", "2")]);
+    assert_eq!(ask_all(&app, 1, 5), [500; 5]);
+    let reply = app.get("/everybody");
+    assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    app.kill();
+    assert_eq!(
+        app.lines_with(&["ERROR", "`/quote`", ".app_data(limiter.clone())", "(RL024)"]),
+        1,
+        "{:#?}",
+        app.output()
+    );
+    assert_eq!(app.lines_with(&["ERROR"]) + app.lines_with(&["WARN"]), 1, "{:#?}", app.output());
+}
+
+#[test]
+fn the_limiter_of_the_process_does_not_serve_where_one_is_required() {
+    let mut app = setup(&[("SETUP_LIMITER", "none"), ("SETUP_REQUIRE", "1"), ("RATELIMIT_URL", "memory://")]);
+    assert_eq!(ask_all(&app, 1, 2), [500; 2]);
+    app.kill();
+    assert_eq!(app.lines_with(&["ERROR", "(RL024)"]), 1, "{:#?}", app.output());
+}
+
+#[test]
+fn an_application_with_a_limiter_serves_where_one_is_required() {
+    for form in ["in Data", "in Arc", "in Data of Arc"] {
+        let app = setup(&[("SETUP_LIMITER", form), ("SETUP_REQUIRE", "1")]);
+        assert_eq!(ask_all(&app, 1, 4), [200, 200, 200, 429], "{form}");
+        assert_quiet(app, form);
+    }
+    let app = setup(&[("SETUP_LIMITER", "in scope alone"), ("SETUP_REQUIRE", "1")]);
+    assert_eq!(app.statuses("/scope/quote", 4), [200, 200, 200, 429]);
+    assert_eq!(app.statuses("/quote", 1), [500], "the limiter of a scope serves that scope alone");
+}
+
+#[test]
+fn without_the_requirement_the_limiter_of_the_process_serves() {
+    let app = setup(&[("SETUP_LIMITER", "none")]);
+    assert_eq!(ask_all(&app, 1, 4), [200, 200, 200, 429]);
+    assert_warns_once(app, &["no RateLimiter in app_data", "(RL007)"]);
+}
