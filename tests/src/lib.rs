@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod app;
+pub mod certificates;
 pub mod fake_redis;
 pub mod http;
 pub mod process;

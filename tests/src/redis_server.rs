@@ -1,42 +1,23 @@
 //! A real redis-server that a test starts, hurts and ends.
 
-use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+mod process;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::process::Child;
 
 use redis::{Client, Connection, FromRedisValue, RedisResult};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use self::process::{Listener, configure, free_port, socket_in, spawn};
+use crate::certificates::{CERTIFICATE, KEY, MANY_NAMES, MANY_NAMES_KEY};
 use crate::http::Server;
 use crate::wait;
-
-/// What a server shows over TLS: signed by itself, for 127.0.0.1, until the year 2126. The key opens nothing else.
-pub const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/certificate.pem");
-/// The key of [`CERTIFICATE`].
-pub const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/key.pem");
-
-/// A certificate that no server knows.
-pub const STRANGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/stranger.pem");
-
-/// A certificate for 150 names, none of which is that of a server of the tests.
-pub const MANY_NAMES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/many_names.pem");
-const MANY_NAMES_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/many_names_key.pem");
-
-/// The key of [`STRANGER`].
-pub const STRANGER_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/stranger_key.pem");
 
 /// The user in whose name tests and servers speak to servers: it needs no password and may do everything, whatever
 /// becomes of the other users.
 pub(crate) const OPERATOR: &str = "operator";
-
-/// The environment variable that names the folder of another server's programs, as an absolute path.
-const FOLDER: &str = "REDIS_BIN";
-
-/// The bus of a cluster listens so far above its port.
-const BUS: u16 = 10_000;
 
 /// A redis-server of its own, empty, in a temporary folder; it is killed when this is dropped.
 #[derive(Debug)]
@@ -64,14 +45,6 @@ pub enum Transport {
 pub(crate) enum Mode {
     Store,
     Sentinel,
-}
-
-/// Every server listens on a socket in its folder besides, for the tests' own commands.
-#[derive(Debug, Clone, Copy)]
-enum Listener {
-    Socket,
-    Tcp(u16),
-    Tls(u16),
 }
 
 impl RedisServer {
@@ -350,75 +323,5 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-fn socket_in(folder: &TempDir) -> PathBuf {
-    folder.path().join("redis.sock")
-}
-
-/// Nothing is written to a file unless a test asks for it: a server that starts again starts empty.
-fn configure(folder: &TempDir, listener: Listener, further: &[String]) {
-    let mut lines = vec![
-        format!("dir {}", folder.path().display()),
-        "save \"\"".to_owned(),
-        "bind 127.0.0.1".to_owned(),
-        format!("unixsocket {}", socket_in(folder).display()),
-        format!("user {OPERATOR} on nopass ~* &* +@all"),
-    ];
-    match listener {
-        Listener::Socket => lines.push("port 0".to_owned()),
-        Listener::Tcp(port) => lines.push(format!("port {port}")),
-        Listener::Tls(port) => lines.extend([
-            "port 0".to_owned(),
-            format!("tls-port {port}"),
-            format!("tls-cert-file {CERTIFICATE}"),
-            format!("tls-key-file {KEY}"),
-            format!("tls-ca-cert-file {CERTIFICATE}"),
-            "tls-auth-clients no".to_owned(),
-            "tls-replication yes".to_owned(),
-        ]),
-    }
-    lines.extend_from_slice(further);
-    std::fs::write(folder.path().join("redis.conf"), lines.join("\n") + "\n").expect("a configuration file");
-}
-
-fn spawn(folder: &TempDir, mode: Mode) -> Child {
-    let log = File::options().create(true).append(true).open(folder.path().join("log")).expect("a log file");
-    let program = program();
-    let mut command = Command::new(&program);
-    command.arg(folder.path().join("redis.conf"));
-    if mode == Mode::Sentinel {
-        command.arg("--sentinel");
-    }
-    command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
-    command.spawn().unwrap_or_else(|error| {
-        panic!(
-            "{} does not start ({error}); tests/run.sh installs it, or: apt-get install redis-server",
-            program.display()
-        )
-    })
-}
-
-/// The server: of the folder that the environment names, or else the one in `PATH`. Valkey calls its own `valkey-server`.
-fn program() -> PathBuf {
-    let folder = std::env::var_os(FOLDER).filter(|folder| !folder.is_empty());
-    let Some(folder) = folder.map(PathBuf::from) else { return "redis-server".into() };
-    let programs = ["redis-server", "valkey-server"].map(|name| folder.join(name));
-    let found = programs.into_iter().find(|program| program.is_file());
-    found.unwrap_or_else(|| panic!("{FOLDER}: there is no redis-server or valkey-server in {}", folder.display()))
-}
-
-/// A free port below those that the system gives away by itself: while a server is down, no connection of another test can
-/// be given its port. The port of a cluster's bus is free, too, and never that of another server.
-fn free_port() -> u16 {
-    const FIRST: u16 = 10_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % u32::from(BUS)).unwrap_or_default();
-    loop {
-        let port = FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % BUS;
-        if [port, port + BUS].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
-            return port;
-        }
     }
 }

@@ -7,10 +7,12 @@ mod cluster_map;
 mod cluster_moves;
 mod connections;
 mod credentials;
+mod keys;
 mod leases;
 mod memory;
 mod ping;
 mod prefix;
+mod refusal_log;
 mod refusals;
 #[cfg(target_os = "linux")]
 mod resolver;
@@ -23,3 +25,4 @@ mod tls;
 #[cfg(feature = "rustls")]
 mod tls_settings;
 mod url;
+mod windows;

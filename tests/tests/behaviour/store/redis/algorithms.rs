@@ -1,8 +1,8 @@
 //! Algorithms, costs and refunds over Redis: what they leave there, what may be there, and by whose clock they go.
 
 use std::sync::Mutex;
-use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
@@ -12,8 +12,6 @@ use ratelimit_tests::http::{Reply, Server};
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::target::Target;
 use ratelimit_tests::wait::{self, PATIENCE};
-
-use crate::store::each_store::Shared;
 
 const WINDOW: u32 = 1_073_741_823;
 const REFILL: u32 = 90 * 86_400;
@@ -61,21 +59,6 @@ async fn together(request: HttpRequest) -> impl Responder {
     if request.query_string() == "3" { HttpResponse::Accepted() } else { HttpResponse::Ok() }
 }
 
-#[ratelimit(limit = 100, per = WINDOW, scope = "global", key = "lots", cost = 3, lease = 9)]
-async fn in_lots() -> impl Responder {
-    HttpResponse::Ok()
-}
-
-#[ratelimit(limit = 1000, per = WINDOW, key = "a lease", scope = "global", lease = 50)]
-async fn leased() -> impl Responder {
-    HttpResponse::Ok()
-}
-
-#[ratelimit(limit = 100, per = WINDOW, key = "a tenth", scope = "global", lease = 100)]
-async fn leased_by_tenths() -> impl Responder {
-    HttpResponse::Ok()
-}
-
 fn weight(request: &HttpRequest) -> u64 {
     request.query_string().parse().expect("a number")
 }
@@ -90,8 +73,6 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/sliding", web::get().to(sliding)).route("/gcra", web::get().to(gcra));
     config.route("/short-fixed", web::get().to(short_fixed)).route("/short-sliding", web::get().to(short_sliding));
     config.route("/short-gcra", web::get().to(short_gcra)).route("/together", web::get().to(together));
-    config.route("/lots", web::get().to(in_lots)).route("/leased", web::get().to(leased));
-    config.route("/tenths", web::get().to(leased_by_tenths));
 }
 
 const PATHS: [&str; 4] = ["/fixed", "/staggered", "/sliding", "/gcra"];
@@ -292,103 +273,6 @@ fn what_many_clients_took_at_once_is_what_is_counted() {
         }
         assert_eq!(redis.keys(), [""; 0]);
     }
-}
-
-#[test]
-fn a_lease_takes_nothing_if_its_request_does_not_fit() {
-    let redis = RedisServer::on_socket();
-    let limiter = patient().store(&redis.url()).build().expect("a URL");
-    let runtime = actix_web::rt::Runtime::new().expect("a runtime");
-    let target = Target::new("lots", 100, WINDOW).global();
-    let left = || runtime.block_on(target.peek(&limiter)).expect("a store").remaining();
-    let server = Served::limited_by(&limiter, 1, routes);
-    let mut connection = server.open();
-    let mut passed = 0;
-    wait::until("all that fits has passed", || {
-        passed += usize::from(connection.get("/lots").status == 200);
-        passed == 33 && left() == 1
-    });
-    // Who knows nothing of the counter asks for more than is left.
-    for _ in 0..4 {
-        let server = serve(&redis.url());
-        assert_eq!((server.get("/lots").x_headers().1, left()), (1, 1));
-    }
-}
-
-#[test]
-fn a_lease_takes_no_more_than_a_tenth_of_what_is_left() {
-    let redis = RedisServer::on_socket();
-    let limiter = patient().store(&redis.url()).build().expect("a URL");
-    let server = Served::limited_by(&limiter, 1, routes);
-    let mut connection = server.open();
-    let mut most = 0;
-    for passed in 1..=60 {
-        assert_eq!(connection.get("/tenths").status, 200);
-        let counted: u64 = redis.ask(&["GET", &redis.keys()[0]]);
-        most = most.max(counted - passed);
-        // The next lease comes when three quarters of the last one are left, which was a tenth of more.
-        let tenth = (100 - passed) / 10 + 1;
-        assert!(counted - passed <= 2 * tenth, "{counted} are counted after {passed} requests");
-    }
-    assert!(most >= 5, "nothing was leased");
-}
-
-#[test]
-fn a_lease_begins_at_the_second_request_and_peek_takes_its_tokens_for_spent() {
-    let redis = RedisServer::on_socket();
-    let limiter = patient().store(&redis.url()).build().expect("a URL");
-    let runtime = actix_web::rt::Runtime::new().expect("a runtime");
-    let target = Target::new("a lease", 1000, WINDOW).global();
-    let left = || runtime.block_on(target.peek(&limiter)).expect("a store").remaining();
-    let server = Served::limited_by(&limiter, 1, routes);
-    let mut connection = server.open();
-    assert_eq!((connection.get("/leased").status, left()), (200, 999));
-    let mut passed = 1;
-    wait::until("more is leased than has passed", || {
-        passed += u32::from(connection.get("/leased").status == 200);
-        left() < 1000 - passed
-    });
-    let counted = || redis.ask::<u32>(&["GET", &redis.keys()[0]]);
-    wait::until("a look sees what Redis has counted", || left() == 1000 - counted());
-}
-
-#[test]
-fn a_count_that_is_deleted_reaches_a_lease_within_a_second_or_so() {
-    let redis = RedisServer::on_socket();
-    let server = Served::limited_by(&patient().store(&redis.url()).build().expect("a URL"), 1, routes);
-    let mut connection = server.open();
-    for _ in 0..200 {
-        assert_eq!(connection.get("/leased").status, 200);
-    }
-    redis.ask::<()>(&["DEL", &redis.keys()[0]]);
-    // So seldom that the tokens in hand would last for longer.
-    let took = wait::until("the count is new", || {
-        sleep(Duration::from_millis(300));
-        connection.get("/leased").x_headers().1 > 900
-    });
-    assert!(took < Duration::from_secs(3), "a count that is gone is seen after {took:?}");
-}
-
-#[test]
-fn a_reset_reaches_a_lease_elsewhere() {
-    let redis = RedisServer::on_socket();
-    let store = Shared::in_redis(&redis, routes);
-    let target = Target::new("a lease", 1000, WINDOW).global();
-    let passes = |server: &Served| {
-        let mut connection = server.open();
-        (0..).take_while(|_| connection.get("/leased").status == 200).count()
-    };
-    let first = passes(&store.here) + passes(&store.there);
-    assert!((1000 - 3 * 49..=1000).contains(&first), "{first}");
-    store.reset(&target);
-    let reset = Instant::now();
-    assert_eq!(store.peek(&target).remaining(), 1000);
-    wait::until("the worker that refused admits again", || store.here.get("/leased").status == 200);
-    assert!(reset.elapsed() < Duration::from_secs(3), "{:?}", reset.elapsed());
-    // A lease of before the reset lives for a second, and no longer.
-    sleep(Duration::from_secs(1));
-    let second = passes(&store.here) + passes(&store.there) + 1;
-    assert!((1000 - 3 * 49 - 1..=1000 + 4 * 49).contains(&second), "{second}");
 }
 
 #[test]

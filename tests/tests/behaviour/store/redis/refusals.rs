@@ -1,19 +1,14 @@
 //! Checks that Redis refuses though it works: they fail by themselves, as their rules say, and nobody else notices.
 
-use std::process::Command;
-
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
 use ratelimit_runtime::{CheckError, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Connection, Server, request};
-use ratelimit_tests::process::Process;
-use ratelimit_tests::redis_cluster::RedisCluster;
-use ratelimit_tests::redis_sentinel::RedisSentinel;
-use ratelimit_tests::redis_server::{RedisServer, Transport};
+use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::target::Target;
-use ratelimit_tests::wait::{self, PATIENCE};
+use ratelimit_tests::wait::PATIENCE;
 
 use super::script::SOURCE;
 
@@ -94,7 +89,7 @@ fn statuses_at_once(connections: &mut [Connection], paths: &[&str], id: &str) ->
 }
 
 /// The application's connection, by the number that the server gave it.
-fn connection_of(redis: &RedisServer, user: &str) -> Vec<String> {
+pub(super) fn connection_of(redis: &RedisServer, user: &str) -> Vec<String> {
     let list: String = redis.ask(&["CLIENT", "LIST", "TYPE", "normal"]);
     let of_user = |line: &&str| line.split(' ').any(|field| field == format!("user={user}"));
     let id = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
@@ -102,14 +97,14 @@ fn connection_of(redis: &RedisServer, user: &str) -> Vec<String> {
 }
 
 /// Makes a user `app` with the usual privileges, and then changes them.
-fn set_user(redis: &RedisServer, keys: &str, changes: &[&str]) {
+pub(super) fn set_user(redis: &RedisServer, keys: &str, changes: &[&str]) {
     let user = format!("ACL SETUSER app reset on >secret {keys} -@all {}", crate::APP_PRIVILEGES);
     let mut command: Vec<&str> = user.split(' ').collect();
     command.extend(changes);
     redis.ask::<()>(&command);
 }
 
-fn url(redis: &RedisServer) -> String {
+pub(super) fn url(redis: &RedisServer) -> String {
     format!("redis://app:secret@{}/", redis.address())
 }
 
@@ -288,49 +283,6 @@ fn checks_that_are_always_refused_cost_others_no_second_call_for_ever() {
 }
 
 #[test]
-fn a_cluster_of_one_shard_that_is_taken_for_a_server_decides_what_it_can() {
-    let redis = RedisServer::as_cluster_of_one();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
-    command.envs([("APP_STORE", &*redis.url()), ("APP_ON_STORE_ERROR", "deny"), ("APP_WORKERS", "1")]);
-    let mut app = Process::start(command.env("APP_DEADLINE_MS", PATIENCE.as_millis().to_string()));
-    let mut clients: Vec<Connection> = (0..8).map(|_| app.open()).collect();
-    for round in 0..20 {
-        for (index, client) in clients.iter_mut().enumerate() {
-            let (path, id) = if index == 3 { ("/pair", String::new()) } else { ("/each", format!("{round}-{index}")) };
-            client.send(&request("GET", path, &[("X-Id", &id)]));
-        }
-        let told: Vec<u16> = clients.iter_mut().map(|client| client.reply().status).collect();
-        assert_eq!(told, [200, 200, 200, 503, 200, 200, 200, 200], "in round {round}");
-    }
-    assert_eq!(connection_of(&redis, "default").len(), 1);
-    app.kill();
-    assert_eq!(app.lines_with(&["ERROR", "refuses", "CROSSSLOT", "redis+cluster://"]), 1, "{:#?}", app.output());
-    assert_eq!(app.lines_with(&["rate limit store"]), 1, "{:#?}", app.output());
-}
-
-#[test]
-fn a_missing_privilege_is_logged_once_and_so_is_its_end() {
-    let redis = RedisServer::on_port();
-    set_user(&redis, "~rate-limit/*", &["-incrby"]);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
-    command.envs([("APP_STORE", &*url(&redis)), ("APP_ON_STORE_ERROR", "deny"), ("APP_WORKERS", "2")]);
-    let mut app = Process::start(command.env("APP_DEADLINE_MS", PATIENCE.as_millis().to_string()));
-    let mut clients: Vec<Connection> = (0..8).map(|_| app.open()).collect();
-    let mut ask = || -> Vec<u16> { clients.iter_mut().map(|client| client.get("/burst").status).collect() };
-    for _ in 0..50 {
-        assert_eq!(ask(), [503; 8]);
-    }
-    assert_eq!(app.lines_with(&["rate limit store"]), 1, "{:#?}", app.output());
-    assert_eq!(app.lines_with(&["ERROR", "refuses", "`ACL SETUSER … +incrby`"]), 1, "{:#?}", app.output());
-    set_user(&redis, "~rate-limit/*", &[]);
-    wait::until("all are decided", || ask() == [200; 8]);
-    ask();
-    app.kill();
-    assert_eq!(app.lines_with(&["WARN", "decides all checks again", "NOPERM INCRBY"]), 1, "{:#?}", app.output());
-    assert_eq!(app.lines_with(&["rate limit store"]), 2, "{:#?}", app.output());
-}
-
-#[test]
 fn a_command_that_the_server_does_not_have_fails_the_checks_that_need_it() {
     let redis = RedisServer::with_configuration(&["rename-command HINCRBY \"\""]);
     let server = serve(&patient().store(&redis.url()).build().expect("a URL"));
@@ -352,62 +304,4 @@ fn a_failed_refund_stays_counted_and_hurts_nobody() {
     set_user(&redis, "~rate-limit/*", &[]);
     assert_eq!(statuses(&server, "/given-back", "b", 20), [200; 20]);
     assert_eq!(connection_of(&redis, "app").len(), 1);
-}
-
-fn app(url: &str, database: &str) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
-    command.envs([("APP_STORE", &*format!("{url}{database}")), ("APP_ON_STORE_ERROR", "deny"), ("APP_WORKERS", "1")]);
-    Process::start(&mut command)
-}
-
-#[test]
-fn what_is_missing_for_any_check_at_all_is_named_as_a_failure_of_the_store() {
-    let redis = RedisServer::on_port();
-    for (privilege, database) in [("time", ""), ("evalsha", ""), ("eval", ""), ("select", "3")] {
-        redis.ask::<()>(&["SCRIPT", "FLUSH"]);
-        // The usual ones do not have `select`, which is for a URL with a database.
-        set_user(&redis, "~rate-limit/*", &[&format!("-{privilege}")]);
-        let mut app = app(&url(&redis), database);
-        assert_eq!(app.get("/quote").status, 503, "without {privilege}");
-        let advice = format!("`ACL SETUSER … +{privilege}`");
-        wait::until("the log says what is missing", || app.lines_with(&["ERROR", "fails", &advice]) > 0);
-        set_user(&redis, "~rate-limit/*", &["+select"]);
-        wait::until("the store is used", || app.get("/work").status == 200);
-        app.kill();
-        assert_eq!(app.lines_with(&["ERROR", "rate limit store"]), 1, "{:#?}", app.output());
-    }
-}
-
-#[test]
-fn what_a_cluster_needs_besides_is_named_where_it_is_missing() {
-    let user =
-        format!("user app on >secret ~rate-limit/* -@all {} {}", crate::APP_PRIVILEGES, crate::CLUSTER_PRIVILEGES);
-    let cluster = RedisCluster::with(Transport::Tcp, &["user default off", &user]);
-    let change =
-        |change: &str| (0..6).for_each(|node| cluster.node(node).ask::<()>(&["ACL", "SETUSER", "app", change]));
-    change("-cluster|slots");
-    let app = app(&cluster.url_as("app:secret@"), "");
-    assert_eq!(app.get("/quote").status, 503);
-    wait::until("the log says what is missing", || app.lines_with(&["ERROR", "fails", "+cluster|slots`"]) > 0);
-    change("+cluster|slots");
-    wait::until("the store is used", || app.get("/work").status == 200);
-    change("-asking");
-    let slot = cluster.slot("{header:x-id:new}");
-    let step = cluster.begin_move(slot, cluster.another_primary(cluster.primary_of(slot).expect("a primary")));
-    let ask = || app.get_with("/each", &[("X-Id", "new")]).status;
-    assert_eq!(ask(), 503);
-    wait::until("the log says what is missing", || app.lines_with(&["ERROR", "refuses", "+asking`"]) > 0);
-    change("+asking");
-    wait::until("the store is used", || ask() == 200);
-    step.finish();
-}
-
-#[test]
-fn what_sentinels_must_allow_is_named_where_it_is_missing() {
-    let watcher = "user watcher on >hush -@all +ping";
-    let sentinel = RedisSentinel::with(Transport::Tcp, &[], &["user default off", watcher]);
-    let url = sentinel.url_as("", "?sentinel_user=watcher&sentinel_password=hush");
-    let app = app(&url, "");
-    assert_eq!(app.get("/quote").status, 503);
-    wait::until("the log says what is missing", || app.lines_with(&["ERROR", "fails", "+sentinel|master`"]) > 0);
 }

@@ -7,11 +7,12 @@ use actix_web::{HttpResponse, Responder};
 use ratelimit_runtime::{OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
+use ratelimit_tests::certificates::CERTIFICATE;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
 use ratelimit_tests::redis_cluster::RedisCluster;
 use ratelimit_tests::redis_sentinel::RedisSentinel;
-use ratelimit_tests::redis_server::{CERTIFICATE, RedisServer, Transport};
+use ratelimit_tests::redis_server::{RedisServer, Transport};
 use ratelimit_tests::wait::PATIENCE;
 
 #[ratelimit(limit = 3, per = FOREVER, scope = "global")]

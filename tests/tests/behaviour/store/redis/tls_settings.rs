@@ -9,9 +9,10 @@ use actix_web::{HttpResponse, Responder};
 use ratelimit_runtime::{Error, OnStoreError, RateLimiter, RateLimiterBuilder, ratelimit};
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
+use ratelimit_tests::certificates::{CERTIFICATE, KEY, MANY_NAMES, STRANGER, STRANGER_KEY};
 use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
-use ratelimit_tests::redis_server::{CERTIFICATE, KEY, MANY_NAMES, RedisServer, STRANGER, STRANGER_KEY};
+use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait::{self, PATIENCE};
 use tempfile::TempDir;
 

@@ -1,0 +1,16 @@
+//! The certificates of the tests, in `tests/tls`.
+
+/// What a server shows over TLS: signed by itself, for 127.0.0.1, until the year 2126. The key opens nothing else.
+pub const CERTIFICATE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/certificate.pem");
+/// The key of [`CERTIFICATE`].
+pub const KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/key.pem");
+
+/// A certificate that no server knows.
+pub const STRANGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/stranger.pem");
+
+/// A certificate for 150 names, none of which is that of a server of the tests.
+pub const MANY_NAMES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/many_names.pem");
+pub(crate) const MANY_NAMES_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/many_names_key.pem");
+
+/// The key of [`STRANGER`].
+pub const STRANGER_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/stranger_key.pem");

@@ -1,0 +1,154 @@
+//! A model that decides one request after the other, in whole numbers.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use super::steps::{Algorithm, NANOS, PER, Rule, SECOND, key, length, part};
+
+pub(crate) struct Model<'a> {
+    pub(crate) redis: &'a RefCell<redis::Connection>,
+    /// Microseconds since the epoch.
+    pub(crate) now: u64,
+    pub(crate) counts: HashMap<String, u64>,
+    /// Those of a counter, the latest first.
+    pub(crate) buckets: HashMap<String, Vec<Bucket>>,
+}
+
+/// How many a counter of GCRA has at most.
+pub(crate) const BUCKETS: usize = 4;
+
+/// A rule's tokens of GCRA.
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    /// The nanoseconds of a token, and how many there are.
+    pub(crate) rate: (u64, u64),
+    /// When all are back, in nanoseconds since the epoch.
+    pub(crate) arrival: u128,
+    /// It had too few since it was full last.
+    pub(crate) is_overdrawn: bool,
+}
+
+impl Bucket {
+    pub(crate) fn full(&self) -> u128 {
+        u128::from(self.rate.0) * u128::from(self.rate.1)
+    }
+
+    /// How long that is after `now`.
+    pub(crate) fn ahead(&self, now: u128) -> u128 {
+        let ahead = self.arrival.saturating_sub(now);
+        if ahead <= 2 * self.full().max(u128::from(PER) * NANOS) { ahead.min(self.full()) } else { 0 }
+    }
+
+    pub(crate) fn used(&self, now: u128) -> u64 {
+        self.ahead(now).div_ceil(self.rate.0.into()) as u64
+    }
+}
+
+impl Model<'_> {
+    pub(crate) fn end(&self, algorithm: Algorithm) -> Option<u64> {
+        length(algorithm).map(|per| (self.now / SECOND / per + 1) * per)
+    }
+
+    pub(crate) fn count(&self, key: &str) -> u64 {
+        self.counts.get(key).copied().unwrap_or(0)
+    }
+
+    /// How much is used, and the numbers that tell.
+    pub(crate) fn look(&self, rule: &Rule, client: u8) -> (u64, Vec<i64>) {
+        let end = self.end(rule.algorithm);
+        let here = part(rule.algorithm, client, end);
+        match (rule.algorithm, end) {
+            (Algorithm::Fixed { .. }, _) => (self.count(&here), vec![self.count(&here) as i64]),
+            (Algorithm::Sliding { per }, Some(end)) => {
+                let (used, before) = (self.count(&here), self.count(&part(rule.algorithm, client, Some(end - per))));
+                let left = end * SECOND - self.now;
+                (used + (before * left).div_ceil(per * SECOND), vec![used as i64, before as i64])
+            }
+            (Algorithm::Gcra { emission }, _) | (Algorithm::Sliding { per: emission }, None) => {
+                let bucket = self.bucket(rule, emission, &here);
+                let arrival = match self.buckets.get(&here).map(Vec::as_slice) {
+                    None | Some([]) => 0,
+                    // As it stands there, though it may be over.
+                    Some([only]) if only.rate == bucket.rate => only.arrival,
+                    Some(_) if bucket.ahead(self.nanos()) == 0 => 0,
+                    Some(_) => self.nanos() + bucket.ahead(self.nanos()),
+                };
+                (bucket.used(self.nanos()), vec![(arrival / NANOS) as i64, (arrival % NANOS) as i64])
+            }
+        }
+    }
+
+    pub(crate) fn nanos(&self) -> u128 {
+        u128::from(self.now) * 1000
+    }
+
+    /// The bucket of a rule; a new one goes on from what was taken from the others.
+    pub(crate) fn bucket(&self, rule: &Rule, emission: u64, key: &str) -> Bucket {
+        let rate = (emission, rule.capacity);
+        let buckets = self.buckets.get(key).map_or(&[][..], Vec::as_slice);
+        if let Some(own) = buckets.iter().find(|bucket| bucket.rate == rate) {
+            return own.clone();
+        }
+        let used = buckets.iter().map(|bucket| bucket.used(self.nanos())).max().unwrap_or(0);
+        let arrival = self.nanos() + u128::from(used.min(rule.capacity)) * u128::from(emission);
+        Bucket { rate, arrival, is_overdrawn: used > rule.capacity }
+    }
+
+    pub(crate) fn take(&mut self, rule: &Rule, client: u8, tokens: u64) {
+        let key = part(rule.algorithm, client, self.end(rule.algorithm));
+        match rule.algorithm {
+            Algorithm::Gcra { emission } => {
+                let (own, now) = (self.bucket(rule, emission, &key), self.nanos());
+                let buckets = self.buckets.entry(key).or_default();
+                buckets.retain(|bucket| bucket.rate != own.rate);
+                buckets.insert(0, own);
+                buckets.truncate(BUCKETS);
+                for bucket in buckets {
+                    let ahead = bucket.ahead(now) + u128::from(tokens) * u128::from(bucket.rate.0);
+                    bucket.is_overdrawn &= bucket.ahead(now) > 0;
+                    bucket.is_overdrawn |= ahead > bucket.full();
+                    bucket.arrival = now + ahead.min(bucket.full());
+                }
+            }
+            _ => *self.counts.entry(key).or_default() += tokens,
+        }
+    }
+
+    /// Decides one request: what each rule found, or nothing if a window is not the current one.
+    pub(crate) fn ask(&mut self, rules: &[Rule], client: u8) {
+        let fits = |rule: &Rule| rule.cost == 0 || self.look(rule, client).0 + rule.cost <= rule.capacity;
+        let fitting: Vec<bool> = rules.iter().map(fits).collect();
+        if rules.iter().zip(&fitting).all(|(rule, fits)| *fits || !rule.refuses) {
+            for (rule, _) in rules.iter().zip(&fitting).filter(|(rule, fits)| **fits && rule.cost > 0) {
+                self.take(rule, client, rule.cost);
+            }
+        }
+    }
+
+    /// Forgets a counter: whether there was something. A sliding one has several windows.
+    pub(crate) fn forget(&mut self, algorithm: Algorithm, client: u8) -> bool {
+        let key = key(algorithm, client, self.end(algorithm));
+        let windows = key.strip_suffix('0').filter(|_| matches!(algorithm, Algorithm::Sliding { .. }));
+        let is_its = |part: &str| part == key || windows.is_some_and(|windows| part.starts_with(windows));
+        let before = self.counts.len() + self.buckets.len();
+        self.counts.retain(|part, _| !is_its(part));
+        self.buckets.retain(|part, _| !is_its(part));
+        self.counts.len() + self.buckets.len() < before
+    }
+
+    /// The first count of a window of a sliding counter removes the one before the last.
+    pub(crate) fn fade(&mut self, rule: &Rule, client: u8) {
+        if let (Algorithm::Sliding { per }, Some(end)) = (rule.algorithm, self.end(rule.algorithm))
+            && rule.cost > 0
+            && self.count(&part(rule.algorithm, client, Some(end))) == 0
+        {
+            self.counts.remove(&part(rule.algorithm, client, Some(end - 2 * per)));
+        }
+    }
+
+    /// The end of the window that the client takes for the current one.
+    pub(crate) fn told_end(&self, rule: &Rule) -> u64 {
+        let (end, per) = (self.end(rule.algorithm).unwrap_or(0), length(rule.algorithm).unwrap_or(0));
+        end.saturating_add_signed(rule.drift * per as i64)
+    }
+}
