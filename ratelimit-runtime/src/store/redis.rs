@@ -23,7 +23,7 @@
 //!    │ the reply                  pipeline.rs, protocol/reply.rs
 //!    ▼
 //!  Connection::answer             connection.rs, connection/answers.rs: the cache learns, the request gets its outcomes
-//!    │ or a redirect              worker/routing.rs sends the check to another node
+//!    │ or a redirect              worker/follow_redirects.rs sends the check to another node
 //!    ▼
 //!  RedisStore::wait               redis.rs
 //! ```
@@ -81,7 +81,7 @@ use crate::{
             topology::url,
             transport::connector::Connector,
             work::{KeyedHit, Refund, Work},
-            worker::{WorkerCheck, registry::Workers, routing::RouteEnd},
+            worker::{WorkerCheck, follow_redirects::RouteEnd, registry::Workers},
         },
         url::StoreUrl,
     },

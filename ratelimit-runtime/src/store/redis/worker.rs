@@ -2,12 +2,13 @@
 //!
 //! A check that the cache can decide ends here. Any other becomes work for a connection.
 
+pub(crate) mod check_in_slots;
 pub(crate) mod connections;
+pub(crate) mod follow_redirects;
 pub(crate) mod nodes;
 pub(crate) mod ping;
 pub(crate) mod registry;
 pub(crate) mod route;
-pub(crate) mod routing;
 pub(crate) mod slots;
 
 use std::{sync::Arc, time::Instant};

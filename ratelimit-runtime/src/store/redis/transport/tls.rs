@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// How many characters of an error are shown: a certificate may list a thousand names.
+/// The longest error text to show, in characters: an error about a certificate may list all of its names.
 const LONGEST_REASON: usize = 200;
 
 /// The TLS of a limiter.

@@ -10,7 +10,7 @@ use crate::store::redis::{
     topology::{Topology, cluster::map::Map},
     transport::patience::Patience,
     work::Work,
-    worker::{registry::Workers, routing::RouteEnd},
+    worker::{follow_redirects::RouteEnd, registry::Workers},
 };
 
 /// How many keys are tried to find one for each node. Each key has a random slot, so hardly a node is left out.

@@ -1,12 +1,12 @@
-//! The route of a check in a cluster: the node that the redirects so far have named.
+//! The route of a check: the node to ask next, as the redirects so far say.
 
 use crate::store::redis::{
     redirect::{Node, Redirect},
     work::Delivery,
 };
 
-/// How many redirects are followed without a pause: as many as the move of a slot takes. Nodes that disagree could send a check
-/// back and forth.
+/// The number of redirects to follow without a pause: as many as the move of a slot takes. After them come pauses, because nodes
+/// that disagree could send a check back and forth.
 const REDIRECTS: u8 = 4;
 
 /// The route to a check's counters. Without redirects, the map of the cluster decides.
