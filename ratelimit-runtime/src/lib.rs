@@ -35,6 +35,8 @@
 //! | share a limit between handlers, or limit a whole application | [`guide::policies`], [`policy!`], [`RateLimit`] |
 //! | limit what is no request | [`RateLimiter::check`], [`Subject`] |
 //! | look at a counter, or reset it | [`RateLimiter::peek`], [`RateLimiter::reset`] |
+//! | check the health of a store | [`RateLimiter::ping`] |
+//! | switch limits off, or try them out | [`RateLimiterBuilder::enabled`], [`RateLimiterBuilder::shadow`] |
 //! | understand a message of the log, such as `(RL017)` | [`guide::errors`] |
 //! | test an application | [`guide::testing`], [`ManualClock`] |
 //!

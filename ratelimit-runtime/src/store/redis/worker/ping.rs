@@ -1,5 +1,7 @@
 //! The ping of a health check: every server that has counters must count one check.
 
+use std::sync::Arc;
+
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
@@ -13,8 +15,10 @@ use crate::store::redis::{
     worker::{follow_redirects::RouteEnd, registry::Workers},
 };
 
-/// How many keys are tried to find one for each node. Each key has a random slot, so hardly a node is left out.
-const MOST_KEYS: u32 = 10_000;
+/// How many keys are tried for each node, to find one that the node has, and how many at most. Each key has a random slot. So a node is
+/// left out only if it has few slots beside the others, and the search stays short.
+const KEYS_FOR_EACH: usize = 200;
+const MOST_KEYS: usize = 10_000;
 
 impl Workers {
     /// Has every server count a check of its own counter, within the deadline. In a cluster, these are all primaries.
@@ -32,10 +36,13 @@ impl Workers {
             return self.ping_one(0, probe::ping(probe::ping_key(names, None))).await;
         };
         let mut map = cluster.map();
-        let pings = {
-            let map = map.wait_for(|map| map.is_loaded() || map.is_down()).await.map_err(|_| StoreFailed)?;
-            pings(names, &map).filter(|_| !map.is_down()).ok_or(StoreFailed)?
-        };
+        // A clone, since the map cannot change while it is borrowed.
+        let known = map.wait_for(|map| map.is_loaded() || map.is_down());
+        let map = Arc::clone(&*known.await.map_err(|_| StoreFailed)?);
+        if map.is_down() {
+            return Err(StoreFailed);
+        }
+        let pings = pings(names, &map).ok_or(StoreFailed)?;
         try_join_all(pings.into_iter().map(|(slot, work)| self.ping_one(slot, work))).await.map(drop)
     }
 
@@ -52,7 +59,8 @@ impl Workers {
 fn pings(names: &KeyNames, map: &Map) -> Option<Vec<(u16, Work)>> {
     let mut left = map.primaries()?;
     let mut pings = Vec::with_capacity(left.len());
-    for number in 0..MOST_KEYS {
+    let keys = (KEYS_FOR_EACH * left.len()).min(MOST_KEYS);
+    for number in (0_u32..).take(keys) {
         if left.is_empty() {
             break;
         }
