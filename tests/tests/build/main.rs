@@ -9,9 +9,12 @@ mod documents;
 mod examples;
 mod expansion;
 mod hygiene;
+mod imports;
 mod layers;
+mod lengths;
 mod public_api;
 mod rust_version;
+mod source_files;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
