@@ -5,6 +5,7 @@ use quote::ToTokens as _;
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream, Parser as _};
 use syn::punctuated::Punctuated;
+use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprPath, Ident, LitStr, Path, Result, Token};
 
 use crate::errors::Errors;
@@ -55,6 +56,7 @@ macro_rules! arguments {
 arguments! {
     "limit" => limit: Option<Number> = None, |value, errors| errors.keep(Number::limit(value)).map(Some);
     "per" => per: Option<Number> = None, |value, errors| errors.keep(Number::per(value)).map(Some);
+    "rate" => rate: Option<ExprPath> = None, |value, errors| errors.keep(value::function(value)).map(Some);
     "algorithm" => algorithm: Option<Algorithm> = None, |value, errors| errors.keep(Algorithm::parse(value)).map(Some);
     "burst" => burst: Option<Number> = None, |value, errors| errors.keep(Number::burst(value)).map(Some);
     "stagger" => stagger: bool = false, |value, errors| errors.keep(value::boolean(value));
@@ -74,9 +76,14 @@ arguments! {
     "crate" => runtime: Option<Path> = None, |value, errors| errors.keep(value::module(value)).map(Some);
 }
 
-pub(crate) struct Limit {
-    pub(crate) limit: Number,
-    pub(crate) per: Number,
+/// How often a rule admits.
+pub(crate) enum Limit {
+    Fixed {
+        limit: Number,
+        per: Number,
+    },
+    /// As a function says of each request.
+    Function(ExprPath),
 }
 
 /// One argument. Any expression is accepted as a value at first, so that a wrong value gets an error of ours, and the arguments after
@@ -146,6 +153,17 @@ impl Args {
 
     /// The limits of the rate string, or else that of `limit` and `per`.
     fn limits(&mut self, rates: Option<Vec<Limit>>, span: Span, errors: &mut Errors) -> Vec<Limit> {
+        if let Some(path) = &self.rate {
+            for name in self.names.iter().filter(|name| *name == "limit" || *name == "per") {
+                errors
+                    .push(name, format!("`rate` is the limit and the window of each request: remove it, or `{name}`"));
+            }
+            if let Some(Limit::Fixed { limit, .. }) = rates.iter().flatten().next() {
+                let message = "`rate` is the limit and the window of each request: remove it, or this rate";
+                errors.add(Error::new(limit.ends().0, message));
+            }
+            return vec![Limit::Function(path.clone())];
+        }
         if let Some(rates) = rates {
             for name in self.names.iter().filter(|name| *name == "limit" || *name == "per") {
                 errors.push(name, format!("a rate string holds the limit and the window: remove it, or `{name}`"));
@@ -154,9 +172,9 @@ impl Args {
         }
         if let Some(limit) = self.limit.take() {
             let per = self.per.take().unwrap_or(Number::Literal(PER, span));
-            return vec![Limit { limit, per }];
+            return vec![Limit::Fixed { limit, per }];
         }
-        if !self.means("limit") && !self.means("policy") {
+        if !["limit", "rate", "policy"].iter().any(|name| self.means(name)) {
             let message = "`limit` is missing: write `limit = 300, per = 300`, or a rate such as \"300/5m\"";
             errors.add(Error::new(span, message));
         }
@@ -172,6 +190,14 @@ impl Args {
 }
 
 impl Limit {
+    /// The first token.
+    pub(crate) fn start(&self) -> Span {
+        match self {
+            Self::Fixed { limit, .. } => limit.ends().0,
+            Self::Function(path) => path.span(),
+        }
+    }
+
     fn parse_rates(value: &Expr) -> Result<Vec<Self>> {
         let Some(text) = value::text(value) else {
             let message = "write `name = value` here, or a rate such as \"300/5m\"";
@@ -179,7 +205,7 @@ impl Limit {
         };
         let number = |number| Number::Literal(number, text.span());
         let rates = rate::rates(&text.value()).map_err(|message| Error::new_spanned(value, message))?;
-        Ok(rates.into_iter().map(|(limit, per)| Self { limit: number(limit), per: number(per) }).collect())
+        Ok(rates.into_iter().map(|(limit, per)| Self::Fixed { limit: number(limit), per: number(per) }).collect())
     }
 }
 

@@ -33,11 +33,12 @@ pub(crate) fn value(name: &TokenStream, all: &[Args], runtime: &Path) -> TokenSt
 }
 
 /// One rule: its differences from `Rule::new`, and its scope, for the reader.
-fn rule(args: &Args, Limit { limit, per }: &Limit) -> TokenStream {
-    let algorithm = args.algorithm.as_ref().and_then(|algorithm| match algorithm {
-        Algorithm::FixedWindow => None,
-        Algorithm::SlidingWindow => Some(quote!(.sliding_window())),
-        Algorithm::Gcra => Some(checked("gcra", args.burst.as_ref().unwrap_or(limit))),
+fn rule(args: &Args, limit: &Limit) -> TokenStream {
+    let algorithm = args.algorithm.as_ref().and_then(|algorithm| match (algorithm, limit) {
+        (Algorithm::FixedWindow, _) => None,
+        (Algorithm::SlidingWindow, _) => Some(quote!(.sliding_window())),
+        (Algorithm::Gcra, Limit::Fixed { limit, .. }) => Some(checked("gcra", args.burst.as_ref().unwrap_or(limit))),
+        (Algorithm::Gcra, Limit::Function(_)) => Some(quote!(.gcra_of_rate())),
     });
     let stagger = args.stagger.then(|| quote!(.stagger()));
     let scopes = args.scopes.iter().map(scope);
@@ -69,7 +70,13 @@ fn rule(args: &Args, Limit { limit, per }: &Limit) -> TokenStream {
         quote!(.on_store_error(__ratelimit::OnStoreError::#answer))
     });
     let lease = args.lease.as_ref().map(|lease| checked("lease", lease));
-    let new = new(args, limit, per);
+    let new = match limit {
+        Limit::Fixed { limit, per } => new(args, limit, per),
+        Limit::Function(path) => {
+            let written = plain(path);
+            quote!(__ratelimit::Rule::with_rate(#written, &__ratelimit::rate(#path)))
+        }
+    };
     quote! {
         #new #algorithm #stagger .scope(&[#(#scopes),*]) #key #cost #count_if #exempt #methods
             #over_limit #headers #on_store_error #lease

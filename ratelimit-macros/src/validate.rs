@@ -22,7 +22,7 @@ pub(crate) fn attribute(args: &Args, errors: &mut Errors) {
 fn policy_alone(args: &Args, errors: &mut Errors) {
     for limit in &args.limits {
         let message = "a rate cannot stand beside `policy`, which has its own: write another `#[ratelimit]` for it";
-        errors.add(Error::new(limit.limit.ends().0, message));
+        errors.add(Error::new(limit.start(), message));
     }
     for word in args.names.iter().filter(|word| *word != "policy" && *word != "crate") {
         let message =
@@ -62,7 +62,12 @@ fn combinations(args: &Args, errors: &mut Errors) {
     for (name, nonsense, message) in [
         (
             "burst",
-            windows,
+            args.rate.is_some(),
+            "`burst` is of a rate, which a function returns here: write `.burst(…)` on that `Rate`",
+        ),
+        (
+            "burst",
+            windows && args.rate.is_none(),
             "`burst` is for `algorithm = \"gcra\"`, as a window lets its whole limit pass at once: \
              write that algorithm, or remove `burst`",
         ),
@@ -108,7 +113,11 @@ fn amounts(args: &Args, errors: &mut Errors) {
         Number::Literal(number, span) => Some((number, span)),
         Number::Constant(_) => None,
     };
-    let limit = args.limits.iter().filter_map(|Limit { limit, .. }| literal(limit)).map(|(limit, _)| limit).min();
+    let fixed = |limit: &Limit| match limit {
+        Limit::Fixed { limit, .. } => literal(limit).map(|(limit, _)| limit),
+        Limit::Function(_) => None,
+    };
+    let limit = args.limits.iter().filter_map(fixed).min();
     let cost = match &args.cost {
         Some(Cost::Number(cost)) => literal(cost),
         _ => None,
@@ -152,7 +161,7 @@ pub(crate) fn policy(all: &[Args], errors: &mut Errors) -> Path {
             if rules.contains(&rule) {
                 let message = "the same rule stands here twice: \
                                remove one of them, or give it a `key` or a `scope` of its own";
-                errors.add(Error::new(limit.limit.ends().0, message));
+                errors.add(Error::new(limit.start(), message));
             }
             rules.push(rule);
         }
@@ -205,7 +214,7 @@ fn collect_first_names(tokens: TokenStream, names: &mut Vec<Ident>) {
 }
 
 /// The identity of a rule, as text. Two rules of a handler must differ in it.
-fn describe(args: &Args, Limit { limit, per }: &Limit) -> String {
+fn describe(args: &Args, limit: &Limit) -> String {
     let scopes: Vec<String> = args.scopes.iter().map(Scope::to_string).collect();
     let key = match &args.key {
         None => String::new(),
@@ -224,9 +233,16 @@ fn describe(args: &Args, Limit { limit, per }: &Limit) -> String {
     let algorithm = match (&args.algorithm, &args.burst) {
         (None | Some(Algorithm::FixedWindow), _) => "fixed".to_owned(),
         (Some(Algorithm::SlidingWindow), _) => "sliding".to_owned(),
-        (Some(Algorithm::Gcra), burst) => format!("gcra {}", burst.as_ref().unwrap_or(limit)),
+        (Some(Algorithm::Gcra), burst) => match (burst, limit) {
+            (Some(burst), _) | (None, Limit::Fixed { limit: burst, .. }) => format!("gcra {burst}"),
+            (None, Limit::Function(_)) => "gcra".to_owned(),
+        },
     };
-    format!("{limit}/{per} {} {key} {cost} {count_if} {exempt} {methods:?} {algorithm}", scopes.join("+"))
+    let rate = match limit {
+        Limit::Fixed { limit, per } => format!("{limit}/{per}"),
+        Limit::Function(path) => plain(path),
+    };
+    format!("{rate} {} {key} {cost} {count_if} {exempt} {methods:?} {algorithm}", scopes.join("+"))
 }
 
 #[cfg(test)]

@@ -18,10 +18,10 @@ use crate::{
     counter::Counter,
     decision::{
         outcome::{Decided, Unavailable},
-        state::{RateLimitState, RuleState},
+        state::{Quota, RateLimitState, RuleInfo, RuleState},
     },
     limiter::{LimiterStep, RateLimiter},
-    rule::{Rule, policy::Policy, prepared::Prepared, terms::Terms},
+    rule::{Rule, algorithm::Algorithm, limit::Limit, policy::Policy, prepared::Prepared, terms::Terms},
     store::{CounterKey, Hit, Hits},
 };
 
@@ -95,9 +95,10 @@ fn begin<'a, A: Answer>(
 ) -> Step<'a, A> {
     // One rule, as most handlers have: nothing to gather.
     if let [rule] = prepared
-        && let Some(counter) = resolver.counter(rule)
+        && let Some((counter, limit, algorithm)) = resolver.counter(rule)
     {
-        let (rules, hits) = (Rules::from_buf([rule]), Hits::from_buf([hit(resolver, rule, &counter)]));
+        let hit = hit(resolver, rule, &counter, limit, algorithm);
+        let (rules, hits) = (Rules::from_buf([rule]), Hits::from_buf([hit]));
         return Check { policy, rules, hits, keys: None, limiter, request }.run(&[counter]);
     }
     let (rules, hits, counters) = gather(prepared, resolver);
@@ -113,12 +114,12 @@ fn gather<'a, S: Source>(
     let mut counters = SmallVec::<[Counter<'_>; 1]>::new();
     let mut rules = Rules::new();
     for rule in prepared {
-        let Some(mut counter) = resolver.counter(rule) else { continue };
+        let Some((mut counter, limit, algorithm)) = resolver.counter(rule) else { continue };
         // One function may stand in two rules by two paths.
         while counters.contains(&counter) {
             counter.stem.ordinal += 1;
         }
-        hits.push(hit(resolver, rule, &counter));
+        hits.push(hit(resolver, rule, &counter, limit, algorithm));
         counters.push(counter);
         rules.push(rule);
     }
@@ -127,13 +128,26 @@ fn gather<'a, S: Source>(
 
 /// The hit of a request under a rule.
 #[inline]
-fn hit<S: Source>(resolver: &Resolver<'_, S>, prepared: &Prepared, counter: &Counter<'_>) -> Hit {
-    let rule = prepared.rule;
-    let Rule { limit, algorithm, lease, .. } = *rule;
+fn hit<S: Source>(
+    resolver: &Resolver<'_, S>,
+    prepared: &Prepared,
+    counter: &Counter<'_>,
+    limit: Limit,
+    algorithm: Algorithm,
+) -> Hit {
+    let Prepared { rule, on_store_error, ref info, .. } = *prepared;
     let phase = if rule.stagger { counter.phase() } else { 0 };
     let terms = Terms { limit, algorithm, phase, cost: resolver.cost(rule) };
-    let Prepared { on_store_error, ref info, .. } = *prepared;
-    Hit { hash: counter.hash(), terms, refuses: info.refuses, lease, on_store_error }
+    Hit { hash: counter.hash(), terms, refuses: info.refuses, lease: rule.lease.min(limit.limit), on_store_error }
+}
+
+/// The rules of a state, each with what it admits.
+fn quotas(rules: &[&'static Prepared], hits: &[Hit]) -> impl Iterator<Item = (&'static RuleInfo, Quota)> {
+    let quota = |(rule, hit): (&&'static Prepared, &Hit)| {
+        let info = &rule.info;
+        (info, info.quota.unwrap_or_else(|| Quota::new(hit.terms.limit, hit.terms.algorithm)))
+    };
+    rules.iter().zip(hits).map(quota)
 }
 
 /// A check whose subject is resolved.
@@ -173,7 +187,7 @@ impl<'a> Check<'a> {
         let Self { policy, rules, hits, keys, limiter, request } = self;
         let Ok(decided) = decided else { return Step::Done(Err(A::unavailable())) };
         let charges = keys.map(|keys| Charges::new(limiter, &hits, &rules, keys, &decided));
-        let state = RateLimitState::new(policy.first_limit(), rules.iter().map(|rule| &rule.info), &decided);
+        let state = RateLimitState::new(policy.first_limit(), quotas(&rules, &hits), &decided);
         let refusing = state.refused_by().map(RuleState::info);
         let step = match refusing.and_then(|info| rules.iter().find(|rule| ptr::eq(&rule.info, info))) {
             None => Step::Done(Ok(charges)),

@@ -12,7 +12,7 @@ pub use crate::{
     http::attribute::{Incoming, limited},
     rule::{
         Rule,
-        function::held::{cost, count_if, exempt, respond, scope},
+        function::held::{cost, count_if, exempt, rate, respond, scope},
         number::{number, seconds},
         on_store_error::OnStoreError,
         policy::{Policy, policy},

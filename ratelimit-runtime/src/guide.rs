@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ratelimit`](macro@crate::ratelimit) | what the arguments of the attribute are |
 //! | [`algorithms`] | what a limit admits, several rules, cost, leases |
+//! | [`plans`] | how limits depend on the caller |
 //! | [`policies`] | how several handlers, an application, or what is no request share a limit |
 //! | [`scopes`] | who is counted; addresses behind proxies |
 //! | [`middleware`] | which headers there are, and where middlewares stand |
@@ -20,6 +21,8 @@ pub mod errors {}
 pub mod failures {}
 #[doc = include_str!("guide/middleware.md")]
 pub mod middleware {}
+#[doc = include_str!("guide/plans.md")]
+pub mod plans {}
 #[doc = include_str!("guide/policies.md")]
 pub mod policies {}
 #[doc = include_str!("guide/redis.md")]

@@ -32,6 +32,7 @@
 //! | know what happens when Redis fails | [`guide::failures`], [`OnStoreError`] |
 //! | tell clients about their limits | [`RateLimitHeaders`], [`guide::middleware`] |
 //! | read the state of a limit in a handler | [`RateLimitState`] |
+//! | limit by the caller's plan | [`Rate`], [`guide::plans`] |
 //! | share a limit between handlers, or limit a whole application | [`guide::policies`], [`policy!`], [`RateLimit`] |
 //! | limit what is no request | [`RateLimiter::check`], [`Subject`] |
 //! | look at a counter, or reset it | [`RateLimiter::peek`], [`RateLimiter::reset`] |
@@ -84,11 +85,12 @@ pub use crate::{
     limiter::{RateLimiter, builder::RateLimiterBuilder},
     rule::{
         function::{
-            result::{IntoCost, IntoExempt, IntoScope},
-            traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, ScopeFunction},
+            result::{IntoCost, IntoExempt, IntoRate, IntoScope},
+            traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, RateFunction, ScopeFunction},
         },
         on_store_error::OnStoreError,
         policy::Policy,
+        rate::{ParseRateError, Rate},
     },
     store::clock::ManualClock,
 };

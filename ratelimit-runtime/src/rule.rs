@@ -9,6 +9,7 @@ pub(crate) mod number;
 pub(crate) mod on_store_error;
 pub(crate) mod policy;
 pub(crate) mod prepared;
+pub(crate) mod rate;
 pub(crate) mod scope;
 pub(crate) mod terms;
 
@@ -19,6 +20,7 @@ use crate::{
         function::held::{AskRef, CountIfRef, RespondRef},
         limit::{LONGEST_WINDOW, Limit},
         on_store_error::OnStoreError,
+        rate::Rate,
         scope::Scope,
     },
 };
@@ -48,9 +50,18 @@ pub(crate) enum OverLimit {
     Function(RespondRef),
 }
 
+/// How often a rule admits.
+#[derive(Clone, Copy)]
+pub(crate) enum RateSource {
+    Fixed(Limit),
+    /// The function's path as it was written, and the function. `None` is no limit.
+    Function(&'static str, AskRef<Option<Rate>>),
+}
+
 /// One limit of a handler, and whom it counts.
 pub struct Rule {
-    pub(crate) limit: Limit,
+    pub(crate) rate: RateSource,
+    /// The burst of GCRA is that of the rate, if a function returns it.
     pub(crate) algorithm: Algorithm,
     /// Whether each counter has a window phase of its own.
     pub(crate) stagger: bool,
@@ -75,8 +86,17 @@ impl Rule {
     #[must_use]
     #[track_caller]
     pub const fn new(limit: i128, per: i128) -> Self {
+        Self::of(RateSource::Fixed(Limit::new(limit, per)))
+    }
+
+    #[must_use]
+    pub const fn with_rate(path: &'static str, function: AskRef<Option<Rate>>) -> Self {
+        Self::of(RateSource::Function(path, function))
+    }
+
+    const fn of(rate: RateSource) -> Self {
         Self {
-            limit: Limit::new(limit, per),
+            rate,
             algorithm: Algorithm::FixedWindow,
             stagger: false,
             scope: &[Scope::Ip],
@@ -95,10 +115,12 @@ impl Rule {
     #[must_use]
     #[track_caller]
     pub const fn sliding_window(mut self) -> Self {
-        assert!(
-            self.limit.per as i128 <= LONGEST_WINDOW / 2,
-            "`per` of a sliding window must be at most 1073741823 seconds"
-        );
+        if let RateSource::Fixed(limit) = self.rate {
+            assert!(
+                limit.per as i128 <= LONGEST_WINDOW / 2,
+                "`per` of a sliding window must be at most 1073741823 seconds"
+            );
+        }
         self.algorithm = Algorithm::SlidingWindow;
         self
     }
@@ -108,11 +130,20 @@ impl Rule {
     pub const fn gcra(mut self, burst: i128) -> Self {
         assert!(burst >= 1, "`burst` must be at least 1");
         assert!(burst <= u32::MAX as i128, "`burst` must be at most 4294967295");
-        assert!(
-            burst * self.limit.per as i128 <= LONGEST_REFILL as i128 * self.limit.limit as i128,
-            "`burst` tokens must come back within 90 days: make `burst` smaller, or the rate higher"
-        );
+        if let RateSource::Fixed(Limit { limit, per }) = self.rate {
+            assert!(
+                burst * per as i128 <= LONGEST_REFILL as i128 * limit as i128,
+                "`burst` tokens must come back within 90 days: make `burst` smaller, or the rate higher"
+            );
+        }
         self.algorithm = Algorithm::Gcra { burst: burst as u32 };
+        self
+    }
+
+    /// For a rate that a function returns, with its own burst.
+    #[must_use]
+    pub const fn gcra_of_rate(mut self) -> Self {
+        self.algorithm = Algorithm::Gcra { burst: 1 };
         self
     }
 
@@ -145,9 +176,15 @@ impl Rule {
     #[track_caller]
     pub const fn cost(mut self, cost: i128) -> Self {
         assert!(cost >= 1, "`cost` must be at least 1");
-        match self.algorithm {
-            Algorithm::Gcra { burst } => assert!(cost <= burst as i128, "`cost` must be at most `burst`"),
-            _ => assert!(cost <= self.limit.limit as i128, "`cost` must be at most `limit`"),
+        match (self.rate, self.algorithm) {
+            (RateSource::Fixed(_), Algorithm::Gcra { burst }) => {
+                assert!(cost <= burst as i128, "`cost` must be at most `burst`");
+            }
+            (RateSource::Fixed(Limit { limit, .. }), _) => {
+                assert!(cost <= limit as i128, "`cost` must be at most `limit`");
+            }
+            // More than the request's rate is refused.
+            (RateSource::Function(..), _) => assert!(cost <= u32::MAX as i128, "`cost` must be at most 4294967295"),
         }
         self.cost = Cost::Fixed(cost as u32);
         self
@@ -206,7 +243,13 @@ impl Rule {
     #[track_caller]
     pub const fn lease(mut self, lease: i128) -> Self {
         assert!(lease >= 1, "`lease` must be at least 1");
-        assert!(lease <= self.limit.limit as i128, "`lease` must be at most `limit`");
+        match self.rate {
+            RateSource::Fixed(Limit { limit, .. }) => {
+                assert!(lease <= limit as i128, "`lease` must be at most `limit`")
+            }
+            // It is cut to the request's rate.
+            RateSource::Function(..) => assert!(lease <= u32::MAX as i128, "`lease` must be at most 4294967295"),
+        }
         if let Cost::Fixed(cost) = self.cost {
             assert!(lease == 1 || lease >= cost as i128, "`lease` must be at least `cost`");
         }
@@ -223,9 +266,17 @@ impl Rule {
         self.scope.iter().any(|part| matches!(part, Scope::Ip | Scope::User | Scope::Header(_)))
     }
 
-    /// How much may pass at once.
-    pub(crate) fn capacity(&self) -> u32 {
-        self.algorithm.capacity(self.limit)
+    /// The limit, unless a function returns it.
+    pub(crate) fn limit(&self) -> Option<Limit> {
+        match self.rate {
+            RateSource::Fixed(limit) => Some(limit),
+            RateSource::Function(..) => None,
+        }
+    }
+
+    /// How much may pass at once, unless a function returns it.
+    pub(crate) fn capacity(&self) -> Option<u32> {
+        self.limit().map(|limit| self.algorithm.capacity(limit))
     }
 
     /// The algorithm's part in the names of its counters.
@@ -245,7 +296,8 @@ impl Rule {
     /// Whether functions of users have to be asked before it can count a request.
     pub(crate) fn asks(&self) -> bool {
         let is_function = |part: &Scope| matches!(part, Scope::User | Scope::Function(..));
-        matches!(self.key, KeySource::Function(..))
+        matches!(self.rate, RateSource::Function(..))
+            || matches!(self.key, KeySource::Function(..))
             || matches!(self.cost, Cost::Function(..))
             || self.exempt.is_some()
             || self.scope.iter().any(is_function)

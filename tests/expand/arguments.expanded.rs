@@ -93,6 +93,24 @@ async fn leased_const(
     }
     __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, leased_const).await
 }
+async fn planned(
+    __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
+) -> ::ratelimit_runtime::codegen::HttpResponse {
+    use ::ratelimit_runtime::codegen as __ratelimit;
+    static __RATELIMIT: __ratelimit::Policy = __ratelimit::policy("arguments::planned")
+        .rules(
+            &[
+                __ratelimit::Rule::with_rate("plan", &__ratelimit::rate(plan))
+                    .gcra_of_rate()
+                    .scope(&[__ratelimit::Scope::User])
+                    .cost(2),
+            ],
+        );
+    async fn planned() -> impl Responder {
+        "as often as your plan says"
+    }
+    __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, planned).await
+}
 static LOGIN: Policy = {
     use ::ratelimit_runtime::codegen as __ratelimit;
     __ratelimit::policy("login")

@@ -1,7 +1,7 @@
 //! A handler for each argument whose output is not seen in the README's, as their expansion is tested.
 
 use actix_web::{HttpRequest, HttpResponse, Responder, get};
-use ratelimit_runtime::{Policy, policy, ratelimit};
+use ratelimit_runtime::{Policy, Rate, policy, ratelimit};
 
 const LOT: u32 = 100;
 
@@ -46,6 +46,16 @@ async fn leased() -> impl Responder {
 #[ratelimit("100000/minute", lease = LOT)]
 async fn leased_const() -> impl Responder {
     "spent locally"
+}
+
+#[get("/plan")]
+#[ratelimit(rate = plan, scope = "user", algorithm = "gcra", cost = 2)]
+async fn planned() -> impl Responder {
+    "as often as your plan says"
+}
+
+fn plan(_: &HttpRequest) -> Option<Rate> {
+    Some(Rate::per_minute(600).burst(20))
 }
 
 static LOGIN: Policy = policy!("5/minute", key = "login", scope = "ip");

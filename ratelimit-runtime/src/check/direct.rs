@@ -1,7 +1,7 @@
 //! Checks that a program asks for itself, looks at counters, and resets.
 
 use crate::{
-    check::{Rules, error::CheckError, gather, resolver::Resolver, source::Source},
+    check::{Rules, error::CheckError, gather, quotas, resolver::Resolver, source::Source},
     counter::Counter,
     decision::{outcome::Outcome, state::RateLimitState},
     limiter::{LimiterStep, RateLimiter},
@@ -49,7 +49,7 @@ impl RateLimiter {
             #[cfg(feature = "redis")]
             LimiterStep::Pending(answer) => self.finish(&hits, answer).await,
         }?;
-        let state = RateLimitState::new(policy.first_limit(), rules.iter().map(|rule| &rule.info), &decided);
+        let state = RateLimitState::new(policy.first_limit(), quotas(&rules, &hits), &decided);
         subject.keep(&state);
         Ok(state)
     }
@@ -81,7 +81,7 @@ impl RateLimiter {
         let (rules, hits, keys) = self.counters(policy, subject).await?;
         let outcomes = self.read(&hits, keys).await?;
         let decided: Vec<Option<Outcome>> = outcomes.into_iter().map(Some).collect();
-        Ok(RateLimitState::new(policy.first_limit(), rules.iter().map(|rule| &rule.info), &decided))
+        Ok(RateLimitState::new(policy.first_limit(), quotas(&rules, &hits), &decided))
     }
 
     /// Resets the counters of a subject under a policy. Every process sees it at once, or within a second if it refuses from its cache or

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 
-use crate::decision::outcome::Unavailable;
+use crate::{decision::outcome::Unavailable, rule::rate::RateOutOfRange};
 
 /// Why a check, a look at a counter, or a reset failed.
 ///
@@ -43,6 +43,12 @@ impl From<Unavailable> for CheckError {
 
 impl From<actix_web::Error> for CheckError {
     fn from(error: actix_web::Error) -> Self {
+        Self::Function { reason: error.to_string() }
+    }
+}
+
+impl From<RateOutOfRange> for CheckError {
+    fn from(error: RateOutOfRange) -> Self {
         Self::Function { reason: error.to_string() }
     }
 }

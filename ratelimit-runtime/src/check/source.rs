@@ -7,7 +7,11 @@ use crate::{
     counter::{address::Address, key_part::KeyPart},
     decision::state::RateLimitState,
     limiter::clients::Clients,
-    rule::{function::held::AskRef, scope::ScopeFn},
+    rule::{
+        function::held::AskRef,
+        rate::{Rate, RateOutOfRange},
+        scope::ScopeFn,
+    },
 };
 
 /// The values of a subject. A request has all of them; a [`Subject`](crate::Subject) that a program made may lack one, which is an
@@ -16,7 +20,7 @@ use crate::{
 /// The trait is sealed: [`Subject`](crate::Subject) and [`RequestSubject`](crate::RequestSubject) implement it.
 pub trait Source {
     /// Why a value cannot be had.
-    type Error: Into<CheckError>;
+    type Error: Into<CheckError> + From<RateOutOfRange>;
 
     /// The address that a rule counts, or that stands in for an empty value. It is asked for after
     /// [`require_address`](Self::require_address).
@@ -57,6 +61,13 @@ pub trait Source {
 
     /// Keeps the state of a check with the request, if there is one.
     fn keep(&self, state: &RateLimitState);
+
+    /// The result of a rate function, which was written as `path`; `None` for no limit.
+    fn rate(
+        &self,
+        path: &'static str,
+        function: AskRef<Option<Rate>>,
+    ) -> impl Future<Output = Result<Option<Rate>, Self::Error>>;
 
     /// The result of an exempt function.
     fn is_exempt(&self, function: AskRef<bool>) -> impl Future<Output = Result<bool, Self::Error>>;

@@ -13,7 +13,7 @@ use crate::{
     counter::{address::Address, key_part::KeyPart},
     decision::state::RateLimitState,
     limiter::clients::Clients,
-    rule::{function::held::AskRef, scope::ScopeFn},
+    rule::{function::held::AskRef, name::last_segment, rate::Rate, scope::ScopeFn},
 };
 
 /// Who is counted, where there is no request, or where the program knows better: a WebSocket message, a job, a call of gRPC.
@@ -41,7 +41,7 @@ use crate::{
 /// | `"global"` | none |
 ///
 /// An empty value means what it means in a request: the address stands in, so [`ip`](Self::ip) is needed, too. A function in `key` is
-/// answered by [`part`](Self::part), and one in `cost` by [`cost`](Self::cost). Rules with `methods`, `exempt` or `count_if` count every
+/// answered by [`part`](Self::part), one in `cost` by [`cost`](Self::cost), and one in `rate` by [`rate`](Self::rate). Rules with `methods`, `exempt` or `count_if` count every
 /// subject, since these ask for a request or a response.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
@@ -52,6 +52,7 @@ pub struct Subject {
     /// By the names of functions.
     parts: Vec<(String, KeyPart)>,
     costs: Vec<(String, u64)>,
+    rates: Vec<(String, Option<Rate>)>,
 }
 
 impl Subject {
@@ -104,6 +105,13 @@ impl Subject {
         self
     }
 
+    /// The result of a function in `rate`: the last segment of the function's path, and the rate; `None` is no limit.
+    #[must_use]
+    pub fn rate(mut self, function: &str, rate: impl Into<Option<Rate>>) -> Self {
+        self.rates.push((function.to_owned(), rate.into()));
+        self
+    }
+
     fn named_part(&self, function: &str) -> Result<Option<KeyPart>, CheckError> {
         let part = find(&self.parts, function).cloned();
         let lacks = || lacks(format!("the result of `{function}`"), format!("part(\"{function}\", …)"));
@@ -117,12 +125,6 @@ fn find<'a, T>(values: &'a [(String, T)], name: &str) -> Option<&'a T> {
 
 fn lacks(value: impl Into<String>, call: impl Into<String>) -> CheckError {
     CheckError::Subject { value: value.into(), call: call.into() }
-}
-
-/// The name of a function, of its path.
-fn last_segment(path: &str) -> &str {
-    let path = path.split('<').next().unwrap_or(path).trim_end_matches("::");
-    path.rsplit("::").next().unwrap_or(path)
 }
 
 impl Source for Subject {
@@ -176,6 +178,12 @@ impl Source for Subject {
         let name = last_segment(path);
         let cost = find(&self.costs, name).copied();
         cost.ok_or_else(|| lacks(format!("the cost by `{name}`"), format!("cost(\"{name}\", …)")))
+    }
+
+    async fn rate(&self, path: &'static str, _: AskRef<Option<Rate>>) -> Result<Option<Rate>, CheckError> {
+        let name = last_segment(path);
+        let rate = find(&self.rates, name).copied();
+        rate.ok_or_else(|| lacks(format!("the rate by `{name}`"), format!("rate(\"{name}\", …)")))
     }
 
     fn keep(&self, _: &RateLimitState) {}
@@ -233,6 +241,10 @@ impl Source for RequestSubject<'_> {
     }
 
     async fn cost(&self, _: &'static str, function: AskRef<u64>) -> Result<u64, Error> {
+        function.ask(self.0).get().await
+    }
+
+    async fn rate(&self, _: &'static str, function: AskRef<Option<Rate>>) -> Result<Option<Rate>, Error> {
         function.ask(self.0).get().await
     }
 

@@ -1,6 +1,6 @@
 //! The state of a request after its check, as handlers and middlewares read it.
 
-use std::{cmp::Reverse, fmt, ptr};
+use std::{borrow::Cow, cmp::Reverse, fmt, ptr};
 
 use actix_web::http::header::HeaderValue;
 use smallvec::SmallVec;
@@ -28,7 +28,7 @@ use crate::decision::outcome::Outcome;
 /// As an argument of a handler without `#[ratelimit]`, it is answered `500 Internal Server Error`;
 /// `Option<RateLimitState>` is `None` there.
 pub struct RateLimitState {
-    /// The limit of the policy's first rule, for a request that no rule counts.
+    /// The limit of the policy's first rule, for a request that no rule counts; the largest number, if that depends on the request.
     first_limit: u32,
     rules: SmallVec<[RuleState; 1]>,
     tightest: usize,
@@ -38,16 +38,31 @@ pub struct RateLimitState {
 /// The part of a rule that its state shows.
 #[derive(Clone)]
 pub(crate) struct RuleInfo {
+    /// The name by which clients know the rule; without a quota, what stands before it in the name.
     pub(crate) name: String,
-    /// How much may pass at once.
-    pub(crate) limit: u32,
-    /// The time in which the limit comes back, in seconds.
-    pub(crate) per: u32,
+    /// What stands behind the quota in the name.
+    pub(crate) suffix: String,
+    /// `None`, if it depends on the request.
+    pub(crate) quota: Option<Quota>,
     /// Whether the rule refuses a request that does not fit; otherwise it counts and reports.
     pub(crate) refuses: bool,
     pub(crate) x_headers: bool,
-    /// The limit as the value of a header. Its bytes are static, so that workers do not share a count of its clones.
-    pub(crate) limit_value: HeaderValue,
+    /// The limit as the value of a header, if it does not depend on the request. Its bytes are static, so that workers do not share a count
+    /// of its clones.
+    pub(crate) limit_value: Option<HeaderValue>,
+}
+
+/// What a rule admits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quota {
+    /// So many requests...
+    pub(crate) count: u32,
+    /// ...in so many seconds.
+    pub(crate) per: u32,
+    /// How much may pass at once.
+    pub(crate) capacity: u32,
+    /// The time in which that comes back, in seconds.
+    pub(crate) refill: u32,
 }
 
 /// The state of one rule of a handler after the check.
@@ -63,6 +78,7 @@ pub(crate) struct RuleInfo {
 #[derive(Clone, Copy)]
 pub struct RuleState {
     info: &'static RuleInfo,
+    quota: Quota,
     outcome: Outcome,
 }
 
@@ -71,17 +87,19 @@ impl RateLimitState {
     #[inline]
     pub(crate) fn new(
         first_limit: u32,
-        mut rules: impl Iterator<Item = &'static RuleInfo>,
+        mut rules: impl Iterator<Item = (&'static RuleInfo, Quota)>,
         decided: &[Option<Outcome>],
     ) -> Self {
         // One rule, as most handlers have, needs no iterator.
         if let [Some(outcome)] = decided
-            && let Some(info) = rules.next()
+            && let Some((info, quota)) = rules.next()
         {
-            let rules = SmallVec::from_buf([RuleState { info, outcome: *outcome }]);
+            let rules = SmallVec::from_buf([RuleState { info, quota, outcome: *outcome }]);
             return Self { first_limit, rules, tightest: 0, is_degraded: outcome.is_degraded };
         }
-        let states = rules.zip(decided).filter_map(|(info, outcome)| Some(RuleState { info, outcome: (*outcome)? }));
+        let states = rules
+            .zip(decided)
+            .filter_map(|((info, quota), outcome)| Some(RuleState { info, quota, outcome: (*outcome)? }));
         let rules: SmallVec<[RuleState; 1]> = states.collect();
         let tightest = tightest(rules.iter().enumerate());
         let is_degraded = decided.iter().any(|outcome| outcome.is_none_or(|outcome| outcome.is_degraded));
@@ -95,7 +113,8 @@ impl RateLimitState {
         self.tight().map_or(self.first_limit, RuleState::limit)
     }
 
-    /// How many more requests the tightest rule's window admits; the limit, if the request was not counted.
+    /// How many more requests the tightest rule's window admits; the limit, if the request was not counted. That is 4294967295 under
+    /// `rate = plan`.
     #[must_use]
     pub fn remaining(&self) -> u32 {
         self.tight().map_or(self.limit(), RuleState::remaining)
@@ -201,23 +220,30 @@ fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
 
 impl RuleState {
     /// The name by which clients know the rule: its scope and its rate, such as `ip:300/300s`. It has at most 63 characters and a
-    /// number, consists of ASCII letters, digits and `-_.:+/`, and is unique within a handler.
+    /// number, consists of ASCII letters, digits and `-_.:+/`, and is unique within a handler. Under `rate = plan`, it has the name of the
+    /// function, and the rate of the request: `user+plan:600/60s`.
     #[must_use]
-    pub fn name(&self) -> &'static str {
-        &self.info.name
+    pub fn name(&self) -> Cow<'static, str> {
+        match self.info.quota {
+            Some(_) => Cow::Borrowed(&self.info.name),
+            None => {
+                let (RuleInfo { name, suffix, .. }, Quota { count, per, .. }) = (self.info, self.quota);
+                Cow::Owned(format!("{name}{count}/{per}s{suffix}"))
+            }
+        }
     }
 
     /// How many requests a window admits; with `algorithm = "gcra"`, how many may come at once.
     #[must_use]
     pub fn limit(&self) -> u32 {
-        self.info.limit
+        self.quota.capacity
     }
 
     /// The length of the window, in seconds; with `algorithm = "gcra"`, the time in which as many come back as may come
     /// at once, rounded up.
     #[must_use]
     pub fn per(&self) -> u32 {
-        self.info.per
+        self.quota.refill
     }
 
     /// How many more requests are admitted now.
@@ -260,6 +286,10 @@ impl RuleState {
     pub(crate) fn info(&self) -> &'static RuleInfo {
         self.info
     }
+
+    pub(crate) fn quota(&self) -> Quota {
+        self.quota
+    }
 }
 
 impl Clone for RateLimitState {
@@ -281,6 +311,6 @@ impl fmt::Debug for RateLimitState {
 
 impl fmt::Debug for RuleState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RuleState").field("name", &self.info.name).field("outcome", &self.outcome).finish()
+        f.debug_struct("RuleState").field("name", &self.name()).field("outcome", &self.outcome).finish()
     }
 }

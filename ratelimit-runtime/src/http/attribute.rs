@@ -21,6 +21,7 @@ use crate::{
         function::{extract::ExtractsBody, held::RespondRef},
         policy::Policy,
         prepared::Prepared,
+        rate::RateOutOfRange,
     },
 };
 
@@ -118,9 +119,12 @@ impl Answer for HttpResponse {
     }
 
     fn failed(policy: &'static Policy, error: Error) -> Self {
-        // The log tells of a mistake of the developer.
+        // The log tells of mistakes of the developer.
         if let Some(mistake) = error.as_error::<ExtractsBody>() {
             mistake.report(policy.name());
+        }
+        if let Some(mistake) = error.as_error::<RateOutOfRange>() {
+            mistake.report();
         }
         Self::from_error(error)
     }

@@ -10,7 +10,14 @@ use actix_web::{
     web::Bytes,
 };
 
-use crate::{check::subject::NoUserFunction, http::state::NotLimited, rule::function::extract::ExtractsBody};
+use crate::{
+    check::subject::NoUserFunction,
+    http::state::NotLimited,
+    rule::{
+        function::extract::ExtractsBody,
+        rate::{ParseRateError, RateOutOfRange},
+    },
+};
 
 const PROBLEM: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -43,4 +50,4 @@ macro_rules! misconfigured {
     )* };
 }
 
-misconfigured!(ExtractsBody, NoUserFunction, NotLimited);
+misconfigured!(ExtractsBody, NoUserFunction, NotLimited, ParseRateError, RateOutOfRange);

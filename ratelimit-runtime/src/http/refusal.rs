@@ -9,7 +9,7 @@ use actix_web::{
 };
 
 use crate::{
-    decision::state::{RateLimitState, RuleInfo, RuleState},
+    decision::state::{Quota, RateLimitState, RuleInfo, RuleState},
     http::problem::problem,
 };
 
@@ -43,13 +43,17 @@ impl RateLimitState {
 pub(crate) fn too_many_requests(state: &RateLimitState) -> HttpResponse {
     thread_local! {
         /// The last 429, cached by its rule and second: a plain fixed window refuses all clients with the same response.
-        static LAST: RefCell<Option<(&'static RuleInfo, Refusal)>> = const { RefCell::new(None) };
+        static LAST: RefCell<Option<(&'static RuleInfo, Quota, Refusal)>> = const { RefCell::new(None) };
     }
     let mut refusing = state.rules().filter(|rule| rule.refuses());
     let (Some(rule), None) = (refusing.next(), refusing.next()) else { return Refusal::new(state).answer() };
     LAST.with_borrow_mut(|last| match last {
-        Some((by, refusal)) if ptr::eq(*by, rule.info()) && refusal.seconds == rule.retry_after() => refusal.answer(),
-        _ => last.insert((rule.info(), Refusal::new(state))).1.answer(),
+        Some((by, quota, refusal))
+            if ptr::eq(*by, rule.info()) && *quota == rule.quota() && refusal.seconds == rule.retry_after() =>
+        {
+            refusal.answer()
+        }
+        _ => last.insert((rule.info(), rule.quota(), Refusal::new(state))).2.answer(),
     })
 }
 
@@ -64,7 +68,7 @@ impl Refusal {
     fn new(state: &RateLimitState) -> Self {
         let seconds = state.refused_by().map_or(1, RuleState::retry_after);
         // Names of rules need no escape in JSON.
-        let names: Vec<&str> = state.rules().filter(|rule| rule.refuses()).map(RuleState::name).collect();
+        let names: Vec<_> = state.rules().filter(|rule| rule.refuses()).map(RuleState::name).collect();
         let body = format!(
             r#"{{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Too Many Requests","status":429,"detail":"The rate limit is reached. Try again in {seconds} s.","violated-policies":["{}"]}}"#,
             names.join(r#"",""#)

@@ -33,7 +33,8 @@ struct Handler {
 /// The counters of a rule that has a key of its own and a function in its scope.
 struct Shared {
     key: SharedKey,
-    per: u32,
+    /// `None`, if it depends on the request.
+    per: Option<u32>,
     kind: &'static str,
     ordinal: u32,
     scope: Vec<Part>,
@@ -129,7 +130,7 @@ impl Shared {
         };
         let scope: Vec<Part> = rule.rule.scope.iter().map(part).collect();
         let has_function = scope.iter().any(|part| matches!(part, Part::Function(..)));
-        let (per, kind) = (rule.rule.limit.per, rule.rule.kind());
+        let (per, kind) = (rule.rule.limit().map(|limit| limit.per), rule.rule.kind());
         has_function.then_some(Self { key, per, kind, ordinal: rule.ordinal, scope })
     }
 

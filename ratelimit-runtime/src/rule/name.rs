@@ -5,12 +5,13 @@ use crate::rule::limit::Limit;
 /// Characters of a scope that a name keeps.
 const LONGEST_SCOPE: usize = 40;
 
-/// Whom a rule counts, and its rate: `ip:300/300s`.
+/// Whom a rule counts, and its rate: `ip:300/300s`. A rule whose rate a function returns has the name of the function in place of a rate,
+/// `user+plan:`, and behind it the rate of each request.
 ///
 /// A name consists of ASCII letters, digits and `-_.:+/`, so it needs no escape in a structured field (RFC 9651) or in JSON, and it
 /// has at most 63 characters, besides the number that [`distinct`] may add. What a program calls its functions and headers is
 /// cut to that.
-pub(crate) fn rule_name<'a>(scopes: impl Iterator<Item = &'a str>, Limit { limit, per }: Limit) -> String {
+pub(crate) fn rule_name<'a>(scopes: impl Iterator<Item = &'a str>, limit: Option<Limit>) -> String {
     let mut name = String::with_capacity(64);
     for (index, scope) in scopes.enumerate() {
         if index > 0 {
@@ -22,7 +23,10 @@ pub(crate) fn rule_name<'a>(scopes: impl Iterator<Item = &'a str>, Limit { limit
         }));
     }
     name.truncate(LONGEST_SCOPE);
-    name + &format!(":{limit}/{per}s")
+    match limit {
+        Some(Limit { limit, per }) => name + &format!(":{limit}/{per}s"),
+        None => name + ":",
+    }
 }
 
 /// The name, with a number behind it where a rule before it on the handler has the same: a member of `RateLimit` finds its policy
@@ -31,4 +35,10 @@ pub(crate) fn distinct<'a>(name: String, before: impl ExactSizeIterator<Item = &
     let number = before.len() + 1;
     // No name ends in a digit, so none equals one with a number.
     if before.into_iter().any(|other| other == name) { format!("{name}.{number}") } else { name }
+}
+
+/// The name of a function, of its path as it was written.
+pub(crate) fn last_segment(path: &str) -> &str {
+    let path = path.split('<').next().unwrap_or(path).trim_end_matches("::");
+    path.rsplit("::").next().unwrap_or(path)
 }

@@ -74,10 +74,10 @@ impl Policy {
         Some(self.shadow.get_or_init(|| prepared.iter().map(Prepared::for_shadow).collect()))
     }
 
-    /// How many requests a window of the first rule admits.
+    /// How many requests a window of the first rule admits; the largest number, if that depends on the request.
     pub(crate) fn first_limit(&self) -> u32 {
-        let own = self.rules.first().map(Rule::capacity);
-        self.policies.first().map(|policy| policy.first_limit()).or(own).unwrap_or_default()
+        let first = self.policies.iter().flat_map(|policy| policy.rules).chain(self.rules).next();
+        first.and_then(Rule::capacity).unwrap_or(u32::MAX)
     }
 
     fn prepare(&'static self) -> Option<Vec<Prepared>> {

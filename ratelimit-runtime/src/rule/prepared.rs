@@ -6,10 +6,12 @@ use actix_web::http::header::HeaderValue;
 
 use crate::{
     counter::{Family, key_part::escaped},
-    decision::state::RuleInfo,
+    decision::state::{Quota, RuleInfo},
     rule::{
-        KeySource, Rule,
-        name::{distinct, rule_name},
+        KeySource, RateSource, Rule,
+        algorithm::Algorithm,
+        limit::Limit,
+        name::{distinct, last_segment, rule_name},
         on_store_error::OnStoreError,
         scope::Scope,
     },
@@ -40,20 +42,29 @@ impl Prepared {
             KeySource::Handler => escaped(&name.replace("r#", "")),
             KeySource::Named(name) | KeySource::Function(name, _) => escaped(name),
         };
-        // A function's key differs from request to request.
-        let literal = (!matches!(rule.key, KeySource::Function(..))).then_some(key.as_str());
-        let family = family(rule.limit.per, rule.kind(), literal, rule.scope.iter().map(Scope::identity));
+        let family = family_of(rule, &key, rule.limit().map_or(0, |limit| limit.per));
         let is_alike = |other: &&Self| other.family == family && other.rule.has_key_function_of(rule);
         let alike = before[first..].iter().filter(is_alike).count();
-        let name = rule_name(rule.scope.iter().map(Scope::name), rule.limit);
-        let limit = rule.capacity();
+        let names = before.iter().map(|other| other.info.name.as_str());
+        let scopes = rule.scope.iter().map(Scope::name);
+        let (name, suffix, quota) = match rule.rate {
+            RateSource::Fixed(limit) => {
+                let quota = Quota::new(limit, rule.algorithm);
+                (distinct(rule_name(scopes, Some(limit)), names), String::new(), Some(quota))
+            }
+            RateSource::Function(path, _) => {
+                let name = rule_name(scopes.chain([last_segment(path)]), None);
+                let alike = names.filter(|other| *other == name).count();
+                (name, if alike > 0 { format!(".{}", before.len() + 1) } else { String::new() }, None)
+            }
+        };
         let info = RuleInfo {
-            name: distinct(name, before.iter().map(|other| other.info.name.as_str())),
-            limit,
-            per: rule.algorithm.refill(rule.limit),
+            name,
+            suffix,
+            quota,
             refuses: rule.refuses(),
             x_headers: rule.x_headers,
-            limit_value: HeaderValue::from_static(limit.to_string().leak()),
+            limit_value: quota.map(|quota| HeaderValue::from_static(quota.capacity.to_string().leak())),
         };
         Self {
             rule,
@@ -71,17 +82,31 @@ impl Prepared {
         let info = RuleInfo { refuses: false, ..self.info.clone() };
         Self { on_store_error: self.on_store_error.map(OnStoreError::admitting), info, ..self.clone() }
     }
+
+    /// The family of its counters in a window of `per` seconds, which a function returned.
+    pub(crate) fn family_in(&self, per: u32) -> Family {
+        family_of(self.rule, &self.key, per)
+    }
+}
+
+fn family_of(rule: &Rule, key: &str, per: u32) -> Family {
+    // A function's key differs from request to request.
+    let literal = (!matches!(rule.key, KeySource::Function(..))).then_some(key);
+    family(per, rule.kind(), literal, rule.scope.iter().map(Scope::identity))
 }
 
 /// The part of counters' names that is the same for all requests, hashed. Clients have no part in it, so it needs no secret.
-pub(crate) fn family<'a>(
-    per: u32,
-    kind: &str,
-    key: Option<&str>,
-    scope: impl Iterator<Item = (&'a str, &'a str)>,
-) -> Family {
+fn family<'a>(per: u32, kind: &str, key: Option<&str>, scope: impl Iterator<Item = (&'a str, &'a str)>) -> Family {
     let mut hasher = DefaultHasher::new();
     (per, kind, key).hash(&mut hasher);
     scope.for_each(|part| part.hash(&mut hasher));
     Family::new(hasher.finish())
+}
+
+impl Quota {
+    /// What a rule with this limit admits.
+    pub(crate) fn new(limit: Limit, algorithm: Algorithm) -> Self {
+        let Limit { limit: count, per } = limit;
+        Self { count, per, capacity: algorithm.capacity(limit), refill: algorithm.refill(limit) }
+    }
 }

@@ -21,7 +21,7 @@ use actix_web::{App, HttpServer, Responder, get, rt};
 use log::{LevelFilter, Log, Metadata, Record};
 #[cfg(feature = "redis")]
 use ratelimit_runtime::Credentials;
-use ratelimit_runtime::{OnStoreError, RateLimitHeaders, RateLimitState, RateLimiter, ratelimit};
+use ratelimit_runtime::{OnStoreError, Rate, RateLimitHeaders, RateLimitState, RateLimiter, ratelimit};
 use ratelimit_tests::FOREVER;
 
 /// Three requests an address.
@@ -135,6 +135,17 @@ async fn user() -> impl Responder {
 #[ratelimit(limit = 3, per = FOREVER, scope = first_of_body)]
 async fn by_body() -> impl Responder {
     "never"
+}
+
+/// Counts by a rate that no rule can have.
+#[get("/by-rate")]
+#[ratelimit(rate = no_rate)]
+async fn by_rate() -> impl Responder {
+    "never"
+}
+
+fn no_rate(_: &actix_web::HttpRequest) -> Rate {
+    Rate::per_minute(0)
 }
 
 async fn first_of_body(body: String) -> Option<String> {
@@ -254,7 +265,7 @@ mod pairs {
 
 fn routes(config: &mut ServiceConfig) {
     pairs::routes(config);
-    config.service(by_body).service(state);
+    config.service(by_body).service(by_rate).service(state);
     config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
     config
         .service(blocking)

@@ -4,5 +4,6 @@ mod algorithms;
 mod claims;
 mod functions;
 mod names;
+mod plans;
 mod policy;
 mod shared_rates;

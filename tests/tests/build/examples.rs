@@ -227,3 +227,34 @@ fn behind_proxy_counts_the_client_that_the_proxy_names() {
     assert_eq!(example.get_with("/quote", &lie).status, 429);
     assert_refuses_after(&example, 3, "/quote", &[("X-Forwarded-For", "192.0.2.61")]);
 }
+
+#[test]
+fn plans_admit_by_the_plan_and_an_upgrade_is_seen_at_once() {
+    let _alone = alone();
+    let example = start("plans", None);
+    assert_refuses_after(&example, 1, "/search", &[]);
+    assert_refuses_after(&example, 3, "/search", &[("X-User", "alice")]);
+    let upgrade = |rate: &str| {
+        let mut connection = example.open();
+        let length = rate.len();
+        connection.send(&format!("PUT /plans/alice HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{rate}"));
+        connection.reply().status
+    };
+    assert_eq!((upgrade("fast"), upgrade("0/minute"), upgrade("5/minute")), (500, 500, 200));
+    let upgraded = example.get_with("/search", &[("X-User", "alice")]);
+    assert_eq!((upgraded.status, upgraded.body.as_str()), (200, "1 of 5 left\n"));
+    for _ in 0..10 {
+        assert_eq!(example.get_with("/search", &[("X-User", "root")]).body, "no limit\n");
+    }
+}
+
+#[test]
+fn whole_app_limits_everything_but_the_health_check() {
+    let _alone = alone();
+    let example = start("whole_app", None);
+    assert_refuses_after(&example, 3, "/v1/report", &[]);
+    // The four requests of before count for the whole application, too.
+    let left: Vec<u16> = (0..7).map(|_| example.get("/v1/quote").status).collect();
+    assert_eq!(left, [200, 200, 200, 200, 200, 200, 429]);
+    assert_eq!((example.get("/nowhere").status, example.get("/health").status), (429, 200));
+}

@@ -48,7 +48,7 @@ impl Fields {
     /// Writes the state into the headers of a response.
     pub(crate) fn write(&self, state: &RateLimitState, headers: &mut HeaderMap) {
         if let Some(rule) = state.tightest_with_x_headers() {
-            set(headers, LIMIT, rule.info().limit_value.clone());
+            set(headers, LIMIT, limit_value(rule));
             set(headers, REMAINING, number(rule.remaining().into()));
             let value = if self.reset_in_seconds { number(rule.retry_after().into()) } else { reset(rule.reset_at()) };
             set(headers, RESET, value);
@@ -65,7 +65,7 @@ fn write_ietf(draft: IetfDraft, state: &RateLimitState, tightest: &RuleState, he
     match draft {
         IetfDraft::Draft6 => {
             set_list(headers, RATELIMIT_POLICY, unnamed_policies(state, tightest));
-            set(headers, RATELIMIT_LIMIT, tightest.info().limit_value.clone());
+            set(headers, RATELIMIT_LIMIT, limit_value(tightest));
             set(headers, RATELIMIT_REMAINING, number(tightest.remaining().into()));
             set(headers, RATELIMIT_RESET, number(tightest.retry_after().into()));
         }
@@ -94,6 +94,10 @@ fn unnamed_policies<'a>(state: &'a RateLimitState, tightest: &'a RuleState) -> i
     };
     let rules = state.rules().enumerate().filter(is_listed);
     rules.map(|(_, rule)| format!("{};w={}", rule.limit(), rule.per()))
+}
+
+fn limit_value(rule: &RuleState) -> HeaderValue {
+    rule.info().limit_value.clone().unwrap_or_else(|| number(rule.limit().into()))
 }
 
 /// Sets a header, unless the handler has set it itself. The value is appended first, because most handlers have not set it, and one

@@ -7,11 +7,14 @@ use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Responder};
 use crate::{
     counter::key_part::KeyPart,
     decision::state::RateLimitState,
-    rule::function::{
-        answer::Answer,
-        extract::extract,
-        result::{IntoCost, IntoExempt, IntoScope},
-        traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, ScopeFunction},
+    rule::{
+        function::{
+            answer::Answer,
+            extract::extract,
+            result::{IntoCost, IntoExempt, IntoRate, IntoScope},
+            traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, RateFunction, ScopeFunction},
+        },
+        rate::Rate,
     },
 };
 
@@ -83,6 +86,7 @@ macro_rules! asked {
 asked! {
     ScopeFunction: IntoScope, into_scope => Option<KeyPart>;
     CostFunction: IntoCost, into_cost => u64;
+    RateFunction: IntoRate, into_rate => Option<Rate>;
     ExemptFunction: IntoExempt, into_exempt => bool;
 }
 

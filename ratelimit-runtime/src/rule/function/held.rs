@@ -7,9 +7,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::{
     counter::key_part::KeyPart,
     decision::state::RateLimitState,
-    rule::function::{
-        answer::Answer,
-        traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, ScopeFunction},
+    rule::{
+        function::{
+            answer::Answer,
+            traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, RateFunction, ScopeFunction},
+        },
+        rate::Rate,
     },
 };
 
@@ -66,6 +69,14 @@ where
 pub const fn cost<F, Marker>(function: F) -> Held<F, AskCall<F, u64>>
 where
     F: CostFunction<Marker>,
+{
+    Held { function, call: F::ask }
+}
+
+/// Called by the attribute's output: a rate function.
+pub const fn rate<F, Marker>(function: F) -> Held<F, AskCall<F, Option<Rate>>>
+where
+    F: RateFunction<Marker>,
 {
     Held { function, call: F::ask }
 }

@@ -6,7 +6,10 @@ use actix_web::Error;
 
 use crate::{
     counter::key_part::KeyPart,
-    rule::function::sealed::{Results, Sealed},
+    rule::{
+        function::sealed::{Results, Sealed},
+        rate::Rate,
+    },
 };
 
 /// What a scope, key or user function may return: text, a number or an address; an `Option` of one, where
@@ -115,6 +118,38 @@ macro_rules! into_cost {
 }
 
 into_cost! { u8 u16 u32 u64 u128 usize }
+
+/// What a rate function may return: a [`Rate`]; an `Option` of one, where `None` is no limit; or a `Result` of either, where `Err` answers
+/// the request.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no rate",
+    note = "return a `Rate`, or an `Option` or `Result` of one, where `None` is no limit and `Err` answers the request"
+)]
+pub trait IntoRate: Sealed<Results> {
+    /// The rate; `None` for no limit.
+    ///
+    /// # Errors
+    /// The error that answers the request.
+    fn into_rate(self) -> Result<Option<Rate>, Error>;
+}
+
+impl IntoRate for Rate {
+    fn into_rate(self) -> Result<Option<Rate>, Error> {
+        Ok(Some(self))
+    }
+}
+
+impl<T: IntoRate> IntoRate for Option<T> {
+    fn into_rate(self) -> Result<Option<Rate>, Error> {
+        self.map_or(Ok(None), T::into_rate)
+    }
+}
+
+impl<T: IntoRate, E: Into<Error>> IntoRate for Result<T, E> {
+    fn into_rate(self) -> Result<Option<Rate>, Error> {
+        self.map_err(Into::into)?.into_rate()
+    }
+}
 
 /// What an exempt function may return: a `bool`, or a `Result` of one, where `Err` answers the request.
 ///

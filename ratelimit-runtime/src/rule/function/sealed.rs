@@ -2,6 +2,8 @@
 
 use actix_web::HttpResponse;
 
+use crate::rule::rate::Rate;
+
 /// Of what a function returns.
 #[derive(Debug)]
 pub enum Results {}
@@ -15,10 +17,12 @@ pub trait Sealed<Kind> {}
 
 impl<T, E> Sealed<Results> for Result<T, E> {}
 
+impl<T> Sealed<Results> for Option<T> {}
+
 impl<F: Fn(&HttpResponse) -> bool> Sealed<OfResponse> for F {}
 
 macro_rules! sealed {
     ($($type:ty)*) => { $( impl Sealed<Results> for $type {} )* };
 }
 
-sealed! { bool u8 u16 u32 u64 u128 usize }
+sealed! { Rate bool u8 u16 u32 u64 u128 usize }

@@ -8,9 +8,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::{
     counter::key_part::KeyPart,
     decision::state::RateLimitState,
-    rule::function::{
-        answer::Answer,
-        sealed::{OfResponse, Sealed},
+    rule::{
+        function::{
+            answer::Answer,
+            sealed::{OfResponse, Sealed},
+        },
+        rate::Rate,
     },
 };
 
@@ -74,6 +77,39 @@ pub trait ScopeFunction<Marker> {
 pub trait CostFunction<Marker> {
     /// Asks the function about `request`.
     fn ask(&self, request: &HttpRequest) -> Answer<u64>;
+}
+
+/// A function that says how often a request is admitted: `fn(&HttpRequest) -> T`, or an Actix handler whose result is `T`, where
+/// `T` is a [`Rate`], an `Option` of one, where `None` is no limit, or a `Result` of either, where `Err` answers the request.
+///
+/// ```
+/// use actix_web::{HttpRequest, web};
+/// use ratelimit_runtime::{Rate, ratelimit};
+///
+/// struct Partners(Vec<String>);
+///
+/// async fn plan(partners: web::Data<Partners>, request: HttpRequest) -> Option<Rate> {
+///     let key = request.headers().get("X-Api-Key").and_then(|key| key.to_str().ok());
+///     match key {
+///         Some("root") => None,
+///         Some(key) if partners.0.iter().any(|partner| partner == key) => Some(Rate::per_minute(600)),
+///         _ => Some(Rate::per_minute(60)),
+///     }
+/// }
+///
+/// #[ratelimit(rate = plan, scope = "header:X-Api-Key")]
+/// async fn quote() -> &'static str {
+///     "as often as your plan says"
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "this function cannot say how often a request is admitted",
+    note = "a rate function is `fn(&HttpRequest) -> T`, or `async` with extractors as its arguments",
+    note = "`T` is a `Rate`, or an `Option` or `Result` of one"
+)]
+pub trait RateFunction<Marker> {
+    /// Asks the function about `request`.
+    fn ask(&self, request: &HttpRequest) -> Answer<Option<Rate>>;
 }
 
 /// A function that says whether a request is exempt from a rule: `fn(&HttpRequest) -> T`, or an Actix handler whose
