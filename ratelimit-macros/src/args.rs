@@ -77,6 +77,7 @@ arguments! {
 }
 
 /// How often a rule admits.
+#[expect(clippy::large_enum_variant, reason = "there are a few of them, at compile time")]
 pub(crate) enum Limit {
     Fixed {
         limit: Number,
