@@ -55,14 +55,14 @@ pub(crate) struct RuleInfo {
 /// What a rule admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Quota {
-    /// So many requests...
+    /// How much may pass at once.
+    pub(crate) limit: u32,
+    /// The time in which that comes back, in seconds.
+    pub(crate) per: u32,
+    /// The rate as it was written: so many requests...
     pub(crate) count: u32,
     /// ...in so many seconds.
-    pub(crate) per: u32,
-    /// How much may pass at once.
-    pub(crate) capacity: u32,
-    /// The time in which that comes back, in seconds.
-    pub(crate) refill: u32,
+    pub(crate) window: u32,
 }
 
 /// The state of one rule of a handler after the check.
@@ -227,8 +227,8 @@ impl RuleState {
         match self.info.quota {
             Some(_) => Cow::Borrowed(&self.info.name),
             None => {
-                let (RuleInfo { name, suffix, .. }, Quota { count, per, .. }) = (self.info, self.quota);
-                Cow::Owned(format!("{name}{count}/{per}s{suffix}"))
+                let (RuleInfo { name, suffix, .. }, Quota { count, window, .. }) = (self.info, self.quota);
+                Cow::Owned(format!("{name}{count}/{window}s{suffix}"))
             }
         }
     }
@@ -236,14 +236,14 @@ impl RuleState {
     /// How many requests a window admits; with `algorithm = "gcra"`, how many may come at once.
     #[must_use]
     pub fn limit(&self) -> u32 {
-        self.quota.capacity
+        self.quota.limit
     }
 
     /// The length of the window, in seconds; with `algorithm = "gcra"`, the time in which as many come back as may come
     /// at once, rounded up.
     #[must_use]
     pub fn per(&self) -> u32 {
-        self.quota.refill
+        self.quota.per
     }
 
     /// How many more requests are admitted now.

@@ -64,7 +64,7 @@ impl Prepared {
             quota,
             refuses: rule.refuses(),
             x_headers: rule.x_headers,
-            limit_value: quota.map(|quota| HeaderValue::from_static(quota.capacity.to_string().leak())),
+            limit_value: quota.map(|quota| HeaderValue::from_static(quota.limit.to_string().leak())),
         };
         Self {
             rule,
@@ -107,6 +107,6 @@ impl Quota {
     /// What a rule with this limit admits.
     pub(crate) fn new(limit: Limit, algorithm: Algorithm) -> Self {
         let Limit { limit: count, per } = limit;
-        Self { count, per, capacity: algorithm.capacity(limit), refill: algorithm.refill(limit) }
+        Self { limit: algorithm.capacity(limit), per: algorithm.refill(limit), count, window: per }
     }
 }
