@@ -116,9 +116,9 @@ impl RateLimiter {
 fn report_missing(request: &HttpRequest) -> NoLimiter {
     static REPORTED: Once = Once::new();
 
-    // The pattern is written in the program, unlike the path.
-    let place = request.match_pattern().map_or_else(String::new, |pattern| format!(" at `{pattern}`"));
     REPORTED.call_once(|| {
+        // The pattern is written in the program, unlike the path.
+        let place = request.match_pattern().map_or_else(String::new, |pattern| format!(" at `{pattern}`"));
         log::error!(
             "no RateLimiter in app_data for a limited handler{place}, and `RateLimiter::require_in_app_data()` requires one: it answers \
              500; write `.app_data(limiter.clone())` (RL024)"
