@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, web};
-use ratelimit_runtime::{IetfDraft, RateLimitHeaders, RateLimiter, ratelimit};
+use ratelimit_runtime::{IetfDraft, Rate, RateLimitHeaders, RateLimiter, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Reply, Server};
 
@@ -39,6 +39,15 @@ async fn gcra() -> impl Responder {
     HttpResponse::Ok()
 }
 
+#[ratelimit(rate = plan, scope = "global")]
+async fn planned() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+fn plan(_: &HttpRequest) -> Rate {
+    Rate::per_minute(7)
+}
+
 #[ratelimit("9/minute", exempt = everybody)]
 async fn exempt() -> impl Responder {
     HttpResponse::Ok()
@@ -60,6 +69,7 @@ fn serve(limiter: &RateLimiter, headers: RateLimitHeaders) -> Served {
                 .route("/equal", web::get().to(equal_limits))
                 .route("/silent", web::get().to(silent))
                 .route("/gcra", web::get().to(gcra))
+                .route("/planned", web::get().to(planned))
                 .route("/exempt", web::get().to(exempt))
         };
         HttpServer::new(app).workers(1).listen(listener).expect("the server listens").run()
@@ -166,6 +176,24 @@ fn older_drafts_list_rules_that_send_no_x_headers() {
     let server = serve(&limiter, RateLimitHeaders::default().ietf_draft(IetfDraft::Draft6));
     let reply = server.get("/silent");
     assert_eq!((ietf_fields(&reply).len(), reply.header("x-ratelimit-limit")), (4, None));
+}
+
+#[test]
+fn older_drafts_write_the_rate_of_the_request() {
+    let (limiter, _clock) = in_memory();
+    let left = (window_end(START, 60) - START).to_string();
+    let server = serve(&limiter, RateLimitHeaders::default().ietf_draft(IetfDraft::Draft6));
+    let expected = [
+        ("ratelimit-limit", "7"),
+        ("ratelimit-policy", "7;w=60"),
+        ("ratelimit-remaining", "6"),
+        ("ratelimit-reset", &left),
+    ];
+    assert_eq!(ietf_fields(&server.get("/planned")), expected);
+    let server = serve(&limiter, RateLimitHeaders::default().ietf_draft(IetfDraft::Draft7));
+    let numbers = format!("limit=7, remaining=5, reset={left}");
+    let expected = [("ratelimit", numbers.as_str()), ("ratelimit-policy", "7;w=60")];
+    assert_eq!(ietf_fields(&server.get("/planned")), expected);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use actix_web::error::ErrorImATeapot;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, Error, HttpRequest, HttpResponse, HttpServer, Responder};
 use ratelimit_runtime::{
-    CheckError, Policy, RateLimit, RateLimitHeaders, RateLimitState, RateLimiter, RateLimiterBuilder, Subject, policy,
-    ratelimit,
+    CheckError, Policy, Rate, RateLimit, RateLimitHeaders, RateLimitState, RateLimiter, RateLimiterBuilder, Subject,
+    policy, ratelimit,
 };
 use ratelimit_tests::FOREVER;
 use ratelimit_tests::app::Served;
@@ -59,6 +59,15 @@ async fn by_default(state: RateLimitState) -> String {
     seen(&state)
 }
 
+#[ratelimit(rate = plan, scope = "global")]
+async fn planned(state: RateLimitState) -> String {
+    seen(&state)
+}
+
+fn plan(_: &HttpRequest) -> Rate {
+    Rate::per_day(2)
+}
+
 /// A limiter without a user function answers 500 here.
 #[ratelimit(limit = 2, per = FOREVER, scope = "user")]
 #[ratelimit(limit = 2, per = FOREVER, scope = fails)]
@@ -71,6 +80,7 @@ fn fails(_: &HttpRequest) -> Result<String, Error> {
 }
 
 fn routes(config: &mut ServiceConfig) {
+    config.route("/planned", web::get().to(planned));
     config.route("/two", web::get().to(two)).route("/answered", web::get().to(answered));
     config.route("/several", web::get().to(several)).route("/functions", web::get().to(with_functions));
     config.route("/denied", web::get().to(denied)).route("/default", web::get().to(by_default));
@@ -113,7 +123,7 @@ fn rate_limit_headers(reply: &Reply) -> usize {
 fn a_limiter_that_is_switched_off_admits_everything_and_counts_nothing() {
     for limiter in [build(off()), build(off().shadow(true))] {
         let server = serve(&limiter);
-        for path in ["/two", "/answered", "/denied", "/in/two"] {
+        for path in ["/two", "/answered", "/denied", "/planned", "/in/two"] {
             assert_eq!(bodies(&server, path, 5), [UNCOUNTED; 5], "{path}");
             assert_eq!(rate_limit_headers(&server.get(path)), 0, "{path}");
         }
@@ -145,7 +155,7 @@ async fn checks_of_a_program_are_admitted_by_a_limiter_that_is_switched_off() {
 #[test]
 fn a_limiter_in_shadow_counts_and_refuses_nothing() {
     let server = serve(&build(shadow()));
-    for path in ["/two", "/answered"] {
+    for path in ["/two", "/answered", "/planned"] {
         assert_eq!(bodies(&server, path, 4), [COUNTED, COUNTED, OVER, OVER], "{path}");
         let reply = server.get(path);
         assert_eq!((reply.status, reply.header("retry-after")), (200, None), "{path}");
