@@ -1,12 +1,12 @@
 //! The in-memory check in nanoseconds, beside governor.
 //!
-//! "check alone" is what governor's `check_key` is: an address in, a verdict out. On either side that is hashing the address
-//! with a secret seed, finding its counter, reading the clock and counting.
+//! "check alone" compares the check with governor's `check_key`: an address in, a verdict out. Both hash the address with a
+//! secret seed, find its counter, read the clock and count.
 //!
-//! "attribute" is all that the attribute adds to a handler, from finding the limiter to keeping the state in the request: the
-//! time of a call of the application with it, less the time of the same call without it.
+//! "attribute" is what the attribute adds to a handler, from finding the limiter to keeping the state in the request: the
+//! time of a call with it, less the time of the same call without it.
 //!
-//! With two threads, it is the time that passes for each of them.
+//! With two threads, the time is what each of them sees.
 
 #![allow(missing_docs, reason = "criterion's macros write undocumented functions")]
 
@@ -35,7 +35,7 @@ use ratelimit_runtime::{
 
 use crate::clients::Clients;
 
-/// Requests are made in lots, outside the time that is taken; and a lot is small enough to stay in the cache.
+/// Requests are made in lots, outside the measured time. A lot is small enough to stay in the cache.
 const LOT: u64 = 256;
 
 /// Clients and threads.
@@ -89,7 +89,7 @@ fn attribute(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The call that is taken away from every figure of this project.
+/// The call without a limit, which is subtracted from every figure of this project.
 fn call(criterion: &mut Criterion) {
     let service = offline::bare(&RateLimiter::in_memory());
     criterion.bench_function("call without a limit", |bencher| {
@@ -101,12 +101,12 @@ fn call(criterion: &mut Criterion) {
 fn calls_in_lots(limiter: &RateLimiter, clients: Clients, thread: u64, calls: u64) -> Duration {
     let (limited, bare) = (offline::limited(LOAD, limiter), offline::bare(limiter));
     let mut without = Duration::ZERO;
-    // In turn lot by lot, so that whatever else the machine does befalls both.
+    // The two take turns lot by lot, so that other work of the machine affects both.
     let with = in_lots(clients, thread, calls, |lot| {
         without += call_all(&bare, lot);
         call_all(&limited, lot)
     });
-    // Criterion wants a time that is not zero, which a handful of calls can come out at.
+    // Criterion needs a time above zero, but the difference of a few calls can be zero.
     with.saturating_sub(without).max(Duration::from_nanos(1))
 }
 
@@ -129,7 +129,7 @@ fn checks_in_lots(clients: Clients, thread: u64, checks: u64, check: impl Fn(&Ip
     })
 }
 
-/// The sum of the times of lots that make up `number`.
+/// The time of `number` calls, made in lots.
 fn in_lots(clients: Clients, seed: u64, number: u64, mut time: impl FnMut(&[IpAddr]) -> Duration) -> Duration {
     let mut stream = clients.stream(seed);
     let mut left = number;
@@ -143,7 +143,7 @@ fn in_lots(clients: Clients, seed: u64, number: u64, mut time: impl FnMut(&[IpAd
     sum
 }
 
-/// The mean of what the threads say, which begin at one moment.
+/// The mean of the threads' times. All threads begin together.
 fn on_threads(threads: usize, time: impl Fn(u64) -> Duration + Sync) -> Duration {
     let barrier = Barrier::new(threads);
     let run = |thread| {

@@ -1,7 +1,7 @@
 //! What the measurements of this crate share: the subjects that are measured, and the load that they are put under.
 //! README.md says how to run them.
 
-// A measurement that cannot set its stage has failed, and a panic with a message is how it says so.
+// A measurement whose set-up fails has failed. It reports that by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod cpu;

@@ -17,7 +17,7 @@ const START: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    /// Where it listens.
+    /// The address.
     pub port: u16,
 }
 

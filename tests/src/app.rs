@@ -39,7 +39,7 @@ impl Served {
         Self { address, handle, thread: Some(thread) }
     }
 
-    /// The usual application: this limiter, the headers, and the given routes.
+    /// Runs an application with this limiter, `RateLimitHeaders`, and these routes.
     pub fn limited<C>(limiter: &RateLimiter, routes: C) -> Self
     where
         C: Fn(&mut ServiceConfig) + Clone + Send + 'static,
@@ -70,10 +70,10 @@ impl Server for Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // The command is sent when the method is called; the future only waits for the end.
+        // The call sends the command. The future only waits for the end.
         drop(self.handle.stop(false));
         if let Some(thread) = self.thread.take() {
-            // A server that failed has already said so on its own thread.
+            // A server that failed has reported it on its own thread.
             let _ = thread.join();
         }
     }

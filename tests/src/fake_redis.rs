@@ -1,4 +1,4 @@
-//! Something that listens where a Redis should be, and says what a test wants.
+//! A server in the place of Redis that answers what a test wants.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::JoinHandle;
 
-/// What it says to what it was sent.
+/// The answer to each piece of input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Says {
-    /// This.
+    /// These bytes.
     Text(String),
-    /// The first, and then the second again and again, for as long as somebody listens.
+    /// The first bytes, and then the second ones again and again, as long as the client reads.
     WithoutEnd(String, String),
 }
 
@@ -30,7 +30,7 @@ struct State {
 }
 
 impl FakeRedis {
-    /// Answers each piece that it is sent as `answer` says.
+    /// Answers each piece of input by `answer`.
     pub fn start(answer: impl Fn(&str) -> Says + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1");
         let address = listener.local_addr().expect("the port that was given");
@@ -51,12 +51,12 @@ impl FakeRedis {
         Self { address, state, thread: Some(thread) }
     }
 
-    /// Where it listens.
+    /// The address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many connections it has accepted so far.
+    /// The number of connections that it has accepted.
     pub fn accepted(&self) -> usize {
         self.state.accepted.load(SeqCst)
     }

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client on a bare socket: it sends exactly what it is told, and shows all that comes back.
+//! A small HTTP/1.1 client on a plain socket. It sends exactly the given bytes, and shows the whole answer.
 
 use std::fmt::Write as _;
 use std::io::{self, BufRead, BufReader, Read, Write as _};
@@ -6,9 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 
 use crate::wait::PATIENCE;
 
-/// Whatever can be asked: an application in this process or in another.
+/// A server that takes requests: an application in this process or in another.
 pub trait Server {
-    /// Where it listens.
+    /// The address.
     fn address(&self) -> SocketAddr;
 
     /// A new connection.
@@ -26,7 +26,7 @@ pub trait Server {
         self.open().ask("GET", path, headers)
     }
 
-    /// The statuses of so many requests, one after the other on one connection.
+    /// The statuses of this many requests, one after the other on one connection.
     fn statuses(&self, path: &str, requests: usize) -> Vec<u16> {
         let mut connection = self.open();
         (0..requests).map(|_| connection.get(path).status).collect()
@@ -39,7 +39,7 @@ pub struct Connection {
     stream: BufReader<TcpStream>,
 }
 
-/// An answer, with its headers in the order in which they came.
+/// An answer, with its headers in the order of their arrival.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// The status code.
@@ -56,7 +56,7 @@ impl Connection {
         Self::try_open(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
     }
 
-    /// As [`Connection::open`], for a server that may be gone.
+    /// Opens a connection like [`Connection::open`], to a server that may be gone.
     pub fn try_open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -65,12 +65,12 @@ impl Connection {
         Ok(Self { stream: BufReader::new(stream) })
     }
 
-    /// Sends bytes as they are; part of a request, or several.
+    /// Sends bytes unchanged: a part of a request, or several requests.
     pub fn send(&mut self, bytes: &str) {
         self.try_send(bytes).expect("the server takes what is sent");
     }
 
-    /// As [`Connection::send`], for a server that may be gone.
+    /// Sends bytes like [`Connection::send`], to a server that may be gone.
     pub fn try_send(&mut self, bytes: &str) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes.as_bytes())
     }
@@ -86,17 +86,17 @@ impl Connection {
         self.ask("GET", path, &[])
     }
 
-    /// Reads the next answer to a request that was no `HEAD`.
+    /// Reads the next answer, to a request other than `HEAD`.
     pub fn reply(&mut self) -> Reply {
         self.reply_to("GET")
     }
 
-    /// Reads the next answer; that to a `HEAD` has no body, whatever its headers say.
+    /// Reads the next answer. An answer to `HEAD` has no body, whatever its headers say.
     pub fn reply_to(&mut self, method: &str) -> Reply {
         self.try_reply_to(method).expect("a whole answer")
     }
 
-    /// As [`Connection::reply`], for a server that may be gone.
+    /// Reads an answer like [`Connection::reply`], from a server that may be gone.
     pub fn try_reply(&mut self) -> io::Result<Reply> {
         self.try_reply_to("GET")
     }
@@ -110,7 +110,7 @@ impl Connection {
         Ok(reply)
     }
 
-    /// Whether the server has closed the connection, and sent nothing more before it did.
+    /// Whether the server has closed the connection without sending anything more.
     pub fn is_closed(&mut self) -> bool {
         match self.stream.fill_buf() {
             Ok(rest) => rest.is_empty(),
@@ -178,7 +178,7 @@ impl Reply {
         self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str()).collect()
     }
 
-    /// A header that must be there, as a number.
+    /// The number in a header that must be present.
     pub fn number(&self, name: &str) -> u64 {
         let value = self.header(name).unwrap_or_else(|| panic!("no header {name} in {self:?}"));
         value.parse().unwrap_or_else(|_| panic!("{name}: {value:?} is no number"))

@@ -1,10 +1,10 @@
-//! What the tests stand on: a real Redis that can be hurt, a proxy between it and the application, an HTTP client that
-//! shows every byte, and applications in this process and in others.
+//! The tools of the tests: real Redis servers that tests can break, a proxy before them, an HTTP client that shows every
+//! byte, and applications in this process and in others.
 //!
-//! Everything listens on a loopback address or on a Unix socket in a temporary folder, and every process is ended by the
-//! handle that started it.
+//! All servers listen on a loopback address or on a Unix socket in a temporary folder. The handle that started a process
+//! ends it.
 
-// A test that cannot set its stage has failed, and a panic with a message is how a test says so.
+// A test whose set-up fails has failed. It reports that by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod app;
@@ -23,6 +23,6 @@ pub mod resolver;
 pub mod target;
 pub mod wait;
 
-/// The longest window, which ends in the year 2038 (and the next one in 2106): for tests that count on a real clock and
-/// must not meet a window's edge.
+/// The longest window: it ends in the year 2038, and the next one in 2106. Tests on a real clock use it to stay away from
+/// the edge of a window.
 pub const FOREVER: u32 = 2_147_483_647;

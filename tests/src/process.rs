@@ -21,12 +21,12 @@ pub struct Process {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// What a process has written so far, line by line; standard output and standard error together.
+/// The lines that a process has written so far, to standard output and standard error.
 #[derive(Debug, Clone, Default)]
 struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Process {
-    /// Starts the command and waits until it says where it listens.
+    /// Starts the command and waits until it prints its address.
     pub fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
@@ -43,7 +43,7 @@ impl Process {
         Self { child, address, output, readers }
     }
 
-    /// What it has written so far.
+    /// The output so far.
     pub fn output(&self) -> Vec<String> {
         self.output.now()
     }
@@ -53,29 +53,29 @@ impl Process {
         self.output().iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
     }
 
-    /// All the addresses that it has named so far, in that order.
+    /// The addresses that it has printed so far, in order.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.output.addresses()
     }
 
-    /// What the kernel counts for the process, such as `Threads` or `VmRSS` (in KiB); `None` where it does not tell.
+    /// A figure of the kernel about the process, such as `Threads` or `VmRSS` (in KiB). `None` where the kernel has none.
     pub fn usage(&self, field: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
         value.split_whitespace().next()?.parse().ok()
     }
 
-    /// SIGSTOP: none of its threads run.
+    /// Sends SIGSTOP: none of its threads runs.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// SIGTERM: the process is asked to end. How long it takes until it has.
+    /// Sends SIGTERM, and returns the time until the process has ended.
     pub fn end(&mut self) -> Duration {
         self.signal(Signal::TERM);
         wait::until("the process ends", || self.child.try_wait().expect("the state of a child").is_some())
@@ -85,9 +85,9 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
 
-    /// SIGKILL: the process gets no chance to do anything more. Whatever it has written is in the output afterwards.
+    /// Sends SIGKILL. All that the process has written is in the output afterwards.
     pub fn kill(&mut self) {
-        // An error means that it has ended already.
+        // On an error, the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         for reader in self.readers.drain(..) {

@@ -1,4 +1,4 @@
-//! A TCP proxy that stands between an application and Redis, and does what networks do.
+//! A TCP proxy between an application and Redis, with the faults of a network.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What becomes of a request that does not pass.
+/// The fate of a request that does not pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// Its connection is cut.
     Cut,
-    /// It is lost, and nobody is told.
+    /// It is lost, and neither side learns of it.
     Lost,
 }
 
@@ -28,24 +28,24 @@ pub struct Proxy {
 struct State {
     upstream: SocketAddr,
     accepted: AtomicUsize,
-    /// Of the connections that were accepted, how many have ended.
+    /// The number of accepted connections that have ended.
     ended: AtomicUsize,
     reply_delay: AtomicU64,
     request_bytes_left: AtomicU64,
     reply_bytes_left: AtomicU64,
-    /// The connections that were accepted before this many are forgotten: they stay open, and nothing passes.
+    /// Connections with a lower number are forgotten: they stay open, and nothing passes.
     forgotten: AtomicUsize,
     /// Requests that contain this do not pass.
     refused: Mutex<Option<(&'static str, Refusal)>>,
     over: AtomicBool,
-    /// Each with the application's socket and that of Redis.
+    /// The connections, each with the application's socket and that of Redis.
     open: Mutex<Vec<[TcpStream; 2]>>,
 }
 
 const UNLIMITED: u64 = u64::MAX;
 
 impl Proxy {
-    /// Passes everything on to `upstream`, until told otherwise.
+    /// Passes everything on to `upstream` at first.
     pub fn to(upstream: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1");
         let address = listener.local_addr().expect("the port that was given");
@@ -68,56 +68,57 @@ impl Proxy {
         Self { address, state, thread: Some(thread) }
     }
 
-    /// The URL under which the application reaches Redis through this proxy.
+    /// The URL for an application that connects to Redis through this proxy.
     pub fn url(&self) -> String {
         format!("redis://{}/", self.address)
     }
 
-    /// How many connections the application has opened so far.
+    /// The number of connections that the application has opened.
     pub fn accepted(&self) -> usize {
         self.state.accepted.load(SeqCst)
     }
 
-    /// How many of them are open.
+    /// The number of open connections.
     pub fn open(&self) -> usize {
         self.accepted() - self.state.ended.load(SeqCst)
     }
 
-    /// Says something to the application, on each of its connections, that it has not asked for.
+    /// Sends unrequested bytes to the application, on each connection.
     pub fn say(&self, text: &str) {
         for [application, _] in &mut *self.state.open.lock().expect("no holder panics") {
-            // It may have gone.
+            // The application may be gone.
             let _ = application.write_all(text.as_bytes());
         }
     }
 
-    /// Holds back each reply of Redis for so long.
+    /// Delays each reply of Redis by this time.
     pub fn delay_replies(&self, delay: Duration) {
         let delay = u64::try_from(delay.as_millis()).expect("a delay for a test");
         self.state.reply_delay.store(delay, SeqCst);
     }
 
-    /// Cuts the connection as soon as the application has sent so many more bytes.
+    /// Cuts the connection as soon as the application has sent this many more bytes.
     pub fn cut_after_request_bytes(&self, bytes: u64) {
         self.state.request_bytes_left.store(bytes, SeqCst);
     }
 
-    /// Cuts the connection as soon as Redis has answered so many more bytes: in the middle of a reply.
+    /// Cuts the connection as soon as Redis has sent this many more bytes: in the middle of a reply.
     pub fn cut_after_reply_bytes(&self, bytes: u64) {
         self.state.reply_bytes_left.store(bytes, SeqCst);
     }
 
-    /// Whether a cut that was asked for has happened.
+    /// Whether a requested cut has happened.
     pub fn has_cut(&self) -> bool {
         self.state.request_bytes_left.load(SeqCst) == 0 || self.state.reply_bytes_left.load(SeqCst) == 0
     }
 
-    /// Lets no request pass that contains this text.
+    /// Blocks the requests that contain this text.
     pub fn refuse(&self, text: &'static str, refusal: Refusal) {
         *self.state.refused.lock().expect("no holder panics") = Some((text, refusal));
     }
 
-    /// Forgets every open connection, as a load balancer does with one that was idle: neither side is told. New ones are accepted.
+    /// Forgets all open connections, as a load balancer forgets idle ones: neither side learns of it. New connections are
+    /// accepted.
     pub fn forget_connections(&self) {
         self.state.forgotten.store(self.accepted(), SeqCst);
     }

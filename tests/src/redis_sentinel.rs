@@ -1,4 +1,4 @@
-//! A real Redis behind Sentinel that a test starts, hurts and ends: a primary, two replicas and three sentinels.
+//! A real Redis behind Sentinel that a test starts, breaks and ends: a primary, two replicas and three sentinels.
 
 use std::collections::HashMap;
 
@@ -8,18 +8,18 @@ use crate::wait;
 /// The name by which the sentinels know the primary.
 pub const SERVICE: &str = "main";
 
-/// How long a server is silent before a sentinel takes it for dead, in milliseconds.
+/// The silence, in milliseconds, after which a sentinel considers a server dead.
 const DOWN_AFTER: u32 = 1000;
 
 const SERVERS: usize = 3;
 const SENTINELS: usize = 3;
 const QUORUM: usize = 2;
 
-/// Three servers, named by their index, of which the first is the primary in the beginning; and those who watch them. All
-/// end when this is dropped.
+/// Three servers and their sentinels. An index names a server; the first server is the primary at the start. All end when
+/// this is dropped.
 #[derive(Debug)]
 pub struct RedisSentinel {
-    // End first: nobody is to be promoted while the servers end.
+    // Declared first, so that the sentinels end first and promote nobody while the servers end.
     sentinels: Vec<RedisServer>,
     servers: Vec<RedisServer>,
     transport: Transport,
@@ -31,7 +31,7 @@ impl RedisSentinel {
         Self::with(Transport::Tcp, &[], &[])
     }
 
-    /// Starts one with further lines of configuration in each server, and in each sentinel, such as `requirepass` and `user`.
+    /// Starts one with more lines of configuration for each server and for each sentinel, such as `requirepass` and `user`.
     pub fn with(transport: Transport, access: &[&str], sentinel_access: &[&str]) -> Self {
         let mut configuration = vec![
             "repl-diskless-sync-delay 0".to_owned(),
@@ -42,12 +42,12 @@ impl RedisSentinel {
         let mut servers = vec![RedisServer::start(transport, Mode::Store, &configuration)];
         configuration.push(format!("replicaof 127.0.0.1 {}", servers[0].port()));
         servers.extend((1..SERVERS).map(|_| RedisServer::start(transport, Mode::Store, &configuration)));
-        // The sentinels learn of the replicas when they first ask the primary, and then not for ten seconds.
+        // Sentinels learn of replicas from their first question to the primary. The next question comes ten seconds later.
         wait::until("the replicas are linked", || servers[1..].iter().all(RedisServer::is_linked));
         let mut configuration = vec![
             format!("sentinel monitor {SERVICE} 127.0.0.1 {} {QUORUM}", servers[0].port()),
             format!("sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}"),
-            // Where they vote for different ones among themselves, they vote again after twice this time.
+            // Sentinels that disagree vote again after twice this time.
             format!("sentinel failover-timeout {SERVICE} 3000"),
             format!("sentinel auth-user {SERVICE} {OPERATOR}"),
             format!("sentinel auth-pass {SERVICE} none"),
@@ -58,14 +58,14 @@ impl RedisSentinel {
         let start = |_| RedisServer::start(transport, Mode::Sentinel, &configuration);
         let sentinel = Self { sentinels: (0..SENTINELS).map(start).collect(), servers, transport };
         for sentinel in &sentinel.sentinels {
-            // They look at the servers every ten seconds otherwise; Redis before 7.0 cannot be told.
+            // The default is every ten seconds. Redis before 7.0 has no such setting.
             let _ = sentinel.try_ask::<()>(&["SENTINEL", "DEBUG", "info-period", "500"]);
         }
         sentinel.wait_until_healthy();
         sentinel
     }
 
-    /// Waits until every sentinel knows the other ones and two replicas that could be promoted.
+    /// Waits until every sentinel knows the others, and two replicas that it can promote.
     pub fn wait_until_healthy(&self) {
         wait::until("the sentinels know each other and the replicas", || {
             self.sentinels.iter().all(|sentinel| {
@@ -86,7 +86,7 @@ impl RedisSentinel {
         self.url_as("", "")
     }
 
-    /// The URL for a limiter with credentials of the servers, such as `user:password@`, and more at its end, such as
+    /// The URL for a limiter, with credentials for the servers, such as `user:password@`, and a suffix, such as
     /// `/3?sentinel_password=secret`.
     pub fn url_as(&self, credentials: &str, end: &str) -> String {
         let scheme = if self.transport == Transport::Tls { "rediss+sentinel" } else { "redis+sentinel" };
@@ -94,7 +94,7 @@ impl RedisSentinel {
         format!("{scheme}://{credentials}{}/{SERVICE}{end}", addresses.join(","))
     }
 
-    /// A server, for what is not here.
+    /// One of the servers.
     pub fn server(&self, index: usize) -> &RedisServer {
         &self.servers[index]
     }
@@ -104,12 +104,12 @@ impl RedisSentinel {
         &mut self.sentinels
     }
 
-    /// The primary, if all sentinels that run agree on one that runs and takes writes.
+    /// The primary, if all running sentinels agree on a server that runs and takes writes.
     pub fn primary(&self) -> Option<usize> {
         self.elected().filter(|index| self.leads(*index))
     }
 
-    /// The server on which all sentinels that run agree.
+    /// The server on which all running sentinels agree.
     fn elected(&self) -> Option<usize> {
         let running = || self.sentinels.iter().filter(|sentinel| sentinel.is_running());
         let mut ports = running().map(|sentinel| self.master_as_seen_by(sentinel)["port"].clone());
@@ -123,27 +123,27 @@ impl RedisSentinel {
         server.is_running() && server.info(&["INFO", "replication"], "role").as_deref() == Some("master")
     }
 
-    /// SIGKILL to a server.
+    /// Kills a server with SIGKILL.
     pub fn kill(&mut self, index: usize) {
         self.servers[index].kill();
     }
 
-    /// Starts a server again, empty; the sentinels make it a replica if another has been promoted meanwhile.
+    /// Starts an empty server at the same address. The sentinels make it a replica if they have promoted another one.
     pub fn restart(&mut self, index: usize) {
         self.servers[index].restart();
     }
 
-    /// Tells the sentinels to promote a replica though nothing is wrong.
+    /// Tells the sentinels to promote a replica while the primary is well.
     pub fn fail_over(&self) {
         wait::until("the sentinels agree to promote a replica", || {
             self.sentinels[0].try_ask::<()>(&["SENTINEL", "FAILOVER", SERVICE]).is_ok()
         });
     }
 
-    /// Waits until another than this one is the primary. Sentinels that vote for different ones among themselves vote again, some
-    /// seconds later: that may happen a few times.
+    /// Waits until a server other than this one is the primary. Sentinels that disagree vote again some seconds later,
+    /// possibly several times.
     pub fn wait_for_promotion(&self, other_than: usize) -> usize {
-        // The other one may be stopped, and would not answer.
+        // The old primary may be stopped, and would not answer.
         let promoted = || self.elected().filter(|index| *index != other_than && self.leads(*index));
         let has_come = (0..3).any(|_| wait::holds(|| promoted().is_some()));
         let logs = || self.sentinels.iter().map(RedisServer::log).collect::<String>();
@@ -156,7 +156,7 @@ impl RedisSentinel {
         &self.servers[wait::until_some("there is a primary", || self.primary()).0]
     }
 
-    /// How many applications are connected, over all servers.
+    /// The number of connected applications, over all servers.
     pub fn clients(&self) -> usize {
         self.servers.iter().filter(|server| server.is_running()).map(RedisServer::clients).sum()
     }

@@ -1,4 +1,4 @@
-//! A real redis-server that a test starts, hurts and ends.
+//! A real redis-server that a test starts, breaks and ends.
 
 mod process;
 
@@ -164,20 +164,20 @@ impl RedisServer {
         self.running
     }
 
-    /// SIGKILL.
+    /// Kills the server with SIGKILL.
     pub fn kill(&mut self) {
         self.running = false;
-        // An error means that it has ended already.
+        // On an error, the process has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// SIGSTOP: connections stay open, and nobody answers.
+    /// Sends SIGSTOP: connections stay open, and nobody answers.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }

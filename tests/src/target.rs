@@ -95,7 +95,7 @@ impl Target {
         Self { stagger: true, ..self }
     }
 
-    /// Of several rules that are alike, the one behind so many others.
+    /// The counter of a rule behind this many equal rules.
     #[must_use]
     pub fn behind(self, others: usize) -> Self {
         Self { behind: others, ..self }
@@ -118,7 +118,7 @@ impl Target {
         self.part(Scope::User, |subject| subject.user(user))
     }
 
-    /// The client of this address while it is no user.
+    /// The client of this address without a user.
     #[must_use]
     pub fn without_user(self, address: IpAddr) -> Self {
         self.part(Scope::User, |subject| subject.user("").ip(address))
@@ -136,13 +136,13 @@ impl Target {
         self.part(Scope::Header(name.to_ascii_lowercase().leak()), |subject| subject.header(name, value))
     }
 
-    /// The client of this address while it does not send the header.
+    /// The client of this address without the header.
     #[must_use]
     pub fn without_header(self, name: &str, address: IpAddr) -> Self {
         self.part(Scope::Header(name.to_ascii_lowercase().leak()), |subject| subject.header(name, "").ip(address))
     }
 
-    /// The result of a scope function, which is that of the handler.
+    /// The result of the handler's scope function.
     #[must_use]
     pub fn function(self, (name, function): (&str, Scope), value: &str) -> Self {
         self.part(function, |subject| subject.part(name, value))

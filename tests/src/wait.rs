@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for something that has to happen, before it says that it did not.
+/// The time after which a test that waits for a condition fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 const PAUSE: Duration = Duration::from_millis(2);
@@ -15,7 +15,7 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) -> Duration {
     until_some(what, || condition().then_some(())).1
 }
 
-/// As [`until`], for a test that has more to say than a name: whether `condition` held within [`PATIENCE`].
+/// Waits like [`until`], and returns whether `condition` held within [`PATIENCE`]. For tests with a message of their own.
 pub fn holds(mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
@@ -27,7 +27,7 @@ pub fn holds(mut condition: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// Waits until `attempt` gives a value; returns it and how long that took.
+/// Waits until `attempt` returns a value. Returns the value and the time that this took.
 ///
 /// # Panics
 /// Names `what` when there was none within [`PATIENCE`].

@@ -1,4 +1,4 @@
-//! Who asks, and how often: clients drawn at random, the same ones in every run.
+//! The clients of the requests: drawn at random, the same ones in every run.
 
 use std::{fmt, net::IpAddr};
 
@@ -6,20 +6,20 @@ use ratelimit_benches::offline;
 
 #[derive(Clone, Copy)]
 pub(crate) enum Clients {
-    /// As many, each as often as another.
+    /// This many clients, all equally often.
     Uniform(u32),
-    /// As many, of which number n asks an n-th as often as the first.
+    /// This many clients, by Zipf's law: client n comes an n-th as often as the first.
     Zipf(u32),
 }
 
 impl Clients {
-    /// Each once.
+    /// Each client once.
     pub(crate) fn all(self) -> impl Iterator<Item = IpAddr> {
         let (Self::Uniform(number) | Self::Zipf(number)) = self;
         (0..number).map(offline::address)
     }
 
-    /// Clients without end.
+    /// An endless series of clients.
     pub(crate) fn stream(self, seed: u64) -> impl Iterator<Item = IpAddr> {
         let mut random = Random::new(seed);
         std::iter::repeat_with(move || {

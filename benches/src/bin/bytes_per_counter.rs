@@ -1,7 +1,7 @@
-//! What a counter takes in memory when there are a million of them: the growth of the process's resident memory, in a
-//! process of its own for each store. `bytes_per_counter [memory|governor]`; both without an argument.
+//! The memory of a counter among a million: the growth of the process's resident memory, in a separate process for each
+//! store. Usage: `bytes_per_counter [memory|governor]`; both without an argument.
 
-// A measurement that cannot set its stage has failed, and a panic with a message is how it says so.
+// A measurement whose set-up fails has failed. It reports that by a panic.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use std::{fs, hint::black_box, num::NonZeroU32, process::Command};
@@ -36,7 +36,7 @@ fn report(store: &str, bytes: usize) {
 
 fn memory() -> usize {
     let load = Load { verdict: Verdict::Admitted, keys: Keys::One };
-    // What Actix keeps for requests is there before the first reading.
+    // Actix allocates its memory for requests before the first reading.
     let other = RateLimiter::builder().capacity(1).build().expect("a limiter in memory");
     let service = offline::limited(load, &other);
     for _ in 0..1000 {

@@ -1,6 +1,6 @@
 //! Makes checks in memory and nothing else, for instructions.sh to count: `checks bare|admitted|headers|refused NUMBER`.
 
-// A measurement that cannot set its stage has failed, and a panic with a message is how it says so.
+// A measurement whose set-up fails has failed. It reports that by a panic.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use ratelimit_benches::{

@@ -1,7 +1,7 @@
 //! The effect of a flood of new keys on clients that the in-memory store already knows. It prints how many of a thousand clients,
 //! under a limit of five a minute, are forgotten after how many requests. `eviction [CAPACITY]`; a million unless given.
 
-// A measurement that cannot set its stage has failed, and a panic with a message is how it says so.
+// A measurement whose set-up fails has failed. It reports that by a panic.
 #![allow(clippy::expect_used, clippy::panic)]
 
 use actix_web::{App, Resource, http::StatusCode, test, web};
@@ -9,13 +9,14 @@ use futures_util::FutureExt;
 use ratelimit_benches::offline::{self, Application};
 use ratelimit_runtime::{ManualClock, Policy, RateLimiter, Subject, policy, ratelimit};
 
-/// The clients, whose addresses no flood has.
+/// The clients. No flood uses their addresses.
 const CLIENTS: u32 = 1000;
 const FIRST_CLIENT: u32 = 1 << 24;
 
 const LIMIT: u32 = 5;
 
-/// A flood ends after so many requests for each counter of the capacity, or when half of the clients are forgotten.
+/// The longest flood, in requests for each counter of the capacity. A flood also ends when half of the clients are
+/// forgotten.
 const MOST: usize = 10;
 
 static CLIENT: Policy = policy!(limit = LIMIT, per = 60, key = "client");
@@ -45,7 +46,7 @@ async fn exhausted() -> &'static str {
     "all of one"
 }
 
-/// A flood: what it is called, the path that it asks, and how many requests each of its keys makes.
+/// A flood: its name, its path, and the number of requests of each of its keys.
 const FLOODS: [(&str, &str, u32); 4] = [
     ("1 of 300 an hour", "/with_room", 1),
     ("4 of 10 an hour, by cost", "/costly", 1),
@@ -69,9 +70,9 @@ fn main() {
     }
 }
 
-/// How many requests it takes until one client, 1 %, 10 % and 50 % of them are forgotten.
+/// The number of requests until one client, 1 %, 10 % and 50 % of the clients are forgotten.
 fn flood(capacity: usize, path: &str, requests: u32, used: u32) -> [Option<usize>; 4] {
-    // Time stands still: what is measured is how much must fit into the windows of the clients.
+    // Time stands still, so all requests fall into the windows of the clients.
     let limiter = RateLimiter::builder()
         .capacity(capacity)
         .clock(ManualClock::new(1_700_000_000))

@@ -14,10 +14,10 @@ use crate::certificates::{CERTIFICATE, KEY};
 /// The environment variable that names the folder of another server's programs, as an absolute path.
 const FOLDER: &str = "REDIS_BIN";
 
-/// The bus of a cluster listens so far above its port.
+/// The distance from a server's port to the port of its cluster bus.
 const BUS: u16 = 10_000;
 
-/// Every server listens on a socket in its folder besides, for the tests' own commands.
+/// The listener for applications. Every server also listens on a socket in its folder, for the tests' own commands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Listener {
     Socket,
@@ -29,7 +29,7 @@ pub(crate) fn socket_in(folder: &TempDir) -> PathBuf {
     folder.path().join("redis.sock")
 }
 
-/// Nothing is written to a file unless a test asks for it: a server that starts again starts empty.
+/// Writes the configuration. Redis saves nothing unless a test asks for it, so a server that starts again is empty.
 pub(crate) fn configure(folder: &TempDir, listener: Listener, further: &[String]) {
     let mut lines = vec![
         format!("dir {}", folder.path().display()),
@@ -72,7 +72,7 @@ pub(crate) fn spawn(folder: &TempDir, mode: Mode) -> Child {
     })
 }
 
-/// The server: of the folder that the environment names, or else the one in `PATH`. Valkey calls its own `valkey-server`.
+/// The program of the server: in the folder that the environment names, or else in `PATH`. Valkey's is `valkey-server`.
 fn program() -> PathBuf {
     let folder = std::env::var_os(FOLDER).filter(|folder| !folder.is_empty());
     let Some(folder) = folder.map(PathBuf::from) else { return "redis-server".into() };
@@ -81,8 +81,8 @@ fn program() -> PathBuf {
     found.unwrap_or_else(|| panic!("{FOLDER}: there is no redis-server or valkey-server in {}", folder.display()))
 }
 
-/// A free port below those that the system gives away by itself: while a server is down, no connection of another test can
-/// be given its port. The port of a cluster's bus is free, too, and never that of another server.
+/// A free port below the ports that the system assigns by itself. So no connection of another test gets the port of a
+/// server that is down. The port of the cluster bus is free, too, and is no other server's port.
 pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 10_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);

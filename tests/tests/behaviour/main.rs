@@ -1,6 +1,6 @@
 //! What a client sees, one request after the other: through the public API, over real sockets, in memory and in Redis.
 
-// A test that cannot go on has failed, and a panic with a message is how it says so.
+// A test that cannot go on has failed. It reports that by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod check;

@@ -1,6 +1,6 @@
 //! What the compiler says, what the attribute becomes, and the examples.
 
-// A test that cannot go on has failed, and a panic with a message is how it says so.
+// A test that cannot go on has failed. It reports that by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod artifacts;

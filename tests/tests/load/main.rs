@@ -1,6 +1,6 @@
 //! Many requests at once, from many processes, while the store fails and applications die.
 
-// A test that cannot go on has failed, and a panic with a message is how it says so.
+// A test that cannot go on has failed. It reports that by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod exactness;

@@ -1,5 +1,5 @@
-//! What a check costs in Redis and in its client for each way to write it as commands. Without HTTP: one client thread and
-//! one connection over a Unix socket, the shapes in turn. README.md, in this crate's folder, says what came of it.
+//! The cost of a check in Redis and in its client, for each way to write it as commands. Without HTTP: one client thread
+//! and one connection over a Unix socket, and the shapes in turn. README.md in this crate's folder has the results.
 
 mod shape;
 
@@ -23,7 +23,7 @@ usage: cargo run --release -p ratelimit-benches --bin command_shapes -- [OPTION]
   --rounds N        how often each shape runs under each load; 5 unless set
   --checks N        how many checks a run has at least, beside lasting for 0.2 s; 300000 unless set";
 
-/// However few checks a run has, it is as long, so that the ticks in which Linux counts processor time are small beside it.
+/// The shortest run. Linux counts processor time in ticks, which are small beside it.
 const SHORTEST: Duration = Duration::from_millis(200);
 
 /// Batches under way at once.
@@ -33,7 +33,7 @@ struct Load {
     title: &'static str,
     keys: u32,
     in_flight: usize,
-    /// Whether there is no counter yet for any key.
+    /// Whether all keys are new.
     new: bool,
 }
 
@@ -92,12 +92,12 @@ fn main() -> Result<()> {
 struct Stage {
     redis: RedisServer,
     connection: MultiplexedConnection,
-    /// How many make up a run.
+    /// The number of checks in a run.
     checks: usize,
 }
 
 impl Stage {
-    /// The runs of each shape.
+    /// The number of runs of each shape.
     async fn measure(&mut self, load: &Load, shapes: &[Loaded], rounds: usize) -> Result<Vec<Vec<Run>>> {
         let keys: Vec<String> = (0..load.keys).map(shape::key).collect();
         if !load.new {
@@ -111,7 +111,7 @@ impl Stage {
         let mut runs: Vec<Vec<Run>> = shapes.iter().map(|_| Vec::new()).collect();
         for round in 0..rounds {
             for turn in 0..shapes.len() {
-                // Nobody comes first, or last, in every round.
+                // The first and the last shape change with each round.
                 let index = (turn + round) % shapes.len();
                 if load.new {
                     self.empty().await?;
@@ -132,7 +132,7 @@ impl Stage {
         let size = if shape.shape.batched && !is_lone { load.in_flight / BATCHES } else { 1 };
         let (next, checks) = (Cell::new(0), Cell::new(0));
         let key = || {
-            // A prime: each key once, and far from the one before it.
+            // A prime, so that each key comes once, and far from the previous one.
             next.set((next.get() + 7919) % keys.len());
             keys[next.get()].as_str()
         };
@@ -140,7 +140,7 @@ impl Stage {
         let started = Instant::now();
         let lane = |_| async {
             let mut connection = self.connection.clone();
-            // A round trip each takes long enough.
+            // With a round trip for each check, fewer checks take long enough.
             while checks.get() < self.checks && !is_lone || started.elapsed() < SHORTEST {
                 let batch: Vec<&str> = std::iter::repeat_with(key).take(size).collect();
                 shape.check(&batch, &mut connection).await?;

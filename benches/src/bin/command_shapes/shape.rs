@@ -1,4 +1,4 @@
-//! The ways to count in Redis, each a line of a table.
+//! The ways to count in Redis, each a line of the table.
 
 use anyhow::{Result, ensure};
 use redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection};
@@ -15,7 +15,7 @@ pub(crate) struct Shape {
 enum Form {
     /// The commands of one counter.
     Plain(fn(&mut Pipeline, &str)),
-    /// A script, in which some text is replaced by other text, and how its arguments are written.
+    /// A script, with replacements of its text, and the form of its arguments.
     Script(&'static str, &'static [(&'static str, &'static str)], fn(&mut Cmd, &[&str])),
     /// [`PER_RULE`] as a function that Redis keeps.
     Function,
@@ -23,10 +23,10 @@ enum Form {
 
 use Form::{Function, Plain, Script};
 
-/// Out of reach.
+/// A limit that is out of reach.
 const LIMIT: u32 = 2_000_000_000;
 
-/// In seconds since the epoch, and as far away.
+/// The end of the window, in seconds since the epoch: out of reach, too.
 pub(crate) const WINDOW_END: u64 = 4_000_000_000;
 
 const PER_KEY: &str = include_str!("arguments_per_key.lua");
@@ -170,18 +170,18 @@ fn per_rule(command: &mut Cmd, keys: &[&str]) {
     command.arg(keys.len()).arg(keys).arg(keys.len()).arg(LIMIT).arg(WINDOW_END);
 }
 
-/// Alike checks are one, as in this project.
+/// Equal checks become one, as in this project.
 fn ours(command: &mut Cmd, keys: &[&str]) {
     let runs = || keys.chunk_by(|one, next| one == next);
     let all = runs().count();
     command.arg(all).arg(runs().map(|run| run[0]).collect::<Vec<_>>());
-    // Checks on different keys, or all on one: either way their number is the same for each key.
+    // The checks have different keys, or all have one key. Either way each key has the same number of checks.
     command.arg("take").arg(all).arg(keys.len() / all).arg(1).arg(LIMIT).arg(WINDOW_END).arg(WINDOW_END);
 }
 
 fn fields(command: &mut Cmd, keys: &[&str]) {
     command.arg(1).arg(RULE).arg(LIMIT).arg(WINDOW_END);
-    // The hash's name says the rest.
+    // The name of the hash has the rest.
     let clients = keys.iter().filter_map(|key| key.strip_prefix(RULE)?.split('/').next());
     command.arg(clients.collect::<Vec<_>>());
 }
@@ -195,7 +195,7 @@ pub(crate) fn key(index: u32) -> String {
     format!("{RULE}10.{a}.{b}.{c}/{WINDOW_END}")
 }
 
-/// A shape that Redis knows: its script is loaded.
+/// A shape whose script Redis has loaded.
 pub(crate) struct Loaded {
     pub(crate) shape: &'static Shape,
     /// The script's hash.
@@ -224,7 +224,7 @@ impl Loaded {
         Ok(Self { shape, hash })
     }
 
-    /// Counts `keys`, and reads all that Redis answers.
+    /// Counts `keys`, and reads all replies.
     pub(crate) async fn check(&self, keys: &[&str], connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let command = match self.shape.form {
             Plain(add) => {
@@ -244,7 +244,7 @@ impl Loaded {
             }
         };
         match command.query_async(connection).await? {
-            // What it packs would be unpacked where it is used.
+            // A client would unpack the text only when it uses it.
             Value::BulkString(_) => Ok(()),
             counts => redis::from_redis_value::<Vec<i64>>(counts).map(drop).map_err(Into::into),
         }

@@ -1,4 +1,4 @@
-//! A subject in a scenario: its server, brought to the state in which it is measured, and what a run of it shows.
+//! A subject in a scenario: its server, in the state for the measurement, and the numbers of a run.
 
 use std::{
     io::{Read, Write},
@@ -22,14 +22,14 @@ use crate::{
     wrk::{Seen, Wrk},
 };
 
-/// How many seconds the first requests of all clients may take.
+/// The longest time for the first requests of all clients, in seconds.
 const LONGEST_WARM_UP: usize = 60;
 
 pub(crate) struct Contender {
     pub(crate) subject: &'static Subject,
     scenario: &'static Scenario,
     process: Process,
-    /// Requests so far: where on the circle of keys the next run begins.
+    /// The number of requests so far. The next run begins at the key with this number.
     sent: u64,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct Run {
 }
 
 impl Contender {
-    /// Starts the server, lets every client be seen once, and looks at one answer.
+    /// Starts the server, sends a request of every client, and checks one answer.
     pub(crate) fn prepare(
         subject: &'static Subject,
         scenario: &'static Scenario,
@@ -61,8 +61,8 @@ impl Contender {
         Ok(contender)
     }
 
-    /// Admitted, a client's first request needs no preparation, but its counter is made by it; so all are made, or as
-    /// many as a few seconds allow. Refused, it is not: all have to be over their limit.
+    /// Admitted: the first request of a client makes its counter, so all counters are made, or as many as a few seconds
+    /// allow. Refused: all clients must be over their limits.
     fn warm_up(&mut self, wrk: &Wrk) -> Result<()> {
         let load = self.scenario.load;
         for second in 1..=LONGEST_WARM_UP {
@@ -85,7 +85,7 @@ impl Contender {
         Ok(seen)
     }
 
-    /// wrk tells statuses below 400 from those above, and no more than that.
+    /// wrk distinguishes only statuses below and above 400.
     fn look_at_an_answer(&self) -> Result<()> {
         let expected = self.scenario.load.verdict.status();
         let key = match self.scenario.load.keys {

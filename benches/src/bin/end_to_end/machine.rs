@@ -1,4 +1,4 @@
-//! Where it was measured.
+//! The machine of the measurement.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Fails where a program is missing that the measurement needs.
+    /// Fails if a program is missing that the measurement needs.
     pub(crate) fn describe() -> Result<Self> {
         let redis = version("redis-server", "--version", "redis-server")?;
         let wrk = version("wrk", "--version", "wrk")?;
@@ -27,7 +27,7 @@ impl Machine {
         Ok(Self {
             processor: model.map_or("an unnamed processor", |(_, model)| model).trim().to_owned(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            // The release, without what a distribution or a provider calls its build of it.
+            // The release, without the build's name from a distribution or a provider.
             linux: linux.trim().split('-').next().unwrap_or_default().to_owned(),
             redis: words(&redis, " v=").unwrap_or(redis),
             wrk: words(&wrk, " ").unwrap_or(wrk),

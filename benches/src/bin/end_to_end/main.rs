@@ -1,6 +1,6 @@
 //! This project, its peers and the bare handler, each a real server under wrk, alternating in one run.
 //!
-//! README.md, in this crate's folder, says what is measured and how to read it.
+//! README.md in this crate's folder explains the measurement.
 
 mod contender;
 mod machine;
@@ -61,7 +61,7 @@ fn run() -> Result<()> {
     ensure_ours_were_right(&measurements)
 }
 
-/// A peer's wrong answers are the table's business. This project's are a failure.
+/// The table reports wrong answers of peers. Wrong answers of this project are a failure.
 fn ensure_ours_were_right(measurements: &[Measurement]) -> Result<()> {
     for measurement in measurements {
         let left_out = measurement.left_out.iter().map(|left_out| left_out.subject);

@@ -34,10 +34,10 @@ pub(crate) fn document(machine: &Machine, options: &Options, measurements: &[Mea
     text
 }
 
-/// Parts of labels whose rows are in the tables alone.
+/// Parts of labels whose rows are left out of the summary.
 const LEFT_TO_THE_TABLES: &[&str] = &["two rules", "sliding", "GCRA", "1,000", "TCP", "waits", "cached"];
 
-/// What most look for first: for the project's README.
+/// The summary for the project's README.
 pub(crate) fn summary(measurements: &[Measurement]) -> String {
     let columns = ["admitted", "refused"].map(|scenario| {
         let measured = measurements.iter().filter(|measurement| measurement.scenario == scenario);

@@ -15,13 +15,13 @@ use crate::{
     wrk::Wrk,
 };
 
-/// All that was measured in one scenario.
+/// All runs of one scenario.
 #[derive(Serialize)]
 pub(crate) struct Measurement {
     pub(crate) scenario: &'static str,
     /// In the order of time.
     pub(crate) runs: Vec<Turn>,
-    /// Medians of plain round trips to Redis, one for each alternation, where latency is looked at.
+    /// Medians of plain round trips to Redis, one for each alternation, in scenarios that measure latency.
     pub(crate) round_trips: Vec<RoundTrip>,
     pub(crate) left_out: Vec<LeftOut>,
 }
@@ -31,7 +31,7 @@ pub(crate) struct Measurement {
 pub(crate) struct Turn {
     pub(crate) subject: &'static str,
     pub(crate) alternation: usize,
-    /// Requests per second, divided by the mean of the two bare runs around; of a bare run there is none.
+    /// Requests per second, divided by the mean of the two bare runs around it. `None` for a bare run.
     pub(crate) share_of_bare: Option<f64>,
     #[serde(flatten)]
     pub(crate) run: Run,
@@ -43,7 +43,7 @@ pub(crate) struct RoundTrip {
     pub(crate) p50_us: f64,
 }
 
-/// A subject that could not be measured, and why.
+/// A subject without a measurement, and the reason.
 #[derive(Serialize)]
 pub(crate) struct LeftOut {
     pub(crate) subject: &'static str,
@@ -72,7 +72,7 @@ pub(crate) fn measure(
             measurement.add(&BARE, alternation, None, after);
             before = after;
         }
-        // Nobody comes first, or last, in every alternation.
+        // The first and the last subject change with each alternation.
         if !contenders.is_empty() {
             contenders.rotate_left(1);
         }
@@ -84,7 +84,7 @@ pub(crate) fn measure(
 }
 
 impl Measurement {
-    /// Starts the servers of all subjects. They stay: one that waits for requests takes no processor time.
+    /// Starts the servers of all subjects. They run until the end, because a waiting server takes no processor time.
     fn prepare(
         &mut self,
         scenario: &'static Scenario,

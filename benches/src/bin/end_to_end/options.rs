@@ -1,4 +1,4 @@
-//! What the command was asked for.
+//! The options of the command.
 
 use anyhow::{Context, Result, bail, ensure};
 use lexopt::prelude::{Long, Short, ValueExt};
@@ -26,7 +26,7 @@ pub(crate) struct Options {
     pub(crate) write: bool,
 }
 
-/// What to do: measure, or say something.
+/// What to do: measure, or print a text.
 pub(crate) enum Command {
     Measure(Options),
     Print(String),
@@ -57,7 +57,7 @@ impl Command {
             }
         }
         ensure!(options.alternations > 0 && options.seconds > 0, "--alternations and --seconds are at least 1");
-        // It runs in any case.
+        // The bare handler always runs.
         options.subjects.retain(|subject| subject.name != subject::BARE.name);
         Ok(Self::Measure(options))
     }

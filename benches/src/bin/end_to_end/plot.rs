@@ -1,4 +1,4 @@
-//! The measurement as a picture: the share of the bare handler's throughput, a panel for each scenario of the plain kind.
+//! The plot of the measurement: the share of the bare handler's throughput, with a panel for each plain scenario.
 
 use std::fmt::Write;
 
@@ -18,10 +18,10 @@ const ROW: u32 = 22;
 const TITLE: u32 = 52;
 const LEGEND: u32 = 40;
 
-/// The right end of the axis: a little more than the bare handler itself, which noise can make a subject reach.
+/// The right end of the axis: a little above the bare handler, because noise can lift a subject there.
 const FULL: f64 = 1.1;
 
-/// A page that is dark shows the picture in dark.
+/// The style, with dark colours for a dark page.
 const STYLE: &str = "\
 text { font: 12px system-ui, sans-serif; fill: #27272a }
 .page { fill: #ffffff }
@@ -65,7 +65,7 @@ pub(crate) fn svg(options: &Options, measurements: &[Measurement]) -> String {
     )
 }
 
-/// Draws a panel, and says how high it is.
+/// Draws a panel, and returns its height.
 // Writing into a String does not fail.
 fn panel(svg: &mut String, top: u32, title: &str, bars: &[(&Row, Spread)]) -> u32 {
     let _ = writeln!(svg, "<text class=\"title\" x=\"{MARGIN}\" y=\"{}\">{title}</text>", top + 14);
@@ -110,7 +110,7 @@ fn bar(svg: &mut String, top: u32, row: &Row, share: Spread) {
     let _ = writeln!(svg, "<text class=\"{ours}\" x=\"{}\" y=\"{text}\">{:.2}</text>", x(FULL) + 12.0, share.median);
 }
 
-/// Where a share stands on the axis; what is off it, at its end.
+/// The position of a share on the axis, at most its end.
 fn x(share: f64) -> f64 {
     let x = f64::from(LABELS) + BARS * share.clamp(0.0, FULL) / FULL;
     (x * 10.0).round() / 10.0

@@ -1,4 +1,4 @@
-//! What the way to Redis and back takes without HTTP: one `INCR` after the other over one connection.
+//! The round trip to Redis without HTTP: one `INCR` after the other over one connection.
 
 use std::time::{Duration, Instant};
 

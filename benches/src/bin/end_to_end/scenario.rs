@@ -1,11 +1,11 @@
-//! The loads of a measurement, and which subjects bear them.
+//! The loads of a measurement, and the subjects of each.
 
 use ratelimit_benches::{
     load::{Keys, Load, Verdict},
     subject::Subject,
 };
 
-/// A load, and the server that bears it.
+/// A load, and the kind of server for it.
 pub(crate) struct Scenario {
     /// The name in arguments and in results.
     pub(crate) name: &'static str,
@@ -60,12 +60,12 @@ impl Scenario {
         SCENARIOS.iter().find(|scenario| scenario.name == name)
     }
 
-    /// Response headers cost what the network hides unless requests are pipelined, and stores elsewhere cost more than
-    /// pipelining saves: so pipelined requests meet the subjects in memory, with and without headers, and all other
-    /// requests those without headers.
+    /// Only pipelined requests show the cost of response headers, and no store outside the process is fast enough for them.
+    /// So pipelined scenarios measure subjects in memory, with and without headers. All others measure subjects without
+    /// headers.
     pub(crate) fn is_for(&self, subject: &Subject) -> bool {
         let store_and_headers = if self.pipelined > 1 { !subject.waits() } else { !subject.headers };
-        // A second rule and other algorithms are compared with one fixed window where most happens at once.
+        // A second rule and other algorithms are compared with one fixed window under the greatest load.
         let is_compared = !subject.is_variant() || self.is_plain();
         store_and_headers && is_compared && subject.bears(self.load)
     }
@@ -77,12 +77,12 @@ impl Scenario {
         }
     }
 
-    /// Whether it is of the kind that says most in the least space: a busy server with one worker.
+    /// Whether the plot shows it: a busy server with one worker.
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.workers, Workers::One) && self.connections > 1 && self.pipelined == 1
     }
 
-    /// Whether the latency of a request says something about the subject, and not about the queue.
+    /// Whether the latency of a request depends on the subject and not on a queue.
     pub(crate) fn is_lone(&self) -> bool {
         self.connections == 1
     }

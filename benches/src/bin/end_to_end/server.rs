@@ -30,7 +30,7 @@ pub(crate) fn start(subject: &Subject, scenario: &Scenario, redis: Option<&str>)
     Process::start(command, port)
 }
 
-/// What the process does.
+/// Runs the server.
 pub(crate) fn serve(mut arguments: lexopt::Parser) -> Result<()> {
     let (mut subject, mut verdict, mut keys, mut redis) = (None, None, None, None);
     let (mut workers, mut port) = (1, 0);
@@ -55,7 +55,7 @@ pub(crate) fn serve(mut arguments: lexopt::Parser) -> Result<()> {
     })
 }
 
-/// The other end of the standard input is closed when the measurement is over, however it ended.
+/// The measurement closes the other end of the standard input when it ends, for whatever reason.
 fn end_with_the_measurement() {
     thread::spawn(|| {
         let _ = std::io::stdin().read(&mut [0]);

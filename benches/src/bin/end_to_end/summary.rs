@@ -11,7 +11,7 @@ use crate::{contender::Run, measurement::Measurement};
 pub(crate) struct Row {
     pub(crate) subject: &'static Subject,
     pub(crate) requests_per_second: Spread,
-    /// Of the bare handler itself: `None`.
+    /// `None` for the bare handler.
     pub(crate) share_of_bare: Option<Spread>,
     pub(crate) server_cpu_us: f64,
     pub(crate) redis_cpu_us: f64,

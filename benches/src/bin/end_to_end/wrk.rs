@@ -1,4 +1,4 @@
-//! The load: wrk with one thread, which is what loads a server evenly on few cores.
+//! The load: wrk with one thread, which loads a server evenly on few cores.
 
 use std::{path::PathBuf, process::Command};
 
@@ -8,13 +8,13 @@ use tempfile::TempDir;
 
 use crate::scenario::Scenario;
 
-/// wrk, and the script that says what it sends.
+/// wrk, and its script, which defines the requests.
 pub(crate) struct Wrk {
     script: PathBuf,
     _folder: TempDir,
 }
 
-/// What wrk saw in a run.
+/// The result of a run of wrk.
 pub(crate) struct Seen {
     pub(crate) requests: u64,
     pub(crate) seconds: f64,
@@ -32,7 +32,7 @@ impl Wrk {
         Ok(Self { script, _folder: folder })
     }
 
-    /// Sends what `scenario` says to `port`, beginning with the key of the index `first`.
+    /// Sends the requests of `scenario` to `port`, beginning with the key number `first`.
     pub(crate) fn run(&self, scenario: &Scenario, port: u16, seconds: u32, first: u64) -> Result<Seen> {
         let keys = scenario.load.keys.count();
         let output = Command::new("wrk")
