@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, Result};
 
-/// What the process has used since it started, all threads together.
+/// The processor time of the process since its start, over all threads.
 ///
 /// # Errors
 /// There is no such process.
@@ -13,7 +13,7 @@ pub fn of_process(pid: u32) -> Result<Duration> {
     fields(&pid.to_string(), 14)
 }
 
-/// What the children of this process have used that have ended and were waited for.
+/// The processor time of the ended children of this process.
 ///
 /// # Errors
 /// This system is not Linux.
@@ -22,7 +22,7 @@ pub fn of_ended_children() -> Result<Duration> {
     fields("self", 16)
 }
 
-/// The sum of two adjacent fields of a process's `stat`, of which the first has this number.
+/// The sum of two adjacent fields of a process's `stat`, beginning with the field of this number.
 fn fields(process: &str, first: usize) -> Result<Duration> {
     let path = format!("/proc/{process}/stat");
     let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;

@@ -13,9 +13,9 @@ pub async fn bare() -> &'static str {
     ANSWER
 }
 
-/// The handler without a limit, which waits until the worker has looked for what is new on its connections.
+/// The handler without a limit that waits until the worker has polled its connections.
 pub async fn waiting() -> &'static str {
-    // Actix asks a handler that waits once more at once: so the first of these waits for nothing.
+    // Actix polls a waiting handler once more at once, so the first of these does not wait.
     yield_now().await;
     yield_now().await;
     ANSWER

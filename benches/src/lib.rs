@@ -1,5 +1,4 @@
-//! What the measurements of this crate share: the subjects that are measured, and the load that they are put under.
-//! README.md says how to run them.
+//! The shared parts of this crate's measurements: the subjects, and their load. README.md explains how to run them.
 
 // A measurement whose set-up fails has failed. It reports that by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -1,17 +1,16 @@
-//! What the requests of a measurement are like, as the client that makes them and the server that limits them both
-//! know it.
+//! The requests of a measurement, as both the client and the server know them.
 
 use std::time::Duration;
 
 use actix_web::{dev::ServiceRequest, http::header::HeaderName};
 
-/// The header by which a client is told from others where there are many: one address cannot be 100,000 clients.
+/// The header that identifies one of many clients, because one address cannot be 100,000 clients.
 pub const KEY_HEADER: HeaderName = HeaderName::from_static("x-api-key");
 
-/// How many clients there are where there are many.
+/// The number of clients in a load with many.
 pub const MANY_KEYS: u32 = 100_000;
 
-/// The longest window that the attribute takes: none ends during a measurement (the next does in the year 2038).
+/// The longest window that the attribute takes. The next one ends in the year 2038, so none ends during a measurement.
 pub const WINDOW_SECONDS: u32 = 2_147_483_647;
 
 /// [`WINDOW_SECONDS`], for the peers.
@@ -23,12 +22,12 @@ pub const ADMIT_ALL: u32 = 2_000_000_000;
 /// A limit that the first request of a client uses up.
 pub const ADMIT_ONE: u32 = 1;
 
-/// What becomes of the requests.
+/// The verdict on the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// All are within the limit.
     Admitted,
-    /// All are over the limit, but for the first of each client.
+    /// All are over the limit, except the first of each client.
     Refused,
 }
 
@@ -48,7 +47,7 @@ impl Verdict {
         }
     }
 
-    /// The status of every answer, once each client has been seen.
+    /// The status of every answer after each client's first request.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -67,7 +66,7 @@ impl Verdict {
     }
 }
 
-/// Whom the requests come from.
+/// The clients of the requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keys {
     /// One client, known by its address.
@@ -92,7 +91,7 @@ impl Keys {
         }
     }
 
-    /// How many clients these are.
+    /// The number of these clients.
     #[must_use]
     pub fn count(self) -> u32 {
         match self {
@@ -101,7 +100,7 @@ impl Keys {
         }
     }
 
-    /// The name of the client's counter, for subjects that leave it to their user: no two share one in Redis.
+    /// The name of the client's counter, for subjects whose user names it. No two subjects share one in Redis.
     #[must_use]
     pub fn of(self, subject: &str, request: &ServiceRequest) -> String {
         match self {
@@ -117,11 +116,11 @@ pub fn client(request: &ServiceRequest) -> &str {
     request.headers().get(KEY_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// The load as far as a server knows it.
+/// The part of the load that a server knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// What becomes of the requests.
+    /// The verdict on the requests.
     pub verdict: Verdict,
-    /// Whom they come from.
+    /// The clients.
     pub keys: Keys,
 }

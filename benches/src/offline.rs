@@ -1,4 +1,4 @@
-//! Requests without a network: an Actix application called as the service that it is.
+//! Requests without a network: calls of an Actix application as a service.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -32,7 +32,7 @@ pub fn limited(load: Load, limiter: &RateLimiter) -> impl Application + use<> {
     application(resource().route(handlers::limited(load)), limiter)
 }
 
-/// The handler under the attribute, whose every answer tells the client about its limit.
+/// The handler under the attribute, with `RateLimitHeaders`.
 #[must_use]
 pub fn limited_with_headers(load: Load, limiter: &RateLimiter) -> impl Application + use<> {
     application(resource().route(handlers::limited(load)).wrap(RateLimitHeaders::default()), limiter)
@@ -42,7 +42,7 @@ fn resource() -> Resource {
     web::resource("/")
 }
 
-/// All but the resource is the same for all, so that the difference between two is the limiter's doing.
+/// Only the resource differs, so that the difference between two is the limiter's.
 fn application<R: HttpServiceFactory + 'static>(resource: R, limiter: &RateLimiter) -> impl Application + use<R> {
     let app = App::new().app_data(limiter.clone()).service(resource);
     test::init_service(app).now_or_never().expect("an application in memory starts without waiting")

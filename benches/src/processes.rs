@@ -1,4 +1,4 @@
-//! The processes that a measurement starts, and ends by the handles that it got.
+//! The processes that a measurement starts, and ends by their handles.
 
 use std::{
     io::ErrorKind,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// How long a server may take until it listens.
+/// The longest time until a server listens.
 const START: Duration = Duration::from_secs(10);
 
 /// A server on a port of this machine, which ends with this value.
@@ -22,13 +22,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`, which is to listen on `port`, and waits until it does.
+    /// Starts `command`, and waits until it listens on `port`.
     ///
     /// # Errors
     /// It does not start, or does not listen in time.
     pub fn start(mut command: Command, port: u16) -> Result<Self> {
         let program = command.get_program().to_string_lossy().into_owned();
-        // A server of ours ends when this pipe does, should this process be killed.
+        // A server of ours ends with this pipe, also if this process is killed.
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
         let child = child.with_context(|| format!("cannot start {program}"))?;
         let mut process = Self { child, port };
@@ -69,7 +69,7 @@ pub fn free_port() -> Result<u16> {
     Ok(listener.local_addr()?.port())
 }
 
-/// What a program says about its version.
+/// The version that a program prints.
 ///
 /// # Errors
 /// It is not installed, which the error says how to mend.

@@ -1,4 +1,4 @@
-//! A Redis of the measurement's own, on a port and a socket that nobody else knows.
+//! A separate Redis for the measurement, on a port and a socket of its own.
 
 use std::{os::unix::net::UnixStream, process::Command, thread, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What is said of several runs: the median, and how far they lie apart.
+//! The statistics of several runs: the median and the spread.
 
 /// The middle, the lowest and the highest of some numbers.
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! What is measured: the table of all subjects.
+//! The table of all subjects.
 
 use crate::load::{Load, Verdict};
 
@@ -12,7 +12,7 @@ pub struct Subject {
     pub(crate) kind: Kind,
     /// Where it counts.
     pub store: Store,
-    /// Whether it tells the client about its limit on admitted requests, too.
+    /// Whether admitted requests get headers about the limit, too.
     pub headers: bool,
 }
 
@@ -55,27 +55,27 @@ impl Subject {
         self.kind == Kind::Ours || self.is_variant()
     }
 
-    /// Whether it is the project with something else than one plain rule. Its handlers admit all requests.
+    /// Whether it is the project with more than one plain rule. Its handlers admit all requests.
     #[must_use]
     pub fn is_variant(&self) -> bool {
         matches!(self.kind, Kind::Leased | Kind::LeasedMore | Kind::TwoRules | Kind::Sliding | Kind::Gcra)
     }
 
-    /// Whether its handler waits, and so sends pipelined requests' answers one by one.
+    /// Whether its handler waits, and so answers pipelined requests one by one.
     #[must_use]
     pub fn waits(&self) -> bool {
         self.kind == Kind::Waiting || self.store != Store::Memory
     }
 
-    /// Whether it can bear this load.
+    /// Whether it is measured under this load.
     #[must_use]
     pub fn bears(&self, load: Load) -> bool {
         load.verdict == Verdict::Admitted || !self.is_variant() && self.kind != Kind::Waiting
     }
 }
 
-/// The handler alone, between two runs of which every other subject's run stands. Of refused requests it answers the
-/// same 429 as this project does, without having counted.
+/// The handler alone. Each run of another subject is between two of its runs. For refused requests it answers this
+/// project's 429, without counting.
 pub const BARE: Subject = memory(Kind::Bare, "bare", "bare handler");
 
 /// All subjects but [`BARE`].

@@ -123,7 +123,7 @@ impl Proxy {
         self.state.forgotten.store(self.accepted(), SeqCst);
     }
 
-    /// Ends every open connection; new ones are accepted.
+    /// Ends every open connection. New ones are accepted.
     pub fn drop_connections(&self) {
         self.state.drop_connections();
     }
@@ -156,7 +156,7 @@ impl State {
                 return;
             }
             let number = self.accepted.fetch_add(1, SeqCst);
-            // A Redis that is down: the application's connection is dropped, and so closed.
+            // Redis is down: dropping the application's connection closes it.
             if let Ok(redis) = TcpStream::connect(self.upstream) {
                 self.join(number, &application, &redis).expect("sockets can be cloned");
             }
@@ -225,10 +225,10 @@ impl State {
     }
 }
 
-/// How many bytes are left before the cut, and for how many milliseconds each piece is held back.
+/// The number of bytes left before the cut, and the delay of each piece in milliseconds.
 type Faults<'a> = (&'a AtomicU64, Option<&'a AtomicU64>);
 
-/// How many of `length` bytes may still pass.
+/// The number of `length` bytes that may still pass.
 fn take(left: &AtomicU64, length: usize) -> usize {
     let length = length as u64;
     let rest = |left: u64| Some(if left == UNLIMITED { left } else { left.saturating_sub(length) });

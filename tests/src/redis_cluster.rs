@@ -1,23 +1,23 @@
-//! A real Redis Cluster that a test starts, hurts and ends: three primaries, and a replica of each.
+//! A real Redis Cluster that a test starts, breaks and ends: three primaries, and a replica of each.
 
 use std::ops::RangeInclusive;
 
 use crate::redis_server::{Mode, OPERATOR, RedisServer, Transport};
 use crate::wait;
 
-/// How long a node is silent before the others take it for dead, in milliseconds.
+/// The silence, in milliseconds, after which the others consider a node dead.
 const NODE_TIMEOUT: u32 = 1000;
 
 const PRIMARIES: usize = 3;
 const NODES: usize = 2 * PRIMARIES;
 const SLOTS: usize = 16_384;
 
-/// Six nodes, named by their index; the first three are the primaries in the beginning. All end when this is dropped.
+/// Six nodes. An index names a node; the first three are the primaries at the start. All end when this is dropped.
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<RedisServer>,
-    /// By which they name each other. Their ports will not do: over a Unix socket, Redis 8 and Valkey 9 name none for a node
-    /// that listens for TLS alone.
+    /// The names by which the nodes know each other. Ports do not work: over a Unix socket, Redis 8 and Valkey 9 tell none
+    /// for a node with TLS alone.
     ids: Vec<String>,
     transport: Transport,
 }
@@ -31,7 +31,7 @@ pub struct SlotMove<'a> {
     to: usize,
 }
 
-/// A line of `CLUSTER NODES`: what a node knows of one of them.
+/// A line of `CLUSTER NODES`: what a node knows of another.
 struct Known {
     id: String,
     slots: Vec<RangeInclusive<u16>>,
@@ -43,8 +43,7 @@ impl RedisCluster {
         Self::with(Transport::Tcp, &[])
     }
 
-    /// Starts one in which no replica takes over from a primary that only had no processor for a while: for tests that are
-    /// about exact numbers.
+    /// Starts one in which no replica replaces a primary that was only slow, for tests of exact numbers.
     pub fn steady() -> Self {
         Self::with(Transport::Tcp, &["cluster-node-timeout 60000"])
     }
@@ -55,7 +54,7 @@ impl RedisCluster {
             "cluster-enabled yes".to_owned(),
             "cluster-announce-ip 127.0.0.1".to_owned(),
             format!("cluster-node-timeout {NODE_TIMEOUT}"),
-            // A replica that was out of touch for a moment is still better than none.
+            // A replica that was disconnected for a moment may be promoted, too.
             "cluster-replica-validity-factor 0".to_owned(),
             "repl-diskless-sync-delay 0".to_owned(),
             format!("masteruser {OPERATOR}"),
@@ -73,7 +72,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// Introduces the nodes to each other and gives them their parts.
+    /// Introduces the nodes to each other, and assigns slots and replicas.
     fn form(&self) {
         for (index, node) in self.nodes.iter().enumerate() {
             node.ask::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
@@ -126,7 +125,7 @@ impl RedisCluster {
         format!("{scheme}://{credentials}{}", addresses.join(","))
     }
 
-    /// A node, for what is not here.
+    /// One of the nodes.
     pub fn node(&self, index: usize) -> &RedisServer {
         &self.nodes[index]
     }
@@ -151,17 +150,17 @@ impl RedisCluster {
         others.find(|index| self.is_primary(*index)).expect("three primaries")
     }
 
-    /// SIGKILL to a node.
+    /// Kills a node with SIGKILL.
     pub fn kill(&mut self, index: usize) {
         self.nodes[index].kill();
     }
 
-    /// Starts a node again, empty; it is a replica if another has been promoted meanwhile.
+    /// Starts an empty node at the same address. It becomes a replica if another has been promoted.
     pub fn restart(&mut self, index: usize) {
         self.nodes[index].restart();
     }
 
-    /// Waits until a replica serves this slot in place of a primary that was killed.
+    /// Waits until a replica serves this slot in place of a killed primary.
     pub fn wait_for_promotion(&self, slot: u16) -> usize {
         let (index, _) = wait::until_some("a replica is promoted", || self.primary_of(slot));
         wait::until("the cluster works again", || {
@@ -171,7 +170,7 @@ impl RedisCluster {
         index
     }
 
-    /// Makes ready to move a slot; from now on, what the old primary does not have is at the new one.
+    /// Starts to move a slot. From now on, keys that the old primary does not have are at the new one.
     pub fn begin_move(&self, slot: u16, to: usize) -> SlotMove<'_> {
         let from = self.primary_of(slot).expect("a primary of the slot");
         let step = SlotMove { cluster: self, slot: slot.to_string(), from, to };
@@ -180,7 +179,7 @@ impl RedisCluster {
         step
     }
 
-    /// Has a slot moved as one step by the servers themselves, if they can: Valkey since 9.0.
+    /// Makes the servers move a slot in one step, if they can: Valkey since 9.0.
     pub fn move_at_once(&self, slot: u16, to: usize) -> bool {
         let (from, slot_text) = (self.primary_of(slot).expect("a primary of the slot"), slot.to_string());
         let command = ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &slot_text, &slot_text, "NODE", &self.ids[to]];
@@ -199,22 +198,22 @@ impl RedisCluster {
         keys
     }
 
-    /// The keys that would never leave, wherever they are.
+    /// The keys without an expiry, on all nodes.
     pub fn keys_without_expiry(&self) -> Vec<String> {
         self.primaries().flat_map(RedisServer::keys_without_expiry).collect()
     }
 
-    /// What a counter holds, at whatever primary it is.
+    /// The value of a counter, at whatever primary it is.
     pub fn get(&self, key: &str) -> Option<u64> {
         self.primaries().find_map(|node| node.try_ask::<Option<u64>>(&["GET", key]).ok().flatten())
     }
 
-    /// How many keys each primary holds.
+    /// The number of keys of each primary.
     pub fn spread(&self) -> Vec<usize> {
         self.primaries().map(|node| node.ask(&["DBSIZE"])).collect()
     }
 
-    /// How many applications are connected to the node that has the most of them.
+    /// The number of applications connected to the node that has most of them.
     pub fn most_clients(&self) -> usize {
         self.running().map(|(_, node)| node.clients()).max().unwrap_or_default()
     }
@@ -242,7 +241,7 @@ impl SlotMove<'_> {
         self.move_keys_if(|_| true);
     }
 
-    /// Moves those of the keys of which this holds.
+    /// Moves the keys for which this is true.
     pub fn move_keys_if(&self, is_to_move: impl Fn(&str) -> bool) {
         let (from, to) = (&self.cluster.nodes[self.from], &self.cluster.nodes[self.to]);
         let mut keys: Vec<String> = from.ask(&["CLUSTER", "GETKEYSINSLOT", &self.slot, "1000"]);
@@ -260,7 +259,7 @@ impl SlotMove<'_> {
     pub fn finish(self) {
         let owner = &self.cluster.ids[self.to];
         let others = self.cluster.running().map(|(index, _)| index).filter(|index| self.cluster.is_primary(*index));
-        // The new one first: the old one's answer from now on points there.
+        // The new primary first, because the old one redirects there from now on.
         let rest: Vec<usize> = others.filter(|index| ![self.to, self.from].contains(index)).collect();
         for index in [self.to, self.from].into_iter().chain(rest) {
             self.set_slot(index, &["NODE", owner]);
@@ -274,7 +273,7 @@ impl SlotMove<'_> {
     }
 }
 
-/// Which primary serves a slot, as this node sees it.
+/// The primary of a slot, as this node sees it.
 fn owner(node: &RedisServer, slot: u16) -> Option<Known> {
     let nodes: String = node.ask(&["CLUSTER", "NODES"]);
     nodes.lines().filter_map(Known::read).find(|known| known.slots.iter().any(|range| range.contains(&slot)))

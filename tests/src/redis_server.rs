@@ -15,11 +15,10 @@ use crate::certificates::{CERTIFICATE, KEY, MANY_NAMES, MANY_NAMES_KEY};
 use crate::http::Server;
 use crate::wait;
 
-/// The user in whose name tests and servers speak to servers: it needs no password and may do everything, whatever
-/// becomes of the other users.
+/// The user of tests and servers. It needs no password and may do everything, whatever a test does to the other users.
 pub(crate) const OPERATOR: &str = "operator";
 
-/// A redis-server of its own, empty, in a temporary folder; it is killed when this is dropped.
+/// An empty redis-server in a temporary folder. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct RedisServer {
     process: Child,
@@ -29,18 +28,18 @@ pub struct RedisServer {
     folder: TempDir,
 }
 
-/// How applications reach a server.
+/// The transport between applications and a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// A Unix socket.
     Socket,
     /// A port of 127.0.0.1.
     Tcp,
-    /// A port of 127.0.0.1, over TLS; other servers are spoken to over TLS, too.
+    /// A port of 127.0.0.1 over TLS. Servers also use TLS among themselves.
     Tls,
 }
 
-/// What a redis-server does.
+/// The role of a redis-server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Store,
@@ -115,7 +114,7 @@ impl RedisServer {
 
     /// Starts one with further lines of configuration.
     pub(crate) fn start(transport: Transport, mode: Mode, configuration: &[String]) -> Self {
-        // Between the look and the start somebody else may take the port; then the next one is tried.
+        // If somebody takes the port before the start, the next attempt takes another.
         wait::until_some("a port that nobody takes", || {
             let listener = match transport {
                 Transport::Socket => Listener::Socket,
@@ -159,7 +158,7 @@ impl RedisServer {
         }
     }
 
-    /// Whether it has been started and not been killed since.
+    /// Whether it was not killed since its start.
     pub fn is_running(&self) -> bool {
         self.running
     }
@@ -190,7 +189,7 @@ impl RedisServer {
 
     /// Kills the server, and starts one that takes some seconds to load what this one holds now.
     pub fn restart_loading(&mut self) {
-        // In microseconds for each key; other commands get their turn after so many bytes.
+        // Microseconds for each key, and the bytes after which other commands get their turn.
         let slowly = [("key-load-delay", "10000"), ("loading-process-events-interval-bytes", "1024")];
         for (setting, value) in slowly.into_iter().chain([("rdbcompression", "no")]) {
             self.ask::<()>(&["CONFIG", "SET", setting, value]);
@@ -219,7 +218,7 @@ impl RedisServer {
         self.try_ask(command).unwrap_or_else(|error| panic!("{command:?}: {error}; {}", self.log()))
     }
 
-    /// As [`RedisServer::ask`], for a command that may fail.
+    /// Sends a command like [`RedisServer::ask`], for a command that may fail.
     pub fn try_ask<T: FromRedisValue>(&self, command: &[&str]) -> RedisResult<T> {
         redis::cmd(command[0]).arg(&command[1..]).query(&mut self.operator()?)
     }
@@ -231,7 +230,7 @@ impl RedisServer {
         connection.send_packed_command(&packed).expect("the server takes a command");
     }
 
-    /// A line of `INFO`, or of another answer of its form.
+    /// A line of `INFO`, or of another reply in its form.
     pub fn info(&self, command: &[&str], name: &str) -> Option<String> {
         // Sentinel ends all connections of a server that it turns into a replica.
         let answer: String = self.try_ask(command).ok()?;
@@ -239,13 +238,13 @@ impl RedisServer {
         Some(value.trim().to_owned())
     }
 
-    /// How often a command was called, by scripts, too; zero if it never was.
+    /// The number of calls of a command, including calls by scripts.
     pub fn calls(&self, command: &str) -> usize {
         let Some(line) = self.info(&["INFO", "commandstats"], &format!("cmdstat_{command}")) else { return 0 };
         line.split(['=', ',']).nth(1).and_then(|calls| calls.parse().ok()).expect("a number of calls")
     }
 
-    /// The keys of counters, sorted: all but the mark, with which processes that refuse by themselves tell each other of resets.
+    /// The keys of counters, sorted, without the mark, by which processes learn of resets.
     pub fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.ask(&["KEYS", "*"]);
         keys.retain(|key| !key.ends_with("/mark"));
@@ -253,7 +252,7 @@ impl RedisServer {
         keys
     }
 
-    /// The keys that would never leave.
+    /// The keys without an expiry.
     pub fn keys_without_expiry(&self) -> Vec<String> {
         const SCRIPT: &str = "local kept = {} \
             for _, key in ipairs(redis.call('KEYS', '*')) do \
@@ -263,7 +262,7 @@ impl RedisServer {
         self.ask(&["EVAL", SCRIPT, "0"])
     }
 
-    /// How many applications are connected: the operator is none.
+    /// The number of connected applications, without the operator.
     pub fn clients(&self) -> usize {
         let list: String = self.ask(&["CLIENT", "LIST", "TYPE", "normal"]);
         let operator = format!("user={OPERATOR}");
@@ -272,8 +271,8 @@ impl RedisServer {
 
     /// Asserts that `servers` share one limit: of requests to each in turn, exactly `limit` pass.
     ///
-    /// These servers have the deadline that users have. On a busy machine a check may miss it, and then the server counts by
-    /// itself, as it should: so this starts over with empty counters until it is as it should be.
+    /// These servers have the default deadline. On a busy machine a check may miss it, and the server counts by itself. So
+    /// this starts over with empty counters until no check is late.
     pub fn assert_shared_by(&self, servers: &[impl Server], path: &str, limit: usize) {
         wait::until("the servers share one limit", || {
             self.ask::<()>(&["FLUSHALL"]);
@@ -283,7 +282,7 @@ impl RedisServer {
         assert!(servers.iter().all(|server| server.get(path).status == 429));
     }
 
-    /// Whether the link to the server of which this is a replica is up.
+    /// Whether this replica's link to its primary is up.
     pub(crate) fn is_linked(&self) -> bool {
         self.info(&["INFO", "replication"], "master_link_status").as_deref() == Some("up")
     }
@@ -314,7 +313,7 @@ impl RedisServer {
         wait::until_some(&what, attempt).0
     }
 
-    /// What it has logged.
+    /// The log of the server.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }

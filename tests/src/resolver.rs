@@ -1,4 +1,4 @@
-//! A resolver that hangs, fails and changes its mind: the C library's own, in a process that preloads another in its place.
+//! A resolver that hangs, fails and changes its answer. It replaces the C library's own in a process that preloads it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,14 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// What the processes that use it are told of the hosts under `.test`.
+/// The resolver's answers about the hosts under `.test`.
 #[derive(Debug)]
 pub struct Resolver {
     folder: TempDir,
 }
 
 impl Resolver {
-    /// Builds one that says `127.0.0.1`.
+    /// Builds one that answers `127.0.0.1`.
     pub fn new() -> Self {
         let resolver = Self { folder: TempDir::new().expect("a temporary folder") };
         resolver.say("127.0.0.1");
@@ -37,12 +37,12 @@ impl Resolver {
         fs::rename(new, path).expect("a file that can be replaced");
     }
 
-    /// Whether lookups hang from now on. Those that hang go on when they do no more.
+    /// Sets whether lookups hang. Hanging lookups continue when this is cleared.
     pub fn hang(&self, hangs: bool) {
         switch(&self.file("hang"), hangs);
     }
 
-    /// Whether lookups fail from now on.
+    /// Sets whether lookups fail.
     pub fn fail(&self, fails: bool) {
         switch(&self.file("fail"), fails);
     }

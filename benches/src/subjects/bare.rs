@@ -32,7 +32,7 @@ pub(super) fn configure(load: Load) -> Result<Configure> {
     }))
 }
 
-/// The handler alone, if it waits once: what is left to any limiter that has to ask somebody.
+/// The handler alone that waits once: the ceiling for any limiter that asks somebody else.
 pub(super) fn waiting() -> Configure {
     Arc::new(|app| {
         app.service(web::resource("/").route(web::get().to(handlers::waiting)));
@@ -47,7 +47,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    /// What this project answers: asked for and not written down here, so that it stays the same.
+    /// This project's answer, read from the project so that it stays the same.
     fn of_ours() -> Result<Self> {
         let load = Load { verdict: Verdict::Refused, keys: Keys::One };
         let service = offline::limited(load, &RateLimiter::in_memory());

@@ -36,7 +36,7 @@ where
             Keys::One => input.peer_ip_key(),
             Keys::Many => input.custom_fn(|request| Ok(load::client(request).to_owned())),
         };
-        // As for this project: a failing store leads to the answer that the measurement does not expect.
+        // As for this project, a failing store gives the answer that the measurement does not expect.
         let limiter = RateLimiter::builder(backend.clone(), input.build()).fail_open(load.verdict == Verdict::Refused);
         let limiter = if headers { limiter.add_headers() } else { limiter };
         app.service(web::resource("/").wrap(limiter.build()).route(web::get().to(handlers::bare)));

@@ -31,7 +31,7 @@ macro_rules! serve {
 
 pub(super) fn configure(load: Load, headers: bool) -> Result<Configure> {
     let mut builder = GovernorConfigBuilder::default();
-    // A token that is back after a nanosecond admits all; one that is back after the window admits the first.
+    // A token for each nanosecond admits all requests; a token for each window admits the first.
     let period = match load.verdict {
         Verdict::Admitted => Duration::from_nanos(1),
         Verdict::Refused => WINDOW,

@@ -1,5 +1,5 @@
-//! The least that a limiter in Redis could do without gathering requests: one `INCR` each, over a connection that lives
-//! on the worker's own thread. It has no window and no expiry: a reference, not a limiter.
+//! The least work of a limiter in Redis without batches: one `INCR` each, over a connection on the worker's thread. It has
+//! no window and no expiry: a reference, not a limiter.
 
 use std::{rc::Rc, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! limitador: a fixed window in Redis, asked for each request, or counted here and told to Redis once a second.
+//! limitador: a fixed window in Redis, asked for each request, or counted in the process and sent to Redis once a second.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -36,7 +36,7 @@ pub(super) async fn exact(load: Load, url: &str) -> Result<Configure> {
     configure(Box::new(AsyncRedisStorage::new(url).await?), load)
 }
 
-/// Redis is told from time to time what was counted here.
+/// The process counts, and sends its counts to Redis from time to time.
 pub(super) async fn cached(load: Load, url: &str) -> Result<Configure> {
     configure(Box::new(CachedRedisStorage::new(url).await?), load)
 }

@@ -17,7 +17,7 @@ pub(super) fn configure(
     redis: Option<&str>,
     headers: bool,
 ) -> Result<Configure> {
-    // A request that Redis did not decide is answered as it should not be, which the measurement sees and reports.
+    // A request that Redis did not decide gets the wrong answer, which the measurement reports.
     let on_store_error = match load.verdict {
         Verdict::Admitted => OnStoreError::Deny,
         Verdict::Refused => OnStoreError::Allow,

@@ -1,4 +1,4 @@
-//! A limited server for tests that need a process of their own. It is set up by environment variables:
+//! A limited server for tests that need a separate process. Environment variables configure it:
 //!
 //! - `APP_STORE`: the store's URL; without it the application has no limiter of its own.
 //! - `APP_ON_STORE_ERROR`: `local`, `allow` or `deny`.
@@ -8,9 +8,9 @@
 //! - `APP_CA_FILE`: the file of the authorities that the store's certificate is signed by.
 //! - `APP_USER` and `APP_PASSWORD_FILE`: the store's user, and the file that holds the password when it is asked for.
 //!
-//! It prints where it listens, and each log line as `LEVEL text`.
+//! It prints its address, and each log line as `LEVEL text`.
 
-// A server that cannot start says why and ends; the test that started it shows that.
+// A server that cannot start prints the reason and ends. The test that started it shows the reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::env;
@@ -66,14 +66,14 @@ async fn work() -> impl Responder {
     "work"
 }
 
-/// As `burst`, with tokens taken in lots.
+/// Like `burst`, with leases.
 #[get("/leased")]
 #[ratelimit(limit = 1000, per = FOREVER, scope = "global", lease = 20)]
 async fn leased() -> impl Responder {
     "one of the thousand"
 }
 
-/// As `edge`, with tokens taken in lots.
+/// Like `edge`, with leases.
 #[get("/leased-edge")]
 #[ratelimit(limit = 150, per = 1, scope = "global", lease = 10)]
 async fn leased_edge() -> impl Responder {
@@ -96,7 +96,7 @@ async fn both() -> impl Responder {
     "counted here and there"
 }
 
-/// Two counters that have nothing to do with each other.
+/// Two independent counters.
 #[get("/cross")]
 #[ratelimit(limit = 50, per = FOREVER, scope = "header:x-a")]
 #[ratelimit(limit = 20, per = FOREVER, scope = "header:x-b")]
@@ -110,27 +110,27 @@ async fn free() -> impl Responder {
     "free"
 }
 
-/// Needs a thread for calls that block.
+/// Needs a thread for blocking calls.
 #[get("/blocking")]
 async fn blocking() -> actix_web::Result<impl Responder> {
     Ok(web::block(|| "blocked").await?)
 }
 
-/// Not limited, and not polite: it blocks its worker for so many milliseconds, as a password hash does.
+/// Not limited. Blocks its worker for this many milliseconds, as a password hash does.
 #[get("/busy/{milliseconds}")]
 async fn busy(milliseconds: Path<u64>) -> impl Responder {
     std::thread::sleep(Duration::from_millis(*milliseconds));
     "done"
 }
 
-/// Counts users, and nobody says who they are.
+/// Counts users without a user function.
 #[get("/user")]
 #[ratelimit(limit = 3, per = FOREVER, scope = "user")]
 async fn user() -> impl Responder {
     "a user"
 }
 
-/// Counts by what a function makes of the body, which it does not get.
+/// Counts by a function that extracts the body, which it does not get.
 #[get("/by-body")]
 #[ratelimit(limit = 3, per = FOREVER, scope = first_of_body)]
 async fn by_body() -> impl Responder {
@@ -152,13 +152,13 @@ async fn first_of_body(body: String) -> Option<String> {
     body.get(..1).map(str::to_owned)
 }
 
-/// Takes the state of a limit that it does not have.
+/// Extracts the state without having a limit.
 #[get("/state")]
 async fn state(_: RateLimitState) -> impl Responder {
     "never"
 }
 
-/// Pairs of handlers that would count in one counter by accident, or would not though they are to.
+/// Pairs of handlers that would share a counter by accident, or would not share one that they should.
 #[allow(unused_qualifications, reason = "a function is named by several paths on purpose")]
 mod pairs {
     use actix_web::HttpRequest;

@@ -1,4 +1,4 @@
-//! A limited server that is set up in a way of its own, by environment variables:
+//! A limited server with a set-up from environment variables:
 //!
 //! - `SETUP_LIMITER`: where the limiter is made, and in which form it stands in `app_data`: see [`Form`].
 //! - `SETUP_REQUIRE`: with this variable, a limiter in `app_data` is required.
@@ -8,9 +8,9 @@
 //! - `SETUP_SERVERS`, `SETUP_ADDRESSES`, `SETUP_WORKERS`: how many servers, of how many addresses and worker threads each.
 //! - `SETUP_RUNTIME=tokio`: no Actix system, as under `#[tokio::main]`.
 //!
-//! It prints where it listens, and each log line as `LEVEL text`.
+//! It prints its address, and each log line as `LEVEL text`.
 
-// A server that cannot start says why and ends; the test that started it shows that.
+// A server that cannot start prints the reason and ends. The test that started it shows the reason.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::env;
@@ -34,10 +34,10 @@ async fn everybody() -> impl Responder {
     "no matter who"
 }
 
-/// Where the limiter is made, and what of it stands in `app_data`.
+/// Where the limiter is made, and its form in `app_data`.
 #[derive(Clone, Copy)]
 enum Form {
-    /// Made once, and given to the workers as it should be.
+    /// Made once, and given to the workers correctly.
     Plain,
     /// Left to the process.
     None,

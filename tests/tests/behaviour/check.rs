@@ -1,4 +1,4 @@
-//! Whom a request counts for.
+//! The subject of a request.
 
 mod function_bodies;
 mod function_calls;

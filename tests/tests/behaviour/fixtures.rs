@@ -1,4 +1,4 @@
-//! The cluster and the sentinels that the tests start: that what a test does to them happens.
+//! The cluster and the sentinels of the tests do what a test tells them.
 
 use ratelimit_tests::redis_cluster::RedisCluster;
 use ratelimit_tests::redis_sentinel::RedisSentinel;
@@ -55,7 +55,7 @@ fn a_replica_takes_the_place_of_a_primary_that_sentinels_watch() {
     wait::until("the old primary is a replica", || {
         sentinel.server(0).info(&["INFO", "replication"], "role").as_deref() == Some("slave")
     });
-    // On a busy machine they may have chosen another meanwhile.
+    // On a busy machine the sentinels may have chosen another primary meanwhile.
     wait::until("the sentinels agree", || sentinel.primary().is_some());
     assert_ne!(promoted, 0);
 }

@@ -1,4 +1,4 @@
-//! What a client sees, one request after the other: through the public API, over real sockets, in memory and in Redis.
+//! What a client sees, one request after the other: through the public API and real sockets, in memory and in Redis.
 
 // A test that cannot go on has failed. It reports that by a panic.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -23,24 +23,24 @@ fn in_memory() -> (RateLimiter, ManualClock) {
     (RateLimiter::builder().clock(clock.clone()).build().expect("a limiter in memory"), clock)
 }
 
-/// The end of the window of so many seconds in which `time` lies.
+/// The end of the window around `time`, for windows of this many seconds.
 fn window_end(time: u64, per: u64) -> u64 {
     (time / per) * per + per
 }
 
-/// What the user of a limiter must be allowed to do in Redis, besides reading and writing the keys of its prefix.
+/// The privileges in Redis that a limiter needs, besides the keys of its prefix.
 #[cfg(feature = "redis")]
 const APP_PRIVILEGES: &str = "+eval +evalsha +time +get +set +del +incrby +expireat +hget +hincrby +hdel";
 
-/// In a cluster, besides.
+/// The further privileges in a cluster.
 #[cfg(feature = "redis")]
 const CLUSTER_PRIVILEGES: &str = "+cluster|slots +asking";
 
-/// What the user whom the sentinels know must be allowed to do there.
+/// The privileges that a limiter needs in a sentinel.
 #[cfg(feature = "redis")]
 const SENTINEL_PRIVILEGES: &str = "+sentinel|master";
 
-/// Asserts that the log says what is wrong with a password, and not the password.
+/// Asserts that the log reports a wrong password without the password.
 #[cfg(feature = "redis")]
 fn assert_names_the_password(app: &ratelimit_tests::process::Process, password: &str) {
     let output = app.output().join("\n");

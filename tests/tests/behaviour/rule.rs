@@ -1,4 +1,4 @@
-//! What rules admit, and which counters they share.
+//! What rules admit, and which counters rules share.
 
 mod algorithms;
 mod claims;

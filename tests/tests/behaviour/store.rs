@@ -1,4 +1,4 @@
-//! What holds for the stores: for all of them, in memory, and in Redis.
+//! The stores: tests for all of them, in memory, and in Redis.
 
 mod contract;
 pub(crate) mod each_store;

@@ -18,7 +18,7 @@ mod source_files;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Held by each test here: some keep all processors busy, and others have servers with deadlines.
+/// Each test here holds this lock: some keep all processors busy, and others have servers with deadlines.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)

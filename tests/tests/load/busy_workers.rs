@@ -1,4 +1,4 @@
-//! Workers that are late themselves: a handler that blocks, a process that is stopped. The store is not to blame.
+//! Workers that are late: a handler that blocks, a process that is stopped. The store has not failed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -16,10 +16,10 @@ use ratelimit_tests::wait;
 use crate::outage::NOISE;
 use crate::{alone, app};
 
-/// Longer than the default deadline of a check.
+/// A time above the default deadline of a check.
 const BLOCK: Duration = Duration::from_millis(150);
 
-/// An application with one worker and the default deadline, and the proxy through which it reaches Redis.
+/// An application with one worker and the default deadline, and the proxy between it and Redis.
 struct Stage {
     app: Process,
     proxy: Proxy,
@@ -40,7 +40,7 @@ impl Stage {
         Self { app, proxy, redis }
     }
 
-    /// Asserts that the store was there all the time, on one connection.
+    /// Asserts that the store never failed, and that one connection served all checks.
     fn assert_undisturbed(&mut self, connections: usize) {
         assert_eq!(self.proxy.accepted(), connections, "the application has connected anew");
         self.app.kill();
@@ -85,7 +85,7 @@ impl Drop for Clients {
     }
 }
 
-/// The statuses of so many requests that several clients make at once.
+/// The statuses of this many requests, which several clients send at once.
 fn statuses(app: &Process, clients: usize, requests: usize) -> Vec<u16> {
     let address = app.address();
     let client = |_| {
@@ -137,7 +137,7 @@ fn a_process_that_was_stopped_finds_its_store_as_it_was() {
     let _alone = alone();
     let mut stage = Stage::set();
     let connections = stage.proxy.accepted();
-    // So that it waits for answers whenever it is stopped.
+    // So that the application always waits for answers when it is stopped.
     stage.proxy.delay_replies(Duration::from_millis(20));
     let load = Clients::ask(&stage.app, 1, "/work", Duration::ZERO);
     for _ in 0..20 {
@@ -175,7 +175,7 @@ fn a_worker_that_is_busy_half_of_the_time_finds_a_returned_store_within_two_seco
         stage.redis.kill();
         stage.proxy.drop_connections();
         wait::until("the outage is noticed", || stage.app.get("/work").status == 503);
-        // By now the pauses between attempts are as long as they get.
+        // By now the pauses between attempts have their full length.
         thread::sleep(Duration::from_secs(2));
         stage.redis.restart();
         let took = wait::until("the store is used", || stage.app.get("/work").status == 200);
@@ -207,7 +207,7 @@ fn a_worker_that_is_late_for_its_windows_is_answered() {
     let _alone = alone();
     let mut stage = Stage::set();
     let connections = stage.proxy.accepted();
-    // The windows of `/edge` are a second long: the worker learns of most of them from the past.
+    // The windows of `/edge` are a second long: most of them are over when the worker reads the reply.
     let blocking = Clients::ask(&stage.app, 1, "/busy/700", Duration::ZERO);
     let limited = Clients::ask_for(&stage.app, 3, "/edge", Duration::ZERO, &[200, 429]);
     thread::sleep(Duration::from_secs(8));
@@ -215,7 +215,7 @@ fn a_worker_that_is_late_for_its_windows_is_answered() {
     stage.assert_undisturbed(connections);
 }
 
-/// Asserts that workers that are busy get all answers of a store that is well.
+/// Asserts that busy workers get all answers of a healthy store.
 fn assert_busy_workers_are_answered(url: &str) {
     let mut app = app(&[("APP_STORE", url), ("APP_ON_STORE_ERROR", "deny"), ("APP_WORKERS", "1")]);
     let blocking = Clients::ask(&app, 1, &format!("/busy/{}", BLOCK.as_millis()), Duration::from_millis(20));

@@ -1,4 +1,4 @@
-//! Applications whose clocks are wrong, and jump: the windows are Redis's.
+//! Applications with clocks that are wrong or jump: Redis's clock decides the windows.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::exactness::{across_edges, assert_exact, patient};
 use crate::{alone, app, app_command};
 
-/// From Debian's package `faketime`; the loader knows what `$LIB` is here.
+/// From Debian's package `faketime`. The loader replaces `$LIB`.
 const LIBRARY: &str = "/usr/$LIB/faketime/libfaketime.so.1";
 
 /// The system's clock as some applications see it.
@@ -28,9 +28,9 @@ impl SkewedClock {
         clock
     }
 
-    /// Sets the clock so far off the right time, such as `-1h`.
+    /// Sets the clock to the right time plus this offset, such as `-1h`.
     fn set(&self, offset: &str) {
-        // In one step, since an application may look at any moment.
+        // In one step, because an application may read the file at any moment.
         let next = self.0.path().join("next");
         fs::write(&next, offset).expect("a file");
         fs::rename(next, self.0.path().join("offset")).expect("the file is replaced");
@@ -132,7 +132,7 @@ fn a_connection_that_was_forgotten_while_the_machine_was_suspended_is_replaced_q
     wait::until("the application counts in the store", || app.get("/work").status == 200);
     for offset in ["+1h", "+2h"] {
         assert_eq!(app.get("/work").status, 200);
-        // Of the time in which a machine is suspended, the monotonic clock tells nothing.
+        // The monotonic clock stops while a machine is suspended.
         proxy.forget_connections();
         clock.set(offset);
         assert_eq!(app.get("/work").status, 200);

@@ -1,4 +1,4 @@
-//! A cluster whose primaries die, stop and give slots away, under load.
+//! A cluster under load whose primaries die, stop and lose slots.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use ratelimit_tests::wait;
 use crate::alone;
 use crate::outage::Stage;
 
-/// The scope of what the load counts, as a key has it; and the other one of what it counts twice.
+/// The scope of the load's counters in a key, and the second scope of `/pair`.
 const SCOPE: &str = "{global}";
 const OTHER_SCOPE: &str = "{ip:127.0.0.1}";
 
@@ -21,7 +21,7 @@ fn primary_of(cluster: &RedisCluster, scope: &str) -> usize {
     cluster.primary_of(cluster.slot(scope)).expect("a primary of the load's counters")
 }
 
-/// Replication is asynchronous: what the primary has not yet passed on when it dies is lost.
+/// Replication is asynchronous: counts that a dead primary has not replicated are lost.
 fn failover(on_store_error: &'static str) {
     let _alone = alone();
     let mut stage = Stage::before(RedisCluster::start(), on_store_error).losing_data();

@@ -1,4 +1,4 @@
-//! An application that dies leaves no counter without an expiry, wherever it was.
+//! An application that dies leaves no counter without an expiry, at whatever point it dies.
 
 use std::thread;
 
@@ -13,7 +13,7 @@ use ratelimit_tests::redis_server::RedisServer;
 
 use crate::{alone, app};
 
-/// Keeps the application making new counters, and kills it when it has answered so many requests.
+/// Makes the application create new counters, and kills it after this many answers.
 fn kill_after(mut app: Process, answers: usize, round: usize) {
     let address = app.address();
     let clients: Vec<_> = (0..4)
@@ -32,7 +32,7 @@ fn kill_after(mut app: Process, answers: usize, round: usize) {
     }
 }
 
-/// Asks, twenty requests at a time and each for a new counter, until the application is gone.
+/// Sends twenty requests at a time, each for a new counter, until the application is gone.
 fn make_counters(mut connection: Connection, name: &str) {
     for batch in 0.. {
         let one = |index| request("GET", "/each", &[("X-Id", &format!("{name}-{batch}-{index}"))]);
@@ -66,7 +66,7 @@ fn a_connection_cut_after_any_byte_leaves_no_counter_without_an_expiry() {
     let redis = RedisServer::on_port();
     let mut cuts = 0;
     for bytes in (0..4000).step_by(53) {
-        // The first request of a connection then sends everything there is: greeting, check, and the script itself.
+        // Then the first request of a connection sends the greeting, the check, and the script itself.
         redis.ask::<()>(&["SCRIPT", "FLUSH"]);
         redis.ask::<()>(&["FLUSHALL"]);
         let proxy = Proxy::to(redis.address());

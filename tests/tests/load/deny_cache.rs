@@ -1,4 +1,4 @@
-//! Many counters that are full: a process refuses by itself, and no longer than it may.
+//! Many full counters: a process refuses by itself, until the end of the window at most.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -19,7 +19,7 @@ use crate::alone;
 /// More counters than a worker remembers, and than the deny cache rechecks in Redis per second.
 const CLIENTS: usize = 5000;
 
-/// Of whom the tests want to know when they pass again.
+/// The clients that the tests watch.
 const ONE: &str = "one";
 
 #[ratelimit(limit = 1, per = FOREVER, scope = "header:x-id", key = "many")]
@@ -33,7 +33,7 @@ fn failed(response: &HttpResponse) -> bool {
     !response.status().is_success()
 }
 
-/// Answers when it is over, and has not counted then.
+/// Answers when a test allows it, and is refunded then.
 #[ratelimit(limit = 1, per = FOREVER, scope = "header:x-id", key = "many", count_if = failed)]
 async fn not_counted() -> impl Responder {
     while !IS_OVER.load(SeqCst) {
@@ -73,7 +73,7 @@ impl Process {
         clients.map(|client| self.status(&client.to_string())).collect()
     }
 
-    /// Uses up the limits of all clients, and waits until Redis is asked for few of them.
+    /// Uses up the limits of all clients, and waits until few of their checks go to Redis.
     fn fill(&mut self, redis: &RedisServer) {
         assert!(self.statuses(0..CLIENTS).iter().all(|status| *status == 200));
         wait::until("clients over their limit cost Redis little", || {
@@ -84,13 +84,13 @@ impl Process {
     }
 }
 
-/// How many counters Redis was asked for.
+/// The number of counters that Redis was asked for.
 fn counted(redis: &RedisServer) -> usize {
     redis.calls("incrby")
 }
 
-/// Asserts that the one client, who was refused, passes again a second after `relief`, while so many others are refused that
-/// Redis is not asked by chance.
+/// Asserts that a refused client passes again within a second after `relief`. The many other refused clients keep random
+/// rechecks from being the reason.
 fn assert_seen(redis: &RedisServer, process: &mut Process, relief: impl FnOnce()) {
     process.fill(redis);
     wait::until("a request is refused without Redis", || {

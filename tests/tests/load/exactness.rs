@@ -1,4 +1,4 @@
-//! Exactly the limit passes, however many ask at once and through however many processes.
+//! Exactly the limit passes, with many requests at once and through many processes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +24,7 @@ pub(crate) const REQUESTS: usize = 10_000;
 /// The limit of `/burst` and `/leased` in the `app`.
 pub(crate) const BURST: usize = 1000;
 
-/// A deadline that nothing reaches, and no way around the store: a late answer is late, and none is lost.
+/// A deadline that nothing reaches, and no fallback: answers may be late, but none is lost.
 #[cfg(feature = "redis")]
 pub(crate) fn patient(url: &str) -> [(&str, &str); 3] {
     [("APP_STORE", url), ("APP_ON_STORE_ERROR", "deny"), ("APP_DEADLINE_MS", "20000")]
@@ -35,7 +35,7 @@ fn processes(url: &str) -> Vec<Process> {
     (0..PROCESSES).map(|_| app(&patient(url))).collect()
 }
 
-/// One process that counts in memory, on as many threads.
+/// One process with this many worker threads that counts in memory.
 fn in_memory() -> Vec<Process> {
     vec![app(&[("APP_STORE", "memory://"), ("APP_WORKERS", &PROCESSES.to_string())])]
 }
@@ -44,7 +44,7 @@ fn addresses(processes: &[Process]) -> Vec<SocketAddr> {
     processes.iter().map(Process::address).collect()
 }
 
-/// Puts all requests on their way before it reads the first answer; returns how many answers had each status.
+/// Sends all requests before it reads the first answer. Returns the number of answers with each status.
 pub(crate) fn race(processes: &[Process], path: &'static str) -> BTreeMap<u16, usize> {
     let each = REQUESTS / CONNECTIONS;
     let start = Arc::new(Barrier::new(CONNECTIONS));
@@ -91,11 +91,11 @@ fn eight_processes_admit_exactly_the_limit_in_a_cluster() {
     assert_eq!(counters, [BURST as u64]);
 }
 
-/// How many requests passed for each value of a header.
+/// The number of requests that passed, for each value of a header.
 #[cfg(feature = "redis")]
 type Passed = BTreeMap<String, usize>;
 
-/// Asks for all pairs of two headers, in an order of its own, so often that both of `/cross` reach their limits.
+/// Sends all pairs of two headers in an order of its own, often enough that both counters of `/cross` reach their limits.
 #[cfg(feature = "redis")]
 fn cross(mut connection: Connection, client: usize, passed: &Mutex<Passed>) {
     for request in 0..200 {
@@ -133,7 +133,7 @@ fn rules_in_different_slots_never_exceed_a_limit_and_refund_what_they_do_not_use
         cluster.keys().iter().filter_map(named).filter(|(_, count)| *count > 0).collect()
     };
     wait::until("Redis holds what has passed", || held() == *passed.lock().unwrap());
-    // Now that nobody else takes and gives back, whatever is left is to be had.
+    // Nobody else takes or refunds tokens now, so all remaining tokens are available.
     cross(processes[0].open(), 0, &passed);
     let passed = passed.into_inner().unwrap();
     wait::until("Redis holds what has passed", || held() == passed);
@@ -151,10 +151,10 @@ fn eight_threads_admit_exactly_the_limit_of_ten_thousand_requests() {
     assert_eq!(race(&in_memory(), "/burst"), expected());
 }
 
-/// How many passed and how many were refused in a window.
+/// The numbers of admitted and refused requests in a window.
 pub(crate) type Windows = BTreeMap<u64, [usize; 2]>;
 
-/// Asks without a pause until some windows have begun and ended.
+/// Sends requests without a pause until some windows have begun and ended.
 pub(crate) fn across_edges(processes: &[Process], path: &'static str) -> Windows {
     const CLIENTS: usize = 16;
     let windows = Arc::new(Mutex::new(Windows::new()));
@@ -177,7 +177,7 @@ pub(crate) fn across_edges(processes: &[Process], path: &'static str) -> Windows
         runner.join().expect("a runner");
     }
     let mut windows = Arc::into_inner(windows).expect("all runners have ended").into_inner().unwrap();
-    // Nobody has used up the one that has just begun.
+    // The window that has just begun is not used up.
     windows.pop_last();
     windows
 }

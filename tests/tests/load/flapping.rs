@@ -1,4 +1,4 @@
-//! A store that seems to be well when it is asked, and fails when it has to count.
+//! A store that answers probes, and fails when it has to count.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,10 +11,11 @@ use ratelimit_tests::wait;
 
 use crate::{alone, app};
 
-/// How long the store flaps.
+/// The time for which the store flaps.
 const TIME: Duration = Duration::from_secs(5);
 
-/// Lets no check pass, while connections and probes do; returns how often the application has connected meanwhile.
+/// Blocks all checks, but no connections and probes. Returns the number of connections that the application opens
+/// meanwhile.
 fn flap(app: &Process, proxy: &Proxy, refusal: Refusal, pause: Duration) -> usize {
     proxy.refuse("/global/", refusal);
     let before = proxy.accepted();

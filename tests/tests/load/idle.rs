@@ -1,4 +1,4 @@
-//! Connections that were idle, and that something between the application and Redis has forgotten, or that are slow.
+//! Idle connections that something between the application and Redis has forgotten, or that are slow.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::{alone, app};
 
 const DEADLINE: Duration = Duration::from_secs(1);
 
-/// Longer than a connection must be idle for its silence not to count as a failure.
+/// A time above the idle time after which silence is no failure.
 const IDLE: Duration = Duration::from_millis(2500);
 
 struct Stage {
@@ -24,7 +24,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// An application with one worker that is connected, and has been idle since.
+    /// An application with one worker whose connection is idle.
     fn set() -> Self {
         let redis = RedisServer::on_port();
         let proxy = Proxy::to(redis.address());

@@ -24,7 +24,7 @@ const PROCESSES: usize = 2;
 const LEASE: usize = 20;
 const EDGE_LEASE: usize = 10;
 
-/// How many may be refused while tokens lie with other workers.
+/// The most requests that may be refused while other workers hold tokens.
 const fn refused_early(lease: usize) -> usize {
     (lease - 1) * (PROCESSES * WORKERS - 1)
 }
@@ -33,9 +33,9 @@ fn processes(url: &str) -> Vec<Process> {
     (0..PROCESSES).map(|_| app(&patient(url))).collect()
 }
 
-/// Asks through all workers until everything has passed that ever will.
+/// Sends requests through all workers until no more can pass.
 fn ask_for_the_rest(processes: &[Process], mut passed: usize) -> usize {
-    // More connections than workers, which take them in turn.
+    // More connections than workers. Workers take connections in turn.
     let mut connections: Vec<Connection> = processes.iter().flat_map(|app| [(); 4].map(|()| app.open())).collect();
     wait::until("the tokens that nobody has spent are given back", || {
         let more = connections.iter_mut().map(|connection| connection.get("/leased").status);
@@ -82,7 +82,7 @@ fn no_window_admits_more_than_its_limit_with_leases() {
     for (window, [passed, refused]) in &windows {
         let early = if *refused > 0 { refused_early(EDGE_LEASE) } else { EDGE };
         let bound = EDGE.saturating_sub(early)..=EDGE;
-        // The first window had begun before.
+        // The first window began before the test.
         assert!(bound.contains(passed) || windows.keys().next() == Some(window), "{passed} passed: {windows:?}");
         assert!(*passed <= EDGE, "{passed} passed: {windows:?}");
     }
@@ -135,7 +135,7 @@ fn unspent_leases_of_many_clients_are_refunded() {
     let connection = Mutex::new(server.open());
     let ask = |client: usize| connection.lock().unwrap().ask("GET", "/many", &[("X-Id", &client.to_string())]).status;
     assert!((0..CLIENTS).all(|client| ask(client) == 200));
-    // More than a worker remembers: what gave way, and what nobody has asked for in a second, is given back on the way.
+    // More clients than a worker remembers. It refunds tokens that make room for others or stay unspent for a second.
     const SUM: &str = "local sum = 0 \
         for _, key in ipairs(redis.call('KEYS', '*many*')) do \
             if not string.find(key, '/header:x-id:0/', 1, true) then sum = sum + redis.call('GET', key) end \

@@ -1,4 +1,4 @@
-//! `on_store_error = "local"`: a process counts on from what it has seen of the window when its store fails.
+//! `on_store_error = "local"`: when its store fails, a process continues from the counts that it has seen.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -32,11 +32,11 @@ async fn short() -> impl Responder {
     HttpResponse::Ok()
 }
 
-/// How many requests wait, and whether they may go on.
+/// The number of waiting requests, and whether they may continue.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 static MAY_GO_ON: AtomicBool = AtomicBool::new(false);
 
-/// A success is given back.
+/// A success is refunded.
 #[ratelimit(limit = 10, per = FOREVER, scope = "header:x-id", key = "login", count_if = failed)]
 async fn login(request: HttpRequest) -> impl Responder {
     let has = |name| request.headers().contains_key(name);
@@ -59,7 +59,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/short", web::get().to(short));
 }
 
-/// Checks that are late would be counted twice.
+/// The deadline is long, because late checks would be counted twice.
 fn serve(url: &str) -> Served {
     Served::limited(&patient().store(url).build().expect("a URL"), routes)
 }
@@ -68,7 +68,7 @@ fn patient() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(Duration::from_secs(5))
 }
 
-/// Of so many requests, each on a connection of its own and so through the workers in turn, how many pass.
+/// The number of these requests that pass. Each has its own connection, so they go through the workers in turn.
 fn passed(server: &Served, path: &str, client: &str, requests: usize) -> usize {
     (0..requests).filter(|_| server.get_with(path, &[("X-Id", client)]).status == 200).count()
 }
@@ -94,7 +94,7 @@ fn what_was_seen_of_other_processes_counts() {
     let [here, there] = [(); 2].map(|()| serve(&redis.url()));
     assert_eq!((passed(&here, "/ten", "a", 4), passed(&there, "/ten", "a", 3)), (4, 3));
     redis.kill();
-    // This one has been told that three are left.
+    // This process has seen that three are left.
     assert_eq!(passed(&there, "/ten", "a", 14), 3);
 }
 
@@ -127,7 +127,7 @@ fn a_local_charge_is_not_refunded_to_the_store() {
     let _alone = alone();
     let redis = RedisServer::on_port();
     let limiter = RateLimiter::builder().deadline(Duration::from_millis(500));
-    // One worker, whose requests come to Redis in their order.
+    // One worker, so that its requests reach Redis in order.
     let server = Served::limited_by(&limiter.store(&redis.url()).build().expect("a URL"), 1, routes);
     let fail = |client| server.get_with("/login", &[("X-Id", client), ("X-Fails", "")]).status;
     let counted = |client: &str| -> u64 {
@@ -223,7 +223,7 @@ fn a_store_that_comes_back_with_its_data_has_its_word_again() {
     redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(passed(&server, "/ten", "a", 12), 3);
     redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
-    // What passed meanwhile was not counted there.
+    // Redis did not count the requests that passed meanwhile.
     let mut more = 0;
     wait::until("Redis has counted the rest", || {
         more += passed(&server, "/ten", "a", 1);

@@ -40,11 +40,11 @@ use ratelimit_tests::process::Process;
 /// The limit of `/edge` and `/leased-edge` in the `app`.
 const EDGE: usize = 150;
 
-/// The worker threads of an `app` that a store of this file has to serve.
+/// The number of worker threads of an `app`.
 #[cfg(feature = "redis")]
 const WORKERS: usize = 2;
 
-/// Held by each test here: they load the machine and read the clock, and must not do both to each other.
+/// Each test here holds this lock, because the load of one test would disturb the times of another.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,4 +1,4 @@
-//! An application under load, in front of a store that can be hurt, and what its clients saw.
+//! An application under load with a store that fails, and the answers of its clients.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -16,37 +16,36 @@ use ratelimit_tests::wait;
 
 use crate::{EDGE, WORKERS, app};
 
-/// The deadline of a check: longer than the default, so that a busy machine is not taken for a second outage.
+/// The deadline of a check. It is above the default, so that a busy machine causes no second outage.
 pub(crate) const DEADLINE: Duration = Duration::from_millis(400);
 
-/// How much later than it should something may happen because the machine has other things to do; besides what it takes to
-/// answer requests that are not limited, which is measured.
+/// The delay that the machine's other work may cause. The delay of unlimited requests is measured and added.
 pub(crate) const NOISE: Duration = Duration::from_millis(400);
 
-/// What the clients of the load ask for: what is counted once, twice, and in two places, what has many short windows; and
-/// what is not limited, now and then.
+/// The paths of the load: one counter, two counters, two counters in different slots, many short windows, and now and then
+/// no limit.
 const PATHS: [&str; 5] = ["/work", "/pair", "/both", "/edge", FREE];
 const FREE: &str = "/free";
 
-/// How much memory an application may take that it did not take when the load began, in KiB.
+/// The most memory that an application may add after the load begins, in KiB.
 const GROWTH: u64 = 32 * 1024;
 
-/// A store that can be hurt.
+/// A store that a test can break.
 pub(crate) trait Store {
     /// The URL for the application.
     fn url(&self) -> String;
 
-    /// What the counter of a path that is never over the limit holds.
+    /// The value of the counter of a path that is never over its limit.
     fn count(&self, path: &str) -> Option<u64>;
 
-    /// The keys that would never leave.
+    /// The keys without an expiry.
     fn keys_without_expiry(&self) -> Vec<String>;
 
-    /// How many connections applications have to each server that they need.
+    /// The number of connections of applications to each server that they need.
     fn clients(&self) -> usize;
 }
 
-/// One server, and the proxy through which the application reaches it.
+/// One server, and the proxy between it and the application.
 pub(crate) struct Proxied {
     pub(crate) redis: RedisServer,
     pub(crate) proxy: Proxy,
@@ -55,9 +54,9 @@ pub(crate) struct Proxied {
 /// One server where the application is the user `app` with the password `secret`.
 pub(crate) struct Authenticated(pub(crate) RedisServer);
 
-/// Everything that takes part.
+/// The servers, the application and its clients.
 pub(crate) struct Stage<S> {
-    // Ends first.
+    // Declared first, so that it ends first.
     load: Load,
     pub(crate) store: S,
     pub(crate) app: Process,
@@ -67,7 +66,7 @@ pub(crate) struct Stage<S> {
     began_with: [Option<u64>; 2],
 }
 
-/// An answer, and how long it took.
+/// An answer, and its latency.
 struct Seen {
     path: &'static str,
     reply: Reply,
@@ -108,13 +107,13 @@ impl<S: Store> Stage<S> {
         stage
     }
 
-    /// The store does not keep its data: how many requests a window admits is not looked at.
+    /// Declares that the store loses its data. Then nothing checks how many requests a window admits.
     pub(crate) fn losing_data(mut self) -> Self {
         self.loses_data = true;
         self
     }
 
-    /// What the counter of the load holds.
+    /// The value of the load's counter.
     pub(crate) fn count(&self) -> Option<u64> {
         self.store.count("work")
     }
@@ -131,7 +130,7 @@ impl<S: Store> Stage<S> {
         self.answer_more("requests are answered during the outage");
     }
 
-    /// Asserts that the store, which is back from now on, is used again within a second.
+    /// Asserts that the application uses the store, which is back now, within a second.
     pub(crate) fn recover(&self) {
         let before = self.count();
         let took = wait::until("the store is used again", || self.count() > before);
@@ -140,14 +139,14 @@ impl<S: Store> Stage<S> {
         self.answer_more("requests are answered after the outage");
     }
 
-    /// Waits until the log says that whatever has failed is over.
+    /// Waits until the log says that the failure is over.
     pub(crate) fn settle(&self) {
         let settled = wait::holds(|| self.failures_logged() == self.recoveries_logged());
         assert!(settled, "a failure is not over: {:#?}", self.app.output());
     }
 
-    /// Asserts that what has happened so far is one line in the log, and its end another; and if the machine was so busy
-    /// that an answer came too late before or after, one more each.
+    /// Asserts that the log has one line for the failure and one for its end. On a busy machine a late answer may add one
+    /// of each.
     pub(crate) fn assert_logged_once(&self) {
         assert!((1..=2).contains(&self.failures_logged()), "{:#?}", self.app.output());
     }
@@ -160,8 +159,8 @@ impl<S: Store> Stage<S> {
         self.app.lines_with(&["store", "is back after"])
     }
 
-    /// Ends the load and asserts what every client may expect, whatever happened to the store, and that nothing of it is
-    /// left behind.
+    /// Ends the load. Asserts what every client may expect, whatever happened to the store, and that nothing is left
+    /// behind.
     pub(crate) fn clear(mut self) {
         wait::until("each worker has one connection", || self.store.clients() <= WORKERS);
         let noise = self.load.noise();
@@ -192,7 +191,7 @@ impl<S: Store> Stage<S> {
         }
     }
 
-    /// What the store has confirmed is never more than the limit; what the process has counted by itself, neither.
+    /// Neither the store nor the process's fallback admits more than the limit.
     fn assert_no_window_admits_too_many(&self, seen: &[Seen]) {
         let times = match self.on_store_error {
             "deny" => 1,
@@ -310,7 +309,7 @@ impl Load {
         Self { seen, over, clients: clients.into() }
     }
 
-    /// How late something may be without anybody's fault.
+    /// The delay that a test accepts.
     fn noise(&self) -> Duration {
         let seen = self.seen.lock().unwrap();
         NOISE + seen.iter().filter(|seen| seen.path == FREE).map(|seen| seen.took).max().unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Redis killed, stopped, restarted empty, flushed, slow, full, read-only, busy and locked, under load: what clients see is
-//! what `on_store_error` says, in time, and the store is used again as soon as it is back.
+//! Redis under load: killed, stopped, restarted empty, flushed, slow, full, read-only, busy and locked. Clients see in time
+//! what `on_store_error` says, and the store is used again as soon as it is back.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use ratelimit_tests::wait;
 use crate::outage::{Authenticated, DEADLINE, NOISE, Proxied, Stage};
 use crate::{alone, app};
 
-/// Something that makes the store fail until it is undone.
+/// A failure of the store, until a test undoes it.
 struct Fault {
     hurt: fn(&mut Proxied),
     heal: fn(&mut Proxied),
-    /// What the log line says is wrong, in lower case.
+    /// The reason in the log line, in lower case.
     named: &'static str,
     loses_data: bool,
 }
 
-/// Lets the store fail and come back, and asserts what clients and the log say.
+/// Lets the store fail and come back. Asserts what clients see and the log says.
 fn outage(on_store_error: &'static str, fault: &Fault) {
     let _alone = alone();
     let mut stage = Stage::set(on_store_error);
@@ -92,7 +92,7 @@ const FULL: Fault = Fault {
     loses_data: false,
 };
 
-/// A replica of a primary that nobody reaches keeps its data, and takes no writes.
+/// A replica of an unreachable primary keeps its data, and takes no writes.
 const READ_ONLY: Fault = Fault {
     hurt: |store| store.redis.ask(&["REPLICAOF", "127.0.0.1", "1"]),
     heal: |store| store.redis.ask(&["REPLICAOF", "NO", "ONE"]),
@@ -100,7 +100,7 @@ const READ_ONLY: Fault = Fault {
     loses_data: false,
 };
 
-/// Somebody else's script does not end.
+/// Another client's script does not end.
 const BUSY: Fault = Fault {
     hurt: |store| {
         store.redis.ask::<()>(&["CONFIG", "SET", "lua-time-limit", "10"]);
@@ -182,7 +182,7 @@ fn a_store_that_is_stopped_for_five_seconds_is_asked_now_and_then() {
     stage.clear();
 }
 
-/// What passes so quickly that it need not be noticed, and if it is, not for long.
+/// A failure so short that nobody need notice it.
 fn incident(mut stage: Stage<Proxied>, happens: fn(&mut Proxied)) {
     for _ in 0..5 {
         happens(&mut stage.store);

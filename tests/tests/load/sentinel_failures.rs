@@ -8,7 +8,7 @@ use ratelimit_tests::wait;
 use crate::alone;
 use crate::outage::Stage;
 
-/// Replication is asynchronous: what the primary has not yet passed on when it dies is lost.
+/// Replication is asynchronous: counts that a dead primary has not replicated are lost.
 fn failover(on_store_error: &'static str) {
     let _alone = alone();
     let mut stage = Stage::before(RedisSentinel::start(), on_store_error).losing_data();
@@ -65,7 +65,7 @@ fn a_primary_that_stops_for_five_seconds_is_replaced_and_not_used_when_it_is_bac
 fn sentinels_that_die_are_not_missed_while_the_primary_is_well() {
     let _alone = alone();
     let mut stage = Stage::before(RedisSentinel::start(), "deny");
-    // The last one tells this test who the primary is.
+    // The last sentinel tells this test which server is the primary.
     for sentinel in 0..2 {
         stage.store.sentinels()[sentinel].kill();
         stage.answer_more("requests are answered without the sentinel");

@@ -1,4 +1,4 @@
-//! `on_store_error`, of the limiter and of the attribute: what becomes of a request while Redis is down.
+//! `on_store_error` of the limiter and of the attribute: the answer to a request while Redis is down.
 
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,7 @@ fn the_attribute_goes_before_the_limiter() {
 fn a_store_that_never_answers_keeps_nobody_waiting() {
     let _alone = alone();
     let redis = RedisServer::on_port();
-    // Connections are accepted, by the system.
+    // The system accepts connections.
     redis.pause();
     let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).store(&redis.url()).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
@@ -134,7 +134,7 @@ fn a_store_that_never_answers_keeps_nobody_waiting() {
         assert_eq!(server.get("/limiter").status, 503);
         assert!(start.elapsed() < DEFAULT_DEADLINE + NOISE, "a request took {:?}", start.elapsed());
     }
-    // The first request of each worker waits for its deadline, and the others for nothing.
+    // The first request of each worker waits for its deadline. The others do not wait.
     assert!(outage.elapsed() < 50 * DEFAULT_DEADLINE, "100 requests took {:?}", outage.elapsed());
     redis.resume();
     let back = wait::until("the store is used", || server.get("/limiter").status == 200);
@@ -165,7 +165,7 @@ fn connecting_and_the_first_check_share_one_deadline() {
     let _alone = alone();
     let redis = RedisServer::on_port();
     let proxy = Proxy::to(redis.address());
-    // In time for the connection, and for the check, each by itself; not for both.
+    // The delay is below the deadline for the connection and for the check alone, but above it for both.
     proxy.delay_replies(DEADLINE * 60 / 100);
     for _ in 0..3 {
         let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).deadline(DEADLINE);

@@ -1,5 +1,5 @@
-//! Functions of an attribute that extract the request's body, which belongs to the handler: they are a mistake, and it
-//! must not switch a limit off.
+//! Functions of an attribute that extract the request's body, which belongs to the handler. That is a mistake, and it must
+//! not disable the limit.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};

@@ -56,7 +56,7 @@ fn a_function_that_several_rules_name_is_asked_once_for_each_request() {
     }
 }
 
-/// Answers 418 to whoever it is asked about.
+/// Returns an error with status 418.
 fn refuses_to_say<T>(_: &HttpRequest) -> Result<T, Error> {
     Err(ErrorImATeapot("nobody should ask"))
 }

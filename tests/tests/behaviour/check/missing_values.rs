@@ -1,5 +1,5 @@
-//! Requests that say nothing of whom they count for: without a header, a user or a value, or with an empty one. They count for
-//! their address, each under a counter that stands in, which can be looked at and reset like any other.
+//! Requests without a header, a user or a value, or with an empty one. They count for their address, under a substitute
+//! counter that `peek` and `reset` find like any other.
 
 use std::net::IpAddr;
 
@@ -51,7 +51,7 @@ handlers! {
     joined(scope = ["header:X-Tenant", tenant]);
 }
 
-/// What the header says, however little that is; nothing exempts the request.
+/// Returns the value of the header, even an empty one. Nothing exempts the request.
 fn tenant(request: &HttpRequest) -> Option<String> {
     let value = request.headers().get("x-tenant")?;
     Some(value.to_str().unwrap_or_default().to_owned())
@@ -79,7 +79,7 @@ const THERE: [u8; 4] = [192, 0, 2, 2];
 /// A request from an address with these lines of `X-Tenant`.
 struct Arrival(&'static str, [u8; 4], Vec<&'static [u8]>);
 
-/// The status of each of the requests, and what remains.
+/// The status of each request, and the tokens that remain.
 async fn answers(arrivals: Vec<Arrival>) -> Vec<(u16, Option<u32>)> {
     let limiter = RateLimiter::builder().user(tenant).clock(in_memory().1).build().expect("a limiter in memory");
     let headers = ratelimit_runtime::RateLimitHeaders::default();
@@ -155,7 +155,7 @@ async fn of_a_header_in_two_lines_the_first_counts_as_it_does_for_a_handler() {
         Arrival("/header", HERE, vec![b"a", b"c"]),
         Arrival("/header", HERE, vec![b"a"]),
         Arrival("/header", HERE, vec![b"b", b"a"]),
-        // As a handler sees an empty one.
+        // The first line is empty, so the request counts for its address.
         Arrival("/header", HERE, vec![b"", b"a"]),
         Arrival("/header", HERE, vec![]),
     ]);
@@ -169,7 +169,7 @@ async fn capitals_and_bytes_that_are_no_text_tell_values_apart() {
     assert_eq!(told, [(200, Some(1)); 5]);
 }
 
-/// For each request by its path and its tenant the counter that stands in, and others that do not.
+/// For each request, by its path and its tenant: the substitute counter, and similar counters that are not.
 fn stand_ins(address: IpAddr) -> Vec<(&'static str, Option<&'static str>, Target, Vec<Target>)> {
     let target = || Target::new("missing values", 2, FOREVER);
     let elsewhere = THERE.into();
@@ -221,7 +221,7 @@ fn each_stand_in_is_found(store: &Shared) {
     for (path, tenant, target, others) in stand_ins([127, 0, 0, 1].into()) {
         let headers: Vec<_> = tenant.map(|tenant| ("X-Tenant", tenant)).into_iter().collect();
         for used in 1..=2 {
-            // Over Redis, a worker may refuse for a second by what it knew before a reset.
+            // Over Redis, a worker may refuse for a second after a reset, from its cache.
             until("a request passes", || store.here.get_with(path, &headers).status == 200);
             assert_eq!(store.peek(&target).remaining(), 2 - used, "{path}, {}", store.name);
         }

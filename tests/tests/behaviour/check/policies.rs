@@ -45,7 +45,7 @@ async fn password() -> impl Responder {
     HttpResponse::Ok()
 }
 
-/// As the policy counts them, by the name of its key.
+/// The counter of the policy, by its key.
 #[ratelimit("3/hour", key = "policies: login")]
 async fn by_name() -> impl Responder {
     HttpResponse::Ok()
@@ -89,7 +89,7 @@ fn all_rules_are_one_decision(store: &Shared) {
     let api = Subject::new().header("x-api-key", "k").part("tenant", "t");
     let left_of = |policy, subject: &Subject| store.wait_for(left(&store.limiters[1], policy, subject));
     assert_eq!([ask("a").status, ask("a").status, ask("a").status], [200, 200, 429], "{}", store.name);
-    // What the rule for the header refused has cost the others nothing.
+    // The refusals of the rule for the header have cost the other rules nothing.
     assert_eq!(left_of(&LOGIN, &Subject::new().ip(HERE)), [1], "{}", store.name);
     assert_eq!(left_of(&API, &api), [3, 98], "{}", store.name);
     assert_eq!([ask("b").status, ask("b").status], [200, 429], "{}", store.name);
@@ -222,7 +222,7 @@ async fn on_store_error_is_applied_before_a_program_sees_the_state() {
     assert_eq!(limiter.reset(&USERS, &user).await, Err(CheckError::StoreUnavailable));
 }
 
-/// A job, on a runtime of several threads, where nothing is of Actix.
+/// A job on a runtime with several threads, without Actix.
 #[cfg(feature = "redis")]
 #[test]
 fn a_check_runs_on_any_tokio_runtime() {

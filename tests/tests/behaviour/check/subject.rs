@@ -1,4 +1,4 @@
-//! Whom a rule counts.
+//! The subject that a rule counts.
 
 use actix_web::dev::Payload;
 use actix_web::error::{ErrorForbidden, ErrorUnauthorized};
@@ -121,7 +121,7 @@ fn serve() -> Served {
     Served::limited(&in_memory().0, routes)
 }
 
-/// Here a request has the address and the user that its headers say.
+/// A server that takes the address and the user from headers.
 fn serve_with_users() -> Served {
     let limiter = RateLimiter::builder()
         .trusted_proxies(TrustedProxies::hops(1))
@@ -283,7 +283,7 @@ fn no_value_of_a_client_collides_with_another() {
     let mut connection = server.open();
     for path in ["/api_key", "/plain"] {
         for value in values {
-            // Not every value is text to a handler (`to_str`); such a tenant is "nobody".
+            // `to_str` fails on some values. The tenant is "nobody" then.
             let headers = [("X-Api-Key", value), ("X-Tenant", value)];
             if path == "/api_key" || value.is_ascii() {
                 assert_eq!(connection.ask("GET", path, &headers).status, 200, "{path} {value}");

@@ -1,4 +1,4 @@
-//! `scope = "ip"`: whose address a request counts for, whatever its forwarding headers say.
+//! `scope = "ip"`: the address that a request counts for, with any forwarding headers.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ pub(super) struct Arrival<'a> {
     pub(super) lines: Vec<(&'a str, Vec<u8>)>,
 }
 
-/// What a failed assertion shows: enough to find the case, and no more of a huge header than that.
+/// The text of a failed assertion. It shortens a huge header.
 impl fmt::Debug for Arrival<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} lines from {:?}", self.lines.len(), self.peer)?;
@@ -91,7 +91,7 @@ fn behind_networks() -> RateLimiterBuilder {
     direct().trusted_proxies(networks)
 }
 
-/// As [`behind_networks`], reading `Forwarded`.
+/// Like [`behind_networks`], but reads `Forwarded`.
 fn behind_forwarded() -> RateLimiterBuilder {
     let networks = TrustedProxies::networks(["10.0.0.0/8"]).expect("networks");
     direct().trusted_proxies(networks.header(ForwardingHeader::Forwarded))
@@ -182,7 +182,7 @@ async fn forwarded_is_read_as_its_rfc_writes_it() {
     }
 }
 
-/// Of what a proxy copies from the client into quotes, nothing is read as the client's address.
+/// Nothing that a proxy copies from the client into quotes is read as the client's address.
 #[actix_web::test]
 async fn what_a_proxy_quotes_of_the_client_does_not_say_who_it_is() {
     let spoofed: [fn(&str) -> String; 10] = [
@@ -246,7 +246,7 @@ async fn networks_that_are_written_as_mapped_addresses_are_those_of_ipv4() {
     }
 }
 
-/// As they come out of a list that was split at its commas.
+/// Parts of a list that was split at its commas.
 #[actix_web::test]
 async fn white_space_around_a_network_does_not_count() {
     let behind = TrustedProxies::networks(" 10.0.0.0/8,\t10.9.9.9 \n".split(',')).expect("networks");
@@ -287,7 +287,7 @@ async fn an_entry_that_is_no_address_counts_for_the_proxy_that_wrote_it() {
         "<script>",
     ] {
         assert_counts_for(behind_networks(), from(PROXY).xff(value), PROXY).await;
-        // Nor may what the client wrote further left be reached by it.
+        // Nor may they lead to what the client wrote further left.
         assert_counts_for(behind_networks(), from(PROXY).xff(format!("192.0.2.1, {value}, 10.0.0.7")), "10.0.0.7")
             .await;
         assert_counts_for(behind_forwarded(), from(PROXY).forwarded(format!("for={value}")), PROXY).await;

@@ -1,4 +1,4 @@
-//! `hash_keys`: the names of counters in Redis contain nothing that a client has said.
+//! `hash_keys`: the names of counters in Redis contain nothing that a client has sent.
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
@@ -46,7 +46,7 @@ fn tenant(request: &HttpRequest) -> Option<String> {
 const API_KEY: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 const HEADERS: [(&str, &str); 3] = [("X-User", "alice"), ("X-Api-Key", API_KEY), ("X-Tenant", "acme GmbH")];
 
-/// What must not stand in a name.
+/// The values that must not be in a name.
 const VALUES: [&str; 5] = ["alice", API_KEY, "acme", "GmbH", "127.0.0.1"];
 
 /// For each path the counter of a request with [`HEADERS`].
@@ -73,7 +73,7 @@ fn builder() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny).user(user)
 }
 
-/// A limiter, and the application that has it.
+/// A limiter, and its application.
 fn serve(builder: RateLimiterBuilder, url: &str) -> (RateLimiter, Served) {
     let limiter = builder.store(url).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
@@ -88,7 +88,7 @@ fn reset(limiter: &RateLimiter, target: &Target) {
     actix_web::rt::System::new().block_on(target.reset(limiter)).expect("a store");
 }
 
-/// Counts under each rule, and resets all but what stays for the caller to see.
+/// Counts under each rule, and resets all counters except those that the caller inspects.
 fn every_counter_works(limiter: &RateLimiter, server: &Served) {
     for (path, target) in counters() {
         for left in [1, 0] {
@@ -134,7 +134,8 @@ fn unless_set_names_contain_values() {
     assert!(redis.keys().iter().any(|key| key.contains(API_KEY)));
 }
 
-/// Digests must be the same in every release, or a deployment would start all counters anew. These were made by another program.
+/// Digests must be the same in every release. Otherwise a deployment would start all counters from zero. Another program
+/// made these.
 #[test]
 fn a_digest_is_an_hmac_with_a_key_made_of_prefix_and_secret() {
     let redis = RedisServer::on_socket();

@@ -1,4 +1,4 @@
-//! Clients whose IPv6 address contains an IPv4 address: whom they count as.
+//! Clients whose IPv6 address contains an IPv4 address count for that address.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -11,7 +11,7 @@ use ratelimit_tests::target::Target;
 
 const CLIENT: &str = "192.0.2.33";
 
-/// All that is [`CLIENT`].
+/// Addresses that all contain [`CLIENT`].
 const SAME: [&str; 9] = [
     "::ffff:192.0.2.33",
     "::192.0.2.33",

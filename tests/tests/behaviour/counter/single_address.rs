@@ -1,4 +1,4 @@
-//! Headers with a single address: whom a request counts for, whatever a client writes into them.
+//! Headers with a single address: the subject of a request, whatever a client writes into them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -111,7 +111,7 @@ async fn a_header_that_has_no_single_address_counts_for_the_proxy() {
     assert_counts_for(behind(ForwardingHeader::XRealIp), huge, PROXY).await;
 }
 
-/// Where a proxy adds its line to what the client sent, in whichever order, the client cannot choose whom it counts as.
+/// If a proxy adds its line to the client's, in either order, the client cannot choose its subject.
 #[actix_web::test]
 async fn several_lines_of_a_single_address_are_one_counter_whatever_they_say() {
     for (name, header) in headers() {
@@ -164,9 +164,9 @@ async fn the_address_of_the_client_is_the_one_that_is_resolved() {
     for (limiter, peer, forwarded, client) in [
         (&direct, Some("192.0.2.1"), "198.51.100.7", Some("192.0.2.1")),
         (&direct, Some("::ffff:192.0.2.1"), "198.51.100.7", Some("192.0.2.1")),
-        // Whole, though it counts for its network.
+        // The whole address, though the request counts for its network.
         (&direct, Some("2001:db8:1:2:3:4:5:6"), "198.51.100.7", Some("2001:db8:1:2:3:4:5:6")),
-        // Whole, though it counts for the address in it.
+        // The whole address, though the request counts for the address in it.
         (&direct, Some("64:ff9b::192.0.2.1"), "198.51.100.7", Some("64:ff9b::192.0.2.1")),
         (&direct, None, "198.51.100.7", None),
         (&behind, Some("10.0.0.1"), "192.0.2.1", Some("192.0.2.1")),

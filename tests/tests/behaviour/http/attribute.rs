@@ -1,4 +1,4 @@
-//! The table "The attribute's language" of the design, row by row; scopes and `over_limit` have modules of their own.
+//! The arguments of the attribute, one by one. Scopes and `over_limit` have modules of their own.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ mod constants {
     pub(super) const MINUTE: u64 = 60;
 }
 
-/// A handler for each way to write a limit, and how it has to be read.
+/// A handler for each way to write a limit, and its meaning.
 macro_rules! handlers {
     ($($name:ident($($arguments:tt)*) => $limit:expr, $per:expr;)*) => {
         $(
@@ -61,7 +61,7 @@ handlers! {
     another_name_of_the_runtime(limit = 5, per = 60, crate = crate::http::attribute::renamed) => 5, 60;
 }
 
-/// As if the runtime were a dependency under another name.
+/// The runtime as a dependency under another name.
 mod renamed {
     pub(super) use ratelimit_runtime::codegen;
 }

@@ -20,7 +20,7 @@ async fn two_rules() -> impl Responder {
     HttpResponse::Ok()
 }
 
-/// The second and the fourth have the same limit, and so have the others.
+/// The second and the fourth rule have the same limit, and so have the other two.
 #[ratelimit("3/minute", scope = "ip")]
 #[ratelimit("2/minute", scope = "ip")]
 #[ratelimit("3/hour", scope = "global")]

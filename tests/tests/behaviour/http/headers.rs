@@ -1,4 +1,4 @@
-//! The table "Headers" of the design: which header stands on which answer.
+//! Which header is on which answer.
 
 use std::collections::{HashMap, HashSet};
 
@@ -49,7 +49,7 @@ async fn two_rules() -> impl Responder {
     HttpResponse::Ok()
 }
 
-/// The hour is given back, and so the minute has less left.
+/// The hour is refunded, so the minute has less left.
 #[ratelimit(limit = 3, per = 3600, count_if = failed)]
 #[ratelimit(limit = 3, per = 60)]
 async fn one_refunded() -> impl Responder {
@@ -186,7 +186,7 @@ fn a_header_that_the_handler_set_is_left_alone() {
     assert_eq!(reply.all("ratelimit-policy").len(), 1);
 }
 
-/// Turns an answer that came from the handler into an `Err`, as a middleware of the application might.
+/// Turns an answer of the handler into an `Err`, as an application's middleware might.
 async fn spoil(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse<BoxBody>, Error> {
     let answer = next.call(request).await?;
     Err(ErrorBadGateway(format!("spoiled {}", answer.status().as_u16())))
@@ -272,7 +272,7 @@ fn members(field: &str) -> Vec<(String, HashMap<String, u64>)> {
     members.unwrap_or_else(|| panic!("{field:?} is no list of strings with integers"))
 }
 
-/// No string here has an escape.
+/// No string in these tests has an escape.
 fn split_outside_strings(text: &str, at: char) -> Vec<&str> {
     let mut within = false;
     let outside = |char| {

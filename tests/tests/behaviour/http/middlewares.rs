@@ -1,4 +1,4 @@
-//! Middlewares between `RateLimitHeaders` and a limited handler: whose state stands in which answer.
+//! Middlewares between `RateLimitHeaders` and a limited handler: which state is in which answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -62,7 +62,7 @@ macro_rules! serve_inside {
     }};
 }
 
-/// What the limited handler answers to a request of its own, which the client knows nothing of.
+/// Calls the limited handler with an inner request, which the client does not see. Returns its status.
 async fn ask_inside(request: &ServiceRequest) -> StatusCode {
     let limiter = request.app_data::<RateLimiter>().expect("the application's limiter").clone();
     let inner = TestRequest::get().app_data(limiter).to_srv_request();
@@ -96,7 +96,7 @@ async fn ask_inside_and_spoil(request: ServiceRequest, next: Next<BoxBody>) -> A
 #[test]
 fn an_error_carries_the_headers_of_its_own_request_beside_an_inner_one() {
     let server = serve_inside!(ask_inside_and_spoil);
-    // The inner request has no address, and so a counter of its own.
+    // The inner request has no address, so it has a counter of its own.
     for remaining in [8, 7] {
         let reply = server.get("/limited");
         assert_eq!((reply.status, reply.body.as_str()), (502, "201 201"));
@@ -158,7 +158,7 @@ fn nested_headers_middlewares_all_know_the_state() {
 
 static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// Kept by a request for as long as that lives.
+/// A value that lives as long as its request.
 struct Witness;
 
 impl Drop for Witness {

@@ -1,4 +1,4 @@
-//! `over_limit`: who answers a request over its limit.
+//! `over_limit`: the answer to a request over its limit.
 
 use actix_web::error::{ErrorConflict, ErrorImATeapot};
 use actix_web::web::{self, ServiceConfig};
@@ -18,7 +18,7 @@ fn words(_: &HttpRequest, _: &RateLimitState) -> &'static str {
     "come back later"
 }
 
-// In this edition, the result may borrow from both arguments, as far as the compiler knows.
+// In this edition, the compiler assumes that the result borrows from both arguments.
 fn opaque(_: &HttpRequest, _: &RateLimitState) -> impl Responder {
     "whenever you like"
 }
@@ -145,7 +145,7 @@ fn a_429_of_a_function_says_when_to_come_back_unless_it_has_said_so_itself() {
 fn a_request_is_over_if_any_of_its_rules_is_though_the_state_speaks_of_another() {
     let (limiter, _clock) = in_memory();
     let server = Served::limited(&limiter, routes);
-    // The third request uses up the hour, and so what remains of it is told.
+    // The third request uses up the hour, so the headers tell about the hour.
     for body in ["1 false", "1 true", "3 true"] {
         let reply = server.get("/watched-for-a-minute");
         assert_eq!((reply.status, reply.body.as_str()), (200, body));
@@ -265,7 +265,7 @@ fn of_two(_: &HttpRequest, state: &RateLimitState) -> String {
     answer_of(2, state)
 }
 
-/// Which rule answers, by its limit, and which the state names.
+/// The rule that answers, by its limit, and the rule that the state names.
 fn answer_of(limit: u32, state: &RateLimitState) -> String {
     let tightest = state.rules().nth(state.tightest()).map(|rule| rule.limit());
     assert!(state.rules().all(|rule| rule.is_over()), "one of the rules would have admitted the request");

@@ -1,4 +1,4 @@
-//! The middleware `RateLimit`: what it counts, what it leaves out, and how it gets on with other middlewares.
+//! The middleware `RateLimit`: the requests that it counts, its exceptions, and other middlewares beside it.
 
 use actix_web::dev::ServiceRequest;
 use actix_web::error::ErrorUnauthorized;
@@ -139,7 +139,7 @@ async fn a_handler_within_keeps_its_limit_and_the_tightest_of_both_is_told() {
     assert_eq!(body, "2 of 3\n1 of 2\n", "the state has the rules of both");
     // The hour of the handler has 19 left, and that of the middleware 1.
     assert_eq!(ask!(app, "/twenty"), (200, Some(3), Some(1)));
-    // Of equals, the one that was checked first.
+    // Of equal rules, the one that was checked first.
     assert_eq!(ask!(app, "/two"), (200, Some(3), Some(0)));
     assert_eq!(ask!(app, "/two"), (429, Some(3), Some(0)));
 }

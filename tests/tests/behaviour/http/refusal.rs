@@ -1,4 +1,4 @@
-//! The default answer to a request over its limit, and that nothing of the request is touched for it.
+//! The default answer to a request over its limit. It touches nothing of the request.
 
 use std::future::{Ready, ready};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -44,7 +44,7 @@ async fn json(body: web::Json<u32>) -> String {
 static EXTRACTED: AtomicUsize = AtomicUsize::new(0);
 static ENTERED: AtomicUsize = AtomicUsize::new(0);
 
-/// An extractor that tells when it runs, and takes the body.
+/// An extractor that records its runs, and reads the body.
 struct Tell;
 
 impl FromRequest for Tell {
@@ -99,7 +99,7 @@ fn the_refusal_is_a_problem_that_nobody_stores() {
 
 #[test]
 fn the_refusal_names_the_rules_that_refuse_and_no_other() {
-    // One worker, which answers one handler after the other.
+    // One worker, which runs one handler after the other.
     let server = Served::limited_by(&in_memory().0, 1, routes);
     let mut connection = server.open();
     for status in [200, 429] {
@@ -126,13 +126,13 @@ fn a_refused_request_body_is_never_waited_for() {
     assert_eq!(post(&mut server.open(), "/length", "123"), 200);
     for headers in [("Content-Length", "1000000"), ("Transfer-Encoding", "chunked")] {
         let mut connection = server.open();
-        // Of this body nothing follows.
+        // The rest of this body never comes.
         connection.send(&request("POST", "/length", &[headers]));
         assert_eq!(connection.reply().status, 429, "{headers:?}");
     }
 }
 
-/// Actix sends the `100 Continue` before it calls the application, which has no say in it.
+/// Actix sends the `100 Continue` before it calls the application.
 #[test]
 fn an_expectation_is_refused_right_behind_the_100_without_the_body() {
     let server = serve();
@@ -180,7 +180,7 @@ fn a_connection_stays_open_after_a_refusal() {
     }
 }
 
-/// Actix ends a connection with a body that nobody has read, and says so.
+/// Actix closes a connection with an unread body, and announces that.
 #[test]
 fn a_refused_body_is_never_taken_for_a_request() {
     let server = serve();

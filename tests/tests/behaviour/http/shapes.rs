@@ -1,4 +1,4 @@
-//! Every shape of a handler that Actix takes, the attribute takes too, and changes nothing about it.
+//! The attribute takes every shape of handler that Actix takes, and changes nothing about it.
 
 use std::fmt::{Debug, Display};
 use std::future::{Future, ready};
@@ -105,7 +105,7 @@ impl<T: Default + Display + 'static> Books<T> {
     }
 }
 
-/// Has the name of a handler that is counted by it, and the form of one itself.
+/// A scope function in the form of a handler. The handler that it counts for has the same name.
 async fn tenant(_: HttpRequest) -> &'static str {
     "one for all"
 }
@@ -303,7 +303,7 @@ async fn traced(body: web::Json<Body>) -> String {
 
 static SPANS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Writes down the name and the fields of each span.
+/// Records the name and the fields of each span.
 struct Spans;
 
 impl tracing::Subscriber for Spans {

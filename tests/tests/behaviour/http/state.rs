@@ -1,4 +1,4 @@
-//! `RateLimitState`: what a handler and a middleware learn about the check.
+//! `RateLimitState`: what handlers and middlewares learn about the check.
 
 use std::sync::Mutex;
 

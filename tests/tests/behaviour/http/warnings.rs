@@ -1,4 +1,4 @@
-//! Mistakes in a set-up that no compiler sees: the log says them once, with what to write, and says nothing else.
+//! Mistakes in a set-up that no compiler sees. The log reports each once, with the repair, and reports nothing else.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -18,7 +18,7 @@ fn setup(variables: Variables<'_>) -> Process {
     Process::start(&mut command)
 }
 
-/// So many requests to each address, each on a connection of its own: Actix gives them to the workers in turn.
+/// Sends this many requests to each address, each on its own connection. Actix gives connections to the workers in turn.
 fn ask_all(app: &Process, addresses: usize, requests: usize) -> Vec<u16> {
     wait::until("it listens everywhere", || app.addresses().len() == addresses);
     let ask = |address: SocketAddr| (0..requests).map(move |_| Connection::open(address).get("/quote").status);

@@ -1,4 +1,4 @@
-//! Where a limiter comes from, and what a set-up that makes no sense says.
+//! The source of a limiter, and the errors of a wrong set-up.
 
 #[cfg(unix)]
 use std::ffi::OsString;
@@ -57,7 +57,7 @@ async fn nine() -> impl Responder {
 /// Puts a limiter into the data of an application or of a part of it.
 type Form = fn(&mut ServiceConfig, RateLimiter);
 
-/// In the order in which they are looked for.
+/// In the order of the search.
 const FORMS: [(&str, Form); 4] = [
     ("plain", |config, limiter| {
         config.app_data(limiter);

@@ -19,7 +19,7 @@ use ratelimit_tests::{
 static JOBS: Policy = policy!("2/hour", key = "modes: jobs", scope = "user");
 static APP: Policy = policy!("3/hour", key = "modes: app", scope = "ip");
 
-/// What the handler sees: whether it is counted, whether it is over, whether it is admitted without a store.
+/// The state in the handler: whether the request is counted, is over its limit, and is admitted without a store.
 fn seen(state: &RateLimitState) -> String {
     format!("counted {}, over {}, degraded {}", state.is_counted(), state.is_over(), state.is_degraded())
 }
@@ -161,7 +161,7 @@ fn a_limiter_in_shadow_counts_and_refuses_nothing() {
         assert_eq!((reply.status, reply.header("retry-after")), (200, None), "{path}");
         assert_eq!((reply.number("x-ratelimit-limit"), reply.number("x-ratelimit-remaining")), (2, 0), "{path}");
     }
-    // In the middleware, too, whose three requests are used up by then.
+    // The middleware, too, whose three requests are used up by then.
     assert_eq!(bodies(&server, "/in/default", 2), [COUNTED, COUNTED]);
     assert_eq!(bodies(&server, "/in/default", 3), [OVER; 3]);
 }
@@ -175,7 +175,7 @@ fn in_shadow_a_rule_that_is_over_keeps_no_other_from_counting() {
 
 #[test]
 fn a_limiter_stays_in_its_mode_after_its_first_requests() {
-    // More than are looked at for mistakes in the set-up.
+    // More requests than the search for mistakes in the set-up looks at.
     const MANY: usize = 6000;
     let servers = [(build(off()), UNCOUNTED), (build(shadow()), OVER)];
     for (limiter, last) in servers {

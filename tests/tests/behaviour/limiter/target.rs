@@ -91,7 +91,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/staggered", web::get().to(staggered)).route("/gcra", web::get().to(gcra));
 }
 
-/// For each path that is asked the counters that it has, and others that are alike.
+/// For each path: its counters, and similar counters that it does not have.
 fn targets() -> Vec<(&'static str, Target, Vec<Target>)> {
     let localhost = [127, 0, 0, 1].into();
     let target = || Target::new("a key", 9, FOREVER);
@@ -100,7 +100,7 @@ fn targets() -> Vec<(&'static str, Target, Vec<Target>)> {
         ("/ip", target().ip(localhost), vec![target().ip([127, 0, 0, 2].into()), target().user("127.0.0.1")]),
         ("/user", target().user("al ice"), vec![target().user("al%20ice"), target().header("x-user", "al ice")]),
         ("/global", target().global(), vec![Target::new("another", 9, FOREVER).global(), target().user("global")]),
-        // Nobody in particular is everybody.
+        // A target without a subject counts everybody.
         ("/global", target(), vec![target().global().stagger()]),
         // As a header arrives: without the white space around its value.
         ("/header", target().header("X-Api-Key", " 1/2\t"), vec![]),

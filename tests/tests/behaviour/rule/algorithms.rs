@@ -1,5 +1,4 @@
-//! What each algorithm admits as time passes, and what its answers say about that. In memory, where a test moves the
-//! clock.
+//! What each algorithm admits as time passes, and what its answers say. In memory, where a test moves the clock.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -58,7 +57,7 @@ async fn several(state: RateLimitState) -> String {
     format!("{:?}", state.rules().map(|rule| (rule.name(), rule.limit(), rule.remaining())).collect::<Vec<_>>())
 }
 
-/// Whether those who wait may go on, and how many there are.
+/// Whether waiting requests may continue, and their number.
 #[derive(Default)]
 struct Gate {
     open: AtomicBool,
@@ -70,7 +69,7 @@ async fn gate(request: HttpRequest, gate: Data<Gate>) -> String {
     format!("{} waits", gate.waiting.load(Relaxed))
 }
 
-/// Takes as long as the header `x-seconds` says, which is no time for anybody else.
+/// Takes as long as the header `x-seconds` says, on the manual clock.
 async fn slowly(request: HttpRequest, clock: Data<ManualClock>) -> impl Responder {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let seconds = header("x-seconds").and_then(|seconds| seconds.parse().ok()).unwrap_or_default();
@@ -108,7 +107,7 @@ fn cost(request: &HttpRequest) -> u64 {
     request.query_string().parse().unwrap_or(1)
 }
 
-/// More than the widest number that a cost is kept in, of which it would leave 1.
+/// A cost with more bits than the limiter stores. Truncated, it would be 1.
 fn wide(_: &HttpRequest) -> u128 {
     (1 << 64) + 1
 }
@@ -135,7 +134,7 @@ fn serve() -> (Served, ManualClock, RateLimiter) {
     (server, clock, limiter)
 }
 
-/// Lets the whole limit pass, one request of each cost after the other.
+/// Uses up the whole limit, with one request of each cost after the other.
 fn fill(server: &Served, path: &str) -> u64 {
     (0..20).map(|_| u64::from(server.get(path).status == 200)).sum()
 }
@@ -148,7 +147,7 @@ fn a_refused_request_passes_when_the_answer_said_and_not_before() {
             let path_with_cost = format!("{path}?{cost}");
             let mut now = START;
             fill(&server, path);
-            // Round after round, from another second each.
+            // Each round starts at another second.
             for pause in [0, 7, 13, 1, 29] {
                 now += pause;
                 clock.set(now);
@@ -228,18 +227,18 @@ fn a_reset_forgets_the_last_window_of_a_sliding_one_too() {
 fn gcra_lets_a_burst_pass_and_then_one_at_a_time() {
     let (server, clock, _) = serve();
     assert_eq!(fill(&server, "/burst"), 4);
-    // One comes back in 8 4/7 seconds.
+    // A token comes back in 8 4/7 seconds.
     for (seconds, passed) in [(8, 0), (1, 1), (8, 0), (1, 1), (8, 1), (26, 3), (1000, 4)] {
         clock.advance(Duration::from_secs(seconds));
         assert_eq!(fill(&server, "/burst"), passed, "after {seconds} s more");
     }
     clock.advance(Duration::from_secs(1000));
-    // When all of them are back.
+    // The time at which all tokens are back.
     let (limit, remaining, reset) = server.get("/burst?3").x_headers();
     assert_eq!((limit, remaining, reset - now(&server)), (4, 1, 26));
 }
 
-/// The clock's time, by what a refused request is told.
+/// The time of the clock, computed from the headers of a refusal.
 fn now(server: &Served) -> u64 {
     let reply = server.get("/fixed?7");
     reply.number("x-ratelimit-reset") - reply.number("retry-after")
@@ -250,7 +249,7 @@ fn a_clock_set_back_neither_forgets_what_was_counted_nor_holds_it_for_long() {
     for path in ["/fixed", "/staggered", "/gcra", "/burst"] {
         let (server, clock, _) = serve();
         fill(&server, path);
-        // Into the same window, and into the one before.
+        // Refunds into the same window, and into the one before.
         for seconds in [5, 30] {
             clock.set(START - seconds);
             assert_eq!(fill(&server, path), 0, "{path}: set back by {seconds} s");
@@ -335,7 +334,7 @@ fn refund_restores_the_charged_window() {
             assert_eq!(login(&server, path, &[("X-Fails", "1")]), (403, remaining), "{path}");
         }
         assert_eq!(login(&server, path, &[]), (200, 3), "{path}");
-        // Begun in this window, and come to its end in the next one, from which nothing may be given back.
+        // The request begins in this window and ends in the next one, whose count must stay.
         assert_eq!(login(&server, path, &[("X-Seconds", "60")]), (200, 3), "{path}");
         assert_eq!(left(), after_the_window, "{path}");
         assert_eq!(login(&server, path, &[("X-Fails", "1")]).0, 403, "{path}");
@@ -368,7 +367,7 @@ fn gcra_gets_no_token_back_twice() {
         let (server, clock, _) = serve();
         let mut slow = server.open();
         slow.send(&ratelimit_tests::http::request("GET", "/login/gcra", &[("X-Waits", "1")]));
-        // Its token comes back by itself, ten seconds later.
+        // The token comes back by itself, ten seconds later.
         wait::until("the slow one is counted", || server.get("/gate?closed").body == "1 waits");
         clock.advance(Duration::from_secs(seconds));
         let failures = (0..7).map(|_| server.get_with("/login/gcra", &[("X-Fails", "1")]).status == 403);

@@ -1,4 +1,4 @@
-//! Handlers share a counter when they say so, and never by accident: what would meet unasked is answered 500, and logged.
+//! Handlers share a counter only on purpose. An accidental collision is answered 500, and logged.
 
 use std::process::Command;
 

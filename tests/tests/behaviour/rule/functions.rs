@@ -1,4 +1,4 @@
-//! What the functions that an attribute names may return: each type of `IntoScope` and of `IntoCost`.
+//! The return types of an attribute's functions: each type of `IntoScope` and of `IntoCost`.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -113,7 +113,7 @@ costs! {
     large_u64: u64 = u64::MAX => (429, 9);
     large_u128: u128 = u128::MAX => (429, 9);
     large_usize: usize = usize::MAX => (429, 9);
-    // The lower half of each is a cost that would pass.
+    // The lower half of each number is a cost that would pass.
     over_u32: u64 = (1 << 32) + 1 => (429, 9);
     over_u64: u128 = (1 << 64) + 1 => (429, 9);
 }

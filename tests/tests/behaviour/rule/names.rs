@@ -1,4 +1,4 @@
-//! The names of rules, by which headers and the 429 tell a client of them.
+//! The names of rules in headers and in the 429.
 
 use std::collections::HashSet;
 

@@ -209,7 +209,7 @@ fn a_key_function_chooses_the_counter_for_each_request() {
     let server = Served::limited(&limiter, keys);
     assert_eq!(server.statuses("/plan?gold", 3), [200, 200, 429]);
     assert_eq!(server.statuses("/plan?silver", 3), [200, 200, 429]);
-    // Handlers whose functions give the same key share it, as with a key that is written.
+    // Handlers whose key functions return the same key share a counter, as with a constant key.
     assert_eq!(server.statuses("/path/gold", 1), [429]);
     assert_eq!(server.statuses("/path/bronze", 3), [200, 200, 429]);
 }

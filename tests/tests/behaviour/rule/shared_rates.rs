@@ -1,4 +1,5 @@
-//! Rules of GCRA with one key and different rates: what one of them takes is taken from all, and each keeps its own limit.
+//! Rules of GCRA with one key and different rates: a token taken under one rule is taken under all, and each keeps its own
+//! limit.
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
@@ -118,14 +119,14 @@ fn a_reset_and_a_refund_reach_all_rates() {
             assert_eq!(store.here.get_with("/five", &[("X-Id", "b")]).status, 200, "{name}");
         }
         assert_eq!(left(), [0, 95, 0, 28], "{name}");
-        // The first rule had nothing left for that, so it gets nothing back.
+        // The first rule had too few tokens for that, so it gets no refund.
         give_back([0, 95, 0, 28]);
         store.reset(&of(77, 33));
         assert_eq!(left(), [5, 100, 4, 33], "{name}");
     });
 }
 
-/// A limiter that has no way around its store, with one worker and one client: what is given back is seen by the next request.
+/// A limiter without a fallback, with one worker and one client. So the next request sees a refund.
 struct Alone {
     limiter: RateLimiter,
     _server: Served,
@@ -174,7 +175,7 @@ fn all_stores_agree_on_shared_counters() {
                     let status = if *is_given_back { "404" } else { "200" };
                     let reply = store.client.ask("GET", path, &[("X-Id", &id), ("X-Status", status)]);
                     let (limit, remaining, _) = reply.x_headers();
-                    // A worker refuses again by what it was told within the last second.
+                    // A worker refuses from its cache for a second.
                     (reply.status, limit, if reply.status == 429 { 0 } else { remaining })
                 }
                 None => {

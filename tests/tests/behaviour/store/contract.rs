@@ -1,4 +1,4 @@
-//! What holds for each algorithm in each store: in memory, in Redis, and in a cluster.
+//! The contract of each algorithm in each store: in memory, in Redis, and in a cluster.
 
 mod handlers;
 
@@ -12,7 +12,7 @@ use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
 use self::handlers::{ALGORITHMS, Gate, Handlers, routes};
 use crate::store::each_store::Shared;
 
-/// What holds for each algorithm: `id` is a client that has not been here.
+/// A test of the contract for each algorithm. `id` is a new client.
 type Check = fn(&Shared, &Handlers, &str);
 
 fn in_each_store(name: &str, check: Check) {
@@ -156,7 +156,7 @@ contract! {
     }
 
     fn an_extractor_that_fails_is_a_response_too(store: _, handlers: _, id: _) {
-        // It is no JSON.
+        // The body is no JSON.
         for _ in 0..8 {
             assert_eq!(ask(&store.here, &handlers.path("order"), id), (400, 5));
             wait::until("an error is given back", || left(store, handlers, id) == 5);
@@ -203,7 +203,7 @@ contract! {
             breaks("exempt-panics");
         }
         assert_eq!(left(store, handlers, id), 5);
-        // Whether it counts, nobody said: it stays counted.
+        // Nothing says that the request does not count, so it stays counted.
         breaks("count-if-panics");
         assert_eq!(left(store, handlers, id), 4);
         assert_eq!(ask(&store.here, &handlers.path("counted"), id), (200, 3));
@@ -218,7 +218,7 @@ contract! {
             for _ in 0..3 {
                 let peek = store.peek(&target);
                 assert_eq!((u64::from(peek.limit()), u64::from(peek.remaining())), (limit, remaining), "{handler}");
-                // Of a refused request, the headers say when it fits.
+                // The headers of a refused request say when it fits.
                 if handlers.name.starts_with("fixed") || remaining != 0 {
                     assert_eq!(peek.reset_at(), reset, "{handler}");
                 }
@@ -231,7 +231,7 @@ contract! {
         let path = handlers.path("counted");
         for round in 0..2 {
             for _ in 0..8 {
-                // Often enough that each worker knows it.
+                // Often enough that each worker knows that the counter is full.
                 ask(&store.here, &path, id);
                 ask(&store.there, &path, id);
             }

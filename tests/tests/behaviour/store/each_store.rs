@@ -1,4 +1,4 @@
-//! Two servers that share a store, of each kind.
+//! Two servers that share a store, for each kind of store.
 
 use std::future::Future;
 
@@ -11,7 +11,7 @@ use ratelimit_tests::target::Target;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
 
-/// Two servers, and a limiter of each: as two processes have them, where the store is a shared one.
+/// Two servers, each with a limiter, like two processes. In memory they share one limiter.
 pub(crate) struct Shared {
     pub(crate) name: &'static str,
     pub(crate) here: Served,
@@ -53,7 +53,7 @@ impl Shared {
         self.runtime.block_on(future)
     }
 
-    /// What `there` sees of a counter.
+    /// The state of a counter, as `there` sees it.
     pub(crate) fn peek(&self, target: &Target) -> RuleState {
         self.wait_for(target.peek(&self.limiters[1])).expect("a store")
     }
@@ -69,13 +69,13 @@ fn connect(url: &str) -> RateLimiter {
     builder().store(url).build().expect("a URL")
 }
 
-/// A slow machine must not turn a test of counting into one of failing.
+/// The deadline is long, because these tests are not about failures.
 fn builder() -> RateLimiterBuilder {
     let user = |request: &HttpRequest| Some(request.headers().get("x-user")?.to_str().ok()?.to_owned());
     RateLimiter::builder().deadline(ratelimit_tests::wait::PATIENCE).on_store_error(OnStoreError::Deny).user(user)
 }
 
-/// What a client asks for in `x-status`, or 200.
+/// An answer with the status in `x-status`, or 200.
 pub(crate) fn wanted(request: &HttpRequest) -> HttpResponse {
     let status = request.headers().get("x-status").and_then(|status| status.to_str().ok()?.parse().ok());
     HttpResponse::build(status.and_then(|code: u16| code.try_into().ok()).unwrap_or_default()).finish()

@@ -30,14 +30,14 @@ macro_rules! handlers {
 }
 
 handlers! {
-    // Victims. A client is at its limit after five requests; at the last one after two, though a fifth is left.
+    // Victims. A client is at its limit after five requests. Under the last rule it is after two, though a fifth is left.
     fixed(limit = 5, per = HOUR);
     sliding(limit = 5, per = HOUR, algorithm = "sliding-window");
     gcra(limit = 5, per = HOUR, algorithm = "gcra");
     dear(limit = 250, per = HOUR, cost = 100);
     rest(limit = 100, per = HOUR, cost = 40);
 
-    // Floods: each client has one request, which leaves it room for more.
+    // Floods: each client sends one request, which does not use up its limit.
     large_limit(limit = 4_000_000_000, per = "2h");
     large_cost(limit = 1000, per = "2h", cost = 100);
     large_cost_by_function(limit = 4_000_000_000, per = "2h", cost = a_billion);
@@ -50,7 +50,7 @@ handlers! {
     // A flood whose clients have no second request, though a fifth is left.
     four_of_five(limit = 5, per = "2h", cost = 4);
 
-    // Equals, of which some end sooner.
+    // Equal limits, of which some windows end sooner.
     nine_of_ten(limit = 10, per = HOUR);
     one_for_long(limit = 1, per = "10h");
     one_of_two(limit = 2, per = HOUR);
@@ -84,13 +84,13 @@ const FLOODS: [&str; 8] = [
     "/half_gcra",
 ];
 
-/// How many clients a flood has: each set of the table sees a hundred of them or more.
+/// The number of clients in a flood: each set of the table gets a hundred of them or more.
 const FLOOD: usize = 3000;
 
 /// An application that answers with a status.
 type Application = Box<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = u16>>>>;
 
-/// An application whose store has room for so many counters, and its clock.
+/// An application whose store has room for this many counters, and its clock.
 async fn application(capacity: usize) -> (Application, ManualClock) {
     let clock = ManualClock::new(START);
     let limiter = RateLimiter::builder().capacity(capacity).clock(clock.clone()).build().expect("a limiter in memory");
@@ -108,7 +108,7 @@ async fn passes(app: &Application, path: &str, client: &str) -> bool {
     status == 200
 }
 
-/// How many of so many requests of a client pass.
+/// The number of a client's requests that pass.
 async fn passed(app: &Application, path: &str, client: &str, requests: usize) -> usize {
     let mut passed = 0;
     for _ in 0..requests {
@@ -201,7 +201,7 @@ async fn what_has_nothing_left_stays_where_the_flood_has_a_rest() {
 
 #[actix_web::test]
 async fn of_two_counters_the_fuller_one_stays() {
-    // Of larger numbers, and of smaller shares.
+    // Larger numbers, and smaller shares.
     for path in ["/large_cost", "/large_sliding", "/large_gcra", "/half", "/half_gcra"] {
         let (app, _clock) = application(100).await;
         for client in ["/fixed", "/sliding", "/gcra"] {
@@ -246,7 +246,7 @@ async fn of_equals_the_one_that_ends_soonest_goes() {
     assert!(passes(&app, "/one_of_two_for_long", "client").await);
     flood(&app, "/one_of_two", FLOOD).await;
     assert_eq!(passed(&app, "/one_of_two_for_long", "client", 2).await, 1);
-    // The other way round, the client's ends first.
+    // The other way round, the client's window ends first.
     let (app, _clock) = application(100).await;
     assert!(passes(&app, "/one_of_two", "client").await);
     flood(&app, "/one_of_two_for_long", FLOOD).await;
@@ -255,7 +255,7 @@ async fn of_equals_the_one_that_ends_soonest_goes() {
 
 #[actix_web::test]
 async fn of_equals_that_end_together_no_place_is_safe() {
-    // One set, all of whose slots are taken.
+    // One set without a free slot.
     let (app, _clock) = application(1).await;
     let clients: Vec<String> = (0..10).map(|client| format!("client-{client}")).collect();
     for client in &clients {

@@ -28,12 +28,12 @@ fn with_capacity(capacity: usize) -> (Served, ManualClock) {
     )
 }
 
-/// Of these clients the number whose next request passes.
+/// The number of these clients whose next request passes.
 fn pass(server: &Served, clients: impl Iterator<Item = String>) -> usize {
     let requests: Vec<_> = clients.map(|client| request("GET", "/", &[("X-Id", &client)])).collect();
     let mut connection = server.open();
     let mut passed = 0;
-    // So few at a time that neither side's buffers fill up.
+    // Few requests at a time, so that no buffer fills up.
     for some in requests.chunks(50) {
         connection.send(&some.concat());
         passed += some.iter().filter(|_| connection.reply().status == 200).count();
@@ -59,9 +59,9 @@ fn past_its_capacity_it_stays_bounded_and_admits_newcomers() {
     assert!((50..=400).contains(&remembered), "{remembered} of 3000 clients are remembered with a capacity of 100");
 }
 
-/// How many of these clients, who have asked once, the store remembers.
+/// The number of clients that the store remembers, out of clients with one request each.
 fn remembered(server: &Served, clients: impl Iterator<Item = String>) -> usize {
-    // Who is remembered is at the limit now; who is not, is a newcomer again.
+    // A remembered client is at its limit now. A forgotten one is new.
     let mut connection = server.open();
     let remaining = |client: String| connection.ask("GET", "/", &[("X-Id", &client)]).x_headers().1;
     clients.collect::<Vec<_>>().into_iter().rev().map(remaining).filter(|left| *left == 0).count()
@@ -108,7 +108,7 @@ fn tokens_are_all_there_also_while_a_second_ends() {
     });
     let mut connection = server.open();
     let started = Instant::now();
-    // One client after the other, so that some begin just before the end of a second and go on behind it.
+    // One client after the other, so that some start just before the end of a second and continue after it.
     for client in 0.. {
         if started.elapsed() > Duration::from_millis(4200) {
             break;

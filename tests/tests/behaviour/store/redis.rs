@@ -1,4 +1,4 @@
-//! The store in Redis: what it writes, how it connects, and what it follows.
+//! The store in Redis: its keys, its connections, and its topologies.
 
 mod algorithms;
 mod answers;

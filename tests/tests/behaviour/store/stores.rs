@@ -1,4 +1,4 @@
-//! What holds in every store. Each test runs in memory, in Redis over TCP and in Redis over a Unix socket.
+//! Tests for every store. Each runs in memory, in Redis over TCP and in Redis over a Unix socket.
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
@@ -115,14 +115,14 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/two", web::get().to(two_of_the_shared)).route("/four", web::get().to(four_of_the_shared));
 }
 
-/// Runs a test of two servers that share a store, in each store.
+/// Runs a test of two servers that share a store, for each store.
 fn in_each_store(test: impl Fn(&str, [&Served; 2])) {
     let memory = builder().build().expect("a limiter in memory");
     run("in memory", || memory.clone(), &test);
     #[cfg(feature = "redis")]
     for (name, redis) in [("over TCP", RedisServer::on_port()), ("over a Unix socket", RedisServer::on_socket())] {
         let connect = || {
-            // A slow machine must not turn a test of counting into one of failing.
+            // The deadline is long, because these tests are not about failures.
             let builder = builder().deadline(ratelimit_tests::wait::PATIENCE);
             builder.store(&redis.url()).build().expect("a URL")
         };

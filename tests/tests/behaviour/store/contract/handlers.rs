@@ -1,4 +1,4 @@
-//! The handlers of the contract: the same ones for each algorithm, with each argument that changes what is counted.
+//! The handlers of the contract: the same set for each algorithm, with each argument that changes the count.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -12,18 +12,18 @@ use ratelimit_tests::target::Target;
 
 use crate::store::each_store::wanted;
 
-/// Windows whose edge no test meets: they end in the year 2038.
+/// Windows that end in the year 2038, so no test meets their edge.
 const WINDOW: u32 = 1_073_741_823;
 
-/// As long as GCRA may take for all of its tokens: one comes back in weeks.
+/// The longest time in which GCRA's tokens may come back: one token takes weeks.
 const REFILL: u32 = 90 * 86_400;
 
 const TWO: u64 = 2;
 
-/// The handlers of one algorithm, each of which lets 5 pass.
+/// The handlers of one algorithm. Each admits 5 requests.
 pub(crate) struct Handlers {
     pub(crate) name: &'static str,
-    /// What `/counted` has counted, without its scope.
+    /// The counter of `/counted`, without its scope.
     pub(crate) counted: fn() -> Target,
 }
 
@@ -208,7 +208,7 @@ async fn partner(name: web::Path<String>) -> Result<bool, actix_web::Error> {
     }
 }
 
-/// Holds a request back until it is opened.
+/// Holds a request back until a test opens it.
 pub(crate) struct Gate(pub(crate) usize);
 
 static OPEN_GATES: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());

@@ -1,4 +1,4 @@
-//! Algorithms, costs and refunds over Redis: what they leave there, what may be there, and by whose clock they go.
+//! Algorithms, costs and refunds over Redis: expiries, overwritten values, and the clock.
 
 use std::sync::Mutex;
 use std::thread;
@@ -51,7 +51,7 @@ async fn short_gcra() -> impl Responder {
     HttpResponse::Ok()
 }
 
-/// Whose limits are far apart: either may be the one that refuses.
+/// The limits are far apart, so each rule may be the one that refuses.
 #[ratelimit(limit = 100, per = WINDOW, scope = "global", key = "all", cost = weight, count_if = counts)]
 #[ratelimit(limit = 60, per = WINDOW, scope = "header:x-id", key = "each", algorithm = "sliding-window")]
 #[ratelimit(limit = 70, per = REFILL, scope = "header:x-id", key = "each", algorithm = "gcra", cost = weight)]
@@ -63,7 +63,7 @@ fn weight(request: &HttpRequest) -> u64 {
     request.query_string().parse().expect("a number")
 }
 
-/// Whatever costs 3 does not.
+/// A request with a cost of 3 does not count.
 fn counts(response: &HttpResponse) -> bool {
     response.status() == 200
 }
@@ -77,7 +77,7 @@ fn routes(config: &mut ServiceConfig) {
 
 const PATHS: [&str; 4] = ["/fixed", "/staggered", "/sliding", "/gcra"];
 
-/// A limiter that waits as long as it takes, and has no way around the store.
+/// A limiter with a long deadline and without a fallback.
 fn patient() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny)
 }
@@ -128,7 +128,7 @@ fn a_refused_client_passes_at_its_reset_time_and_not_before() {
                 let reply = ask();
                 (reply.status == 200).then_some(now())
             });
-            // Of GCRA and a sliding window, in the second before; and a busy machine is late.
+            // GCRA and a sliding window may admit within the second before. A busy machine may be late.
             let earliest = if path == "/short-fixed" { reset } else { reset - 1 };
             assert!(admitted >= earliest, "{path}, {round}: told {reset}, admitted at {admitted}");
             assert!(admitted <= reset + 2, "{path}, {round}: told {reset}, admitted at {admitted}");
@@ -203,7 +203,7 @@ fn staggered_windows_are_the_same_in_each_server_whatever_its_clock() {
         assert_eq!(ask(&servers[1], "/staggered", &id).x_headers(), (5, 3, reset));
         resets.push(reset);
     }
-    // Another process, later: nothing is kept but the counter's name.
+    // A later process: the counter's name is all that it shares with the earlier ones.
     let restarted = serve(&redis.url());
     for (client, reset) in resets.iter().enumerate() {
         assert_eq!(ask(&restarted, "/staggered", &client.to_string()).x_headers(), (5, 2, *reset));
@@ -233,7 +233,7 @@ fn what_many_clients_took_at_once_is_what_is_counted() {
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let left = |target: &Target| u64::from(runtime.block_on(target.peek(&limiters[0])).expect("a store").remaining());
     for round in 0..6 {
-        // One worker each, so that requests go to Redis together; and new ones, who have not been refused yet.
+        // One worker each, so that requests go to Redis together. New servers, whose caches know no refusal.
         let servers = limiters.each_ref().map(|limiter| Served::limited_by(limiter, 1, routes));
         let admitted = Mutex::new(Vec::new());
         thread::scope(|scope| {
@@ -241,7 +241,7 @@ fn what_many_clients_took_at_once_is_what_is_counted() {
                 let (mut connection, admitted) = (servers[client as usize % 2].open(), &admitted);
                 scope.spawn(move || {
                     for request in 0..10 {
-                        // Now and then all ask for the same, which is counted at once.
+                        // Some requests are identical, and the script counts them in one step.
                         let cost = if request % 2 == 0 { 1 } else { (client + request + round) % 6 };
                         let id = if (client / 2 + request) % 3 == 0 { "a" } else { "b" };
                         let reply = connection.ask("GET", &format!("/together?{cost}"), &[("X-Id", id)]);
@@ -282,7 +282,7 @@ fn a_store_that_does_not_answer_is_said_to() {
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let target = all();
     let answers = || {
-        // The connection's task lives on this runtime, which runs within this call alone.
+        // The connection's task lives on this runtime, which runs only within this call.
         runtime.block_on(async { actix_web::rt::time::sleep(Duration::from_millis(5)).await });
         runtime.block_on(target.peek(&limiter)).is_ok()
     };

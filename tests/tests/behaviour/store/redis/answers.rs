@@ -1,4 +1,4 @@
-//! Answers that no Redis gives: whatever a server says, it takes little memory and few words in the log.
+//! Replies that no Redis sends. Whatever a server replies, it takes little memory and little space in the log.
 
 use std::process::Command;
 
@@ -7,16 +7,16 @@ use ratelimit_tests::http::Server;
 use ratelimit_tests::process::Process;
 use ratelimit_tests::wait;
 
-/// How much memory an application may take at the most that it did not take at first, in KiB.
+/// The most memory that an application may add, in KiB.
 const GROWTH: u64 = 32 * 1024;
 
 /// The answer to TIME.
 const TIME: &str = "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n";
 
-/// A line of the log has no more characters.
+/// The longest line of the log, in characters.
 const LONGEST_LINE: usize = 1000;
 
-/// Asserts that an application, whose store at `url` is this server, is none the worse for what it says.
+/// Asserts that the replies of this server, the store at `url`, do not harm an application.
 fn assert_harmless(server: &FakeRedis, url: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
     command.env("APP_STORE", url).env("APP_ON_STORE_ERROR", "deny").env("APP_WORKERS", "1");
@@ -36,7 +36,7 @@ fn assert_harmless(server: &FakeRedis, url: &str) {
     assert_eq!(app.lines_with(&["ERROR"]), 1, "{output:#?}");
 }
 
-/// Answers in which something is longer than it may be: how they begin, and how they go on.
+/// Replies with a part that is too long: their beginning, and their endless continuation.
 const WITHOUT_END: [(&str, &str); 10] = [
     ("$1000000000\r\n", "x"),
     ("*1000000000\r\n$1000000000\r\n", "x"),
@@ -99,7 +99,7 @@ fn what_a_server_says_stands_in_the_log_in_one_short_line_that_can_be_seen() {
         ("fails", format!("-LOADING {text}\r\n")),
         ("refuses", format!("-NOPERM {text}\r\n")),
         ("refuses", format!("-ERR {text}\r\n")),
-        // Of a check by itself, within the list.
+        // The error of one check, within the list.
         ("refuses", format!("*3\r\n:1700000000\r\n:0\r\n-ERR {text}\r\n")),
     ];
     for (says, answer) in answers {
@@ -116,7 +116,7 @@ fn what_a_server_says_stands_in_the_log_in_one_short_line_that_can_be_seen() {
         wait::until("the log is told", || app.lines_with(&["ERROR"]) > 0);
         app.kill();
         let output = app.output();
-        // Its first line says where it listens.
+        // The first line has the address.
         assert_eq!((output.len(), app.lines_with(&["ERROR", says])), (2, 1), "{output:#?}");
         let is_seen =
             |character: char| character == ' ' || character == '\u{fffd}' || character.escape_debug().len() == 1;

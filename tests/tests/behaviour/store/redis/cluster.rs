@@ -1,4 +1,4 @@
-//! Redis Cluster: one limit over all its nodes, whichever has the counter.
+//! Redis Cluster: one limit over all nodes, whichever has the counter.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -43,7 +43,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/one-scope", web::get().to(one_scope)).route("/two-scopes", web::get().to(two_scopes));
 }
 
-/// A limiter that waits as long as it takes, and has no way around the store.
+/// A limiter with a long deadline and without a fallback.
 fn patient() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny)
 }
@@ -79,7 +79,7 @@ fn servers_share_a_limit_and_its_counters_are_spread_over_the_primaries() {
         let statuses = [here, there, here, there].map(|server| ask(server, "/header", &id).status);
         assert_eq!(statuses, [200, 200, 429, 429], "client {client}");
     }
-    // Braces and slashes of a client do not choose the slot, nor another's counter.
+    // Braces and slashes of a client choose neither the slot nor another client's counter.
     for id in ["{", "}", "{}", "{a}", "}{", "a/{b}/c", "{{a}}"] {
         let statuses = [here, there, here].map(|server| ask(server, "/header", id).status);
         assert_eq!(statuses, [200, 200, 429], "client {id:?}");
@@ -119,7 +119,7 @@ fn a_refusal_in_one_slot_refunds_the_others() {
     let cluster = RedisCluster::steady();
     let [here, there] = &two_servers(&cluster);
     let ask = |server: &Served, a: &str, b: &str| server.get_with("/two-scopes", &[("X-A", a), ("X-B", b)]);
-    // One pair or other has its counters at the same primary, in two slots.
+    // Some pair has its counters at the same primary, in two slots.
     for a in ["one", "two", "three", "four", "five", "six"] {
         let held = || counter(&cluster, &[&format!("{{header:x-a:{a}}}")]);
         let b = |number: u64| format!("{a}-{number}");
@@ -172,7 +172,7 @@ fn a_slot_that_is_moved_is_followed_at_each_step() {
         step.finish();
         assert_eq!(statuses(path, id), [429, 429], "the slot is the new primary's");
     }
-    // What is made while its slot is on its way is made at the new primary.
+    // A counter that is made while its slot moves is made at the new primary.
     let slot = cluster.slot("{header:x-id:c}");
     let step = cluster.begin_move(slot, cluster.another_primary(cluster.primary_of(slot).expect("a primary")));
     assert_eq!((statuses("/header", "c"), statuses("/header", "c")), ([200, 200], [429, 429]));
@@ -189,7 +189,7 @@ fn nodes_are_found_whatever_they_call_themselves() {
     let names: [&[&str]; 4] = [
         &["bind 127.0.0.1 ::1", "cluster-announce-ip ::1"],
         &["cluster-announce-hostname localhost", "cluster-preferred-endpoint-type hostname"],
-        // Those without a name of their own say `?`.
+        // Nodes without a name of their own say `?`.
         &["cluster-preferred-endpoint-type hostname"],
         &["cluster-preferred-endpoint-type unknown-endpoint"],
     ];

@@ -1,4 +1,4 @@
-//! The map of a cluster's slots: who is asked for it, whom a process believes, and who asks again.
+//! The map of a cluster's slots: which nodes a process asks, which it believes, and which worker asks again.
 
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
@@ -52,7 +52,7 @@ fn nodes_that_do_not_answer_are_asked_side_by_side() {
     for round in 0..5 {
         let limiter = limiter(&format!("{scheme}://{},{node}", silent.join(",")), Duration::from_secs(1));
         let server = Served::limited_by(&limiter, 1, routes);
-        // One after the other would take as many times 300 ms as there are silent ones before the one that answers.
+        // One after the other would take 300 ms for each silent node before the one that answers.
         assert_eq!(server.get("/").status, 200, "in round {round}");
     }
 }
@@ -95,7 +95,7 @@ fn a_worker_that_is_gone_or_stands_still_is_no_loss() {
 #[test]
 fn a_node_that_is_cut_off_from_the_others_is_not_believed() {
     let cluster = RedisCluster::steady();
-    // It takes all slots for its own.
+    // This node claims all slots.
     let stray = RedisServer::in_a_cluster_of_its_own();
     for _ in 0..10 {
         let limiter = limiter(&cluster.url().replace("://", &format!("://{},", stray.address())), PATIENCE);
@@ -122,6 +122,6 @@ fn while_no_node_tells_the_map_requests_do_not_wait_and_it_is_soon_asked_for_aga
     wait::until("the node is asked several times", || asked.lock().unwrap().len() > 3);
     let asked = asked.lock().unwrap();
     let pause = asked.windows(2).map(|pair| pair[1] - pair[0]).min();
-    // As long as a worker has its turn, if it does not say that it is over.
+    // The longest turn of a worker that does not report its end.
     assert!(pause < Some(Duration::from_millis(1500)), "{pause:?}");
 }

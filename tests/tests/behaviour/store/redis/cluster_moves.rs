@@ -1,5 +1,4 @@
-//! A slot of a cluster on its way from one primary to another, for as long as it takes: some counters are at one, some at the
-//! other.
+//! A slot that moves from one primary to another for a long time: some counters are at one, some at the other.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -18,10 +17,10 @@ use ratelimit_tests::wait;
 const WINDOW: u32 = 1_073_741_823;
 const REFILL: u32 = 90 * 86_400;
 
-/// Of every path.
+/// The limit of every path.
 const LIMIT: usize = 6;
 
-/// Each rule alone, and rules of all kinds together, of which one is the tightest; under keys of their own.
+/// Each rule alone, and rules of all algorithms together with one that is the tightest, under keys of their own.
 macro_rules! handlers {
     ($name:ident: $fixed:literal, $sliding:literal, $gcra:literal, $first:literal, $second:literal, $third:literal) => {
         mod $name {
@@ -60,7 +59,7 @@ macro_rules! handlers {
 }
 
 handlers!(known: "fixed", "sliding", "gcra", "first", "second", "third");
-// Of the same clients, and so of the same slots.
+// The same clients, and so the same slots.
 handlers!(new: "new fixed", "new sliding", "new gcra", "new first", "new second", "new third");
 
 fn routes(config: &mut ServiceConfig) {
@@ -68,7 +67,7 @@ fn routes(config: &mut ServiceConfig) {
     new::routes(config);
 }
 
-/// No slot in these tests arrives within its deadline.
+/// No slot in these tests arrives within a deadline.
 fn limiter(cluster: &RedisCluster) -> RateLimiter {
     let builder = RateLimiter::builder().deadline(Duration::from_secs(3)).on_store_error(OnStoreError::Deny);
     builder.store(&cluster.url()).build().expect("a URL")
@@ -80,7 +79,7 @@ fn begin_move<'a>(cluster: &'a RedisCluster, id: &str) -> SlotMove<'a> {
     cluster.begin_move(slot, cluster.another_primary(cluster.primary_of(slot).expect("a primary")))
 }
 
-/// Many requests at once to these servers, until all that may pass have: how many did.
+/// Sends many requests at once to these servers until the limit is used up. Returns the number that passed.
 fn use_up(servers: &[Served], path: &str, id: &str, left: usize) {
     let admitted = AtomicUsize::new(0);
     let ask = |server: &Served| match server.get_with(path, &[("X-Id", id)]).status {
@@ -93,8 +92,8 @@ fn use_up(servers: &[Served], path: &str, id: &str, left: usize) {
             scope.spawn(move || (0..3).for_each(|_| ask(server)));
         }
     });
-    // A request that one rule refuses may have taken, for a moment, what another one needed; and who was refused then is refused
-    // for a second.
+    // A request that one rule refuses may take tokens for a moment that another request needs. The other request is refused
+    // for a second then.
     wait::until("all that may pass have passed", || {
         servers.iter().for_each(ask);
         admitted.load(Relaxed) >= left
@@ -123,7 +122,7 @@ fn a_slot_that_stays_half_moved_costs_nobody_an_answer_and_no_limit_is_exceeded(
         step.finish();
         use_up(&servers, &new, kind, 0);
     }
-    // What was refused is counted nowhere.
+    // A refused request is counted nowhere.
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     for [first, second, third] in [["first", "second", "third"], ["new first", "new second", "new third"]] {
         let targets = [

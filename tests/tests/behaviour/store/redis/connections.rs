@@ -24,7 +24,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/ip", web::get().to(by_ip));
 }
 
-/// A limiter that waits as long as it takes: these tests are not about deadlines.
+/// A limiter with a long deadline, because these tests are not about deadlines.
 fn patient() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(PATIENCE)
 }
@@ -172,7 +172,7 @@ fn a_runtime_with_several_threads_is_answered_like_any_other() {
     let looks = async move {
         let target = Target::new("a key", 9, FOREVER).global();
         for number in 0..2000 {
-            // One after the other: nothing but its own answer can wake it.
+            // One after the other, so that only its own answer can wake a request.
             let look = tokio::time::timeout(PATIENCE / 2, target.peek(&limiter)).await.expect("an answer in time");
             assert_eq!(look.map(|peek| peek.remaining()), Ok(9), "look {number}");
         }
@@ -181,8 +181,7 @@ fn a_runtime_with_several_threads_is_answered_like_any_other() {
     runtime.expect("a runtime").block_on(looks);
 }
 
-/// After how long without traffic the kernel keeps the connections to `port` alive: what is left of that time, of each; `None` where
-/// it does not.
+/// The time until the kernel's next keep-alive, for each connection to `port`. `None` without keep-alive.
 #[cfg(target_os = "linux")]
 fn keepalive_timers(port: u16) -> Vec<Option<Duration>> {
     let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's list of connections");
@@ -213,7 +212,7 @@ fn idle_connections_are_kept_alive() {
         let redis = RedisServer::on_port();
         let server = serve(limiter, &redis.url());
         server.get("/ip");
-        // For a moment there is another timer, until the last reply is acknowledged.
+        // Another timer runs until the last reply is acknowledged.
         wait::until(&format!("the connection is kept alive after {expected:?}"), || {
             let timers = keepalive_timers(redis.port());
             let is_expected = |timer: &Option<Duration>| match (timer, expected) {

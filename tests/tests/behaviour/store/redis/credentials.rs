@@ -1,4 +1,4 @@
-//! Credentials of Redis that the application gives, and changes.
+//! Credentials of Redis that the application supplies and changes.
 
 use std::fs;
 use std::process::Command;
@@ -31,7 +31,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/", web::get().to(thousand));
 }
 
-/// The password that the application has now, and how it was asked for it.
+/// The current password of the application, and the number of questions for it.
 #[derive(Clone, Debug, Default)]
 struct Vault(Arc<Inner>);
 
@@ -77,7 +77,7 @@ impl Vault {
     }
 }
 
-/// Lets the user `app` in with this password alone.
+/// Makes this the only password of the user `app`.
 fn rotate(redis: &RedisServer, password: &str) {
     redis.ask::<()>(&["ACL", "SETUSER", "app", "on", "resetpass", &format!(">{password}"), "~*", "+@all"]);
     redis.ask::<()>(&["ACL", "SETUSER", "default", "off"]);
@@ -127,7 +127,7 @@ fn a_login_two_seconds_after_an_answer_asks_anew() {
     assert_eq!(server.statuses("/", 2 * WORKERS), [200; 2 * WORKERS]);
     let before = vault.calls();
     let took = wait::until("a login asks for the password", || {
-        // The password is still that of the last answer, and no server refuses it.
+        // The password has not changed, and no server refuses it.
         rotate(&redis, "secret");
         std::thread::sleep(Duration::from_millis(50));
         server.get("/").status == 200 && vault.calls() > before
@@ -281,7 +281,7 @@ fn a_failure_to_get_credentials_is_logged_and_tried_again() {
     assert!(app.lines_with(&["secret"]) + app.lines_with(&["sesame"]) == 0, "{:#?}", app.output());
 }
 
-/// The answer to a command of a server that does not let anybody in.
+/// The reply of a server that refuses every login.
 fn refuse(_: &str) -> Says {
     Says::Text("-ERR unknown command 'AUTH', with args beginning with: 'app' 'opensesame' \r\n".to_owned())
 }

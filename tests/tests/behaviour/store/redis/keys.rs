@@ -45,7 +45,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/twice", web::get().to(twice));
 }
 
-/// A limiter that waits as long as it takes: these tests are not about deadlines.
+/// A limiter with a long deadline, because these tests are not about deadlines.
 fn patient() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(PATIENCE).user(|_: &HttpRequest| Some("alice@example.com"))
 }

@@ -89,7 +89,7 @@ fn requests_of_different_costs_spend_the_limit_and_not_one_token_more() {
     for (path, cost) in [("/all", 1), ("/seven", 7), ("/two", 2), ("/seven", 7)].into_iter().cycle().take(80) {
         ask(path, cost);
     }
-    // A token that was taken may be refused to others, until it is given back.
+    // Others may be refused for lack of a leased token, until it is refunded.
     wait::until("the limit is spent", || ask("/all", 1) >= LIMIT);
     assert_eq!((ask("/all", 1), ask("/two", 2), ask("/seven", 7)), (LIMIT, LIMIT, LIMIT));
 }
@@ -109,7 +109,7 @@ fn a_request_that_one_rule_refuses_spends_no_token_of_another() {
             ask(client);
         }
     }
-    // A token that was taken may be refused to others, until it is given back.
+    // Others may be refused for lack of a leased token, until it is refunded.
     wait::until("all that may pass have passed", || ask("c") == 60 || ask("d") == 60);
     assert_eq!(["c", "d", "e"].map(ask), [60; 3]);
 }
@@ -143,7 +143,7 @@ fn a_lease_takes_nothing_if_its_request_does_not_fit() {
         passed += usize::from(connection.get("/nines").status == 200);
         passed == 33 && left() == 1
     });
-    // Who knows nothing of the counter asks for more than is left.
+    // A worker that does not know the counter asks for more than is left.
     for _ in 0..4 {
         let server = Served::limited(&patient().store(&redis.url()).build().expect("a URL"), routes);
         assert_eq!((server.get("/nines").x_headers().1, left()), (1, 1));
@@ -196,7 +196,7 @@ fn a_count_that_is_deleted_reaches_a_lease_within_a_second_or_so() {
         assert_eq!(connection.get("/leased").status, 200);
     }
     redis.ask::<()>(&["DEL", &redis.keys()[0]]);
-    // So seldom that the tokens in hand would last for longer.
+    // With this pause, the leased tokens would last longer.
     let took = wait::until("the count is new", || {
         sleep(Duration::from_millis(300));
         connection.get("/leased").x_headers().1 > 900
@@ -220,7 +220,7 @@ fn a_reset_reaches_a_lease_elsewhere() {
     assert_eq!(store.peek(&target).remaining(), 1000);
     wait::until("the worker that refused admits again", || store.here.get("/leased").status == 200);
     assert!(reset.elapsed() < Duration::from_secs(3), "{:?}", reset.elapsed());
-    // A lease of before the reset lives for a second, and no longer.
+    // A lease from before the reset is valid for at most a second.
     sleep(Duration::from_secs(1));
     let second = passes(&store.here) + passes(&store.there) + 1;
     assert!((1000 - 3 * 49 - 1..=1000 + 4 * 49).contains(&second), "{second}");

@@ -1,4 +1,4 @@
-//! What a flood of clients leaves in Redis, and what becomes of counters where that is full.
+//! The memory that a flood of clients takes in Redis, and the counters in a full Redis.
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
@@ -101,7 +101,7 @@ fn a_counter_takes_no_more_than_280_bytes_of_redis() {
     let keys = redis.keys();
     assert_eq!(keys.len(), 3, "{keys:?}");
     for key in keys {
-        // What this leaves out is the key's place in the table of expiries.
+        // The figure does not include the key's entry in the table of expiries.
         let bytes = redis.ask::<u64>(&["MEMORY", "USAGE", &key]) + EXPIRY;
         assert!(bytes <= 280, "{key} takes {bytes} bytes");
     }
@@ -115,8 +115,8 @@ fn a_client_that_rotates_a_header_leaves_no_more_keys_than_its_address_may_make(
         let statuses = (0..30).map(|number| ask(&server, "/each-and-all", &number.to_string()));
         assert_eq!(statuses.filter(|status| *status == 200).count(), 10, "{url}");
     }
-    // Three of each that was admitted, and that of the address.
+    // Three counters for each admitted request, and that of the address.
     assert_eq!(redis.keys().len(), 3 * 10 + 1);
-    // There, the counters of one request are in two slots, and what the one has counted is given back.
+    // In a cluster, the counters of one request are in two slots, and the count of one of them is refunded.
     wait::until("what was given back is gone", || cluster.keys().len() == 3 * 10 + 1);
 }

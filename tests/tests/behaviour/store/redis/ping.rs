@@ -21,7 +21,7 @@ fn limiter(url: &str, deadline: Duration) -> RateLimiter {
     builder.store(url).build().expect("a URL")
 }
 
-/// No worker of Actix, and other threads than this one for the tasks of the connections.
+/// Not a worker of Actix; the tasks of the connections run on other threads.
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime")
 }

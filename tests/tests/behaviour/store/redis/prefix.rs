@@ -44,7 +44,7 @@ fn any_printable_prefix_is_used_as_it_is() {
             );
         }
     }
-    // Of one server, braces are nothing special; and a proxy in front of a cluster may go by them.
+    // Braces have no meaning for one server, and a proxy before a cluster may use them.
     let server = Served::limited(&connect("{app}", &redis.url()).expect("a prefix"), routes);
     assert_eq!(server.get_with("/", &[("X-Id", "1")]).status, 200);
 }

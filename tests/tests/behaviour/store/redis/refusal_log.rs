@@ -65,7 +65,7 @@ fn what_is_missing_for_any_check_at_all_is_named_as_a_failure_of_the_store() {
     let redis = RedisServer::on_port();
     for (privilege, database) in [("time", ""), ("evalsha", ""), ("eval", ""), ("select", "3")] {
         redis.ask::<()>(&["SCRIPT", "FLUSH"]);
-        // The usual ones do not have `select`, which is for a URL with a database.
+        // The usual privileges do not include `select`, which a URL with a database needs.
         set_user(&redis, "~rate-limit/*", &[&format!("-{privilege}")]);
         let mut app = app(&url(&redis), database);
         assert_eq!(app.get("/quote").status, 503, "without {privilege}");

@@ -1,4 +1,4 @@
-//! Checks that Redis refuses though it works: they fail by themselves, as their rules say, and nobody else notices.
+//! Checks that a working Redis refuses. They fail as their rules say, and no other check notices.
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
@@ -36,7 +36,7 @@ async fn gcra() -> impl Responder {
     HttpResponse::Ok()
 }
 
-/// All at once.
+/// Rules of all algorithms.
 #[ratelimit(limit = 7, per = PER, scope = "header:x-id", key = "mixed")]
 #[ratelimit(limit = 6, per = PER, scope = "header:x-id", key = "mixed", algorithm = "sliding-window")]
 #[ratelimit(limit = 5, per = PER, scope = "header:x-id", key = "mixed", algorithm = "gcra")]
@@ -65,7 +65,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/given-back", web::get().to(given_back));
 }
 
-/// A limiter that waits as long as it takes, and has no way around the store.
+/// A limiter with a long deadline and without a fallback.
 fn patient() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny)
 }
@@ -80,7 +80,7 @@ fn statuses(server: &Served, path: &str, id: &str, times: usize) -> Vec<u16> {
     (0..times).map(|_| connection.ask("GET", path, &[("X-Id", id)]).status).collect()
 }
 
-/// Asks for all of these at once, so that what Redis is asked for them goes together.
+/// Sends all requests at once, so that their checks go to Redis together.
 fn statuses_at_once(connections: &mut [Connection], paths: &[&str], id: &str) -> Vec<u16> {
     for (connection, path) in connections.iter_mut().zip(paths) {
         connection.send(&request("GET", path, &[("X-Id", id)]));
@@ -88,7 +88,7 @@ fn statuses_at_once(connections: &mut [Connection], paths: &[&str], id: &str) ->
     connections.iter_mut().map(|connection| connection.reply().status).collect()
 }
 
-/// The application's connection, by the number that the server gave it.
+/// The application's connections, by the numbers that the server gave them.
 pub(super) fn connection_of(redis: &RedisServer, user: &str) -> Vec<String> {
     let list: String = redis.ask(&["CLIENT", "LIST", "TYPE", "normal"]);
     let of_user = |line: &&str| line.split(' ').any(|field| field == format!("user={user}"));
@@ -96,7 +96,7 @@ pub(super) fn connection_of(redis: &RedisServer, user: &str) -> Vec<String> {
     list.lines().filter(of_user).map(id).collect()
 }
 
-/// Makes a user `app` with the usual privileges, and then changes them.
+/// Makes a user `app` with the usual privileges and these changes.
 pub(super) fn set_user(redis: &RedisServer, keys: &str, changes: &[&str]) {
     let user = format!("ACL SETUSER app reset on >secret {keys} -@all {}", crate::APP_PRIVILEGES);
     let mut command: Vec<&str> = user.split(' ').collect();
@@ -110,7 +110,7 @@ pub(super) fn url(redis: &RedisServer) -> String {
 
 const PATHS: [&str; 5] = ["/fixed", "/pair", "/sliding", "/gcra", "/mixed"];
 
-/// What requests of each path need, beside the script itself.
+/// Whether requests of this path need the privilege, besides the script itself.
 fn needs(path: &str, privilege: &str) -> bool {
     let needed: &[&str] = match path {
         "/fixed" | "/pair" => &["incrby", "expireat"],
@@ -181,7 +181,8 @@ fn a_request_that_fails_under_one_rule_counts_under_none() {
     }
 }
 
-/// Whatever the user may do: no key stays without an expiry, as long as one of the commands is allowed that can prevent it.
+/// No key stays without an expiry, whatever the user's privileges are, as long as one command is allowed that can prevent
+/// it.
 #[test]
 fn no_set_of_privileges_leaves_a_key_without_an_expiry() {
     const OTHERS: [&str; 7] = ["get", "set", "del", "expireat", "hget", "hdel", "time"];
@@ -216,7 +217,7 @@ fn no_set_of_privileges_leaves_a_key_without_an_expiry() {
             let keys: Vec<&str> = keys.split(' ').collect();
             let mut command = redis::cmd("EVAL");
             command.arg(SOURCE).arg(keys.len()).arg(keys).arg(arguments.split(' ').collect::<Vec<_>>());
-            // What it says is for other tests.
+            // Other tests check the reply.
             let _ = command.query::<redis::Value>(&mut connection);
         }
         let lacks = |privileges: &[&str]| privileges.iter().all(|privilege| missing.contains(privilege));

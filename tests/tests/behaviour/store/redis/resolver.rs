@@ -1,4 +1,4 @@
-//! Redis by a host name, while the resolver hangs, fails or changes its mind.
+//! Redis by a host name, while the resolver hangs, fails or changes its answer.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::resolver::Resolver;
 use ratelimit_tests::wait;
 
-/// The `app`, which has one thread a worker for calls that block.
+/// The `app`, with one thread a worker for blocking calls.
 fn app(resolver: &Resolver, url: &str) -> Process {
     let mut command = Command::new(env!("CARGO_BIN_EXE_app"));
     command.envs([("APP_STORE", url), ("APP_ON_STORE_ERROR", "deny")]);
@@ -19,8 +19,8 @@ fn app(resolver: &Resolver, url: &str) -> Process {
     Process::start(resolver.preload(&mut command))
 }
 
-/// Asserts that lookups that hang cost the application nothing, though its workers try to connect for more than a second, and
-/// that the store is used as soon as they hang no more.
+/// Asserts that hanging lookups cost the application nothing while its workers try to connect for more than a second, and
+/// that it uses the store as soon as lookups work.
 fn assert_hangs_alone(url: &str, hosts: &[&str]) {
     let resolver = Resolver::new();
     resolver.hang(true);

@@ -1,4 +1,4 @@
-//! The script in Redis beside a model that decides one request after the other, in whole numbers: batches of any kind, at
+//! The script in Redis beside a model that decides one request after the other, in whole numbers: batches of any form, at
 //! any time.
 
 mod model;
@@ -141,7 +141,7 @@ impl Model<'_> {
         command.arg(source).arg(keys.len()).arg(&keys).arg(&args).arg(self.now / SECOND).arg(self.now % SECOND);
         let reply: Vec<i64> = command.query(&mut self.redis.borrow_mut()).expect("a reply");
         if matches!(step, Step::Reset { .. }) {
-            // A key that was spoilt, or is down to zero, is there for Redis.
+            // Redis has the key also if its value is garbage or zero.
             prop_assert_eq!(reply.len() - 2, expected.len());
         } else {
             prop_assert_eq!(&reply[2..], expected, "{:?} of {:?}, {:?}", step, keys, args);

@@ -83,7 +83,7 @@ fn the_counters_go_on_at_the_replica_that_is_promoted() {
     wait::until("the old primary is a replica", || {
         sentinel.server(0).info(&["INFO", "replication"], "role").as_deref() == Some("slave")
     });
-    // Until now, a worker may have gone on at the old one; what it counted there is lost.
+    // Until now, a worker may have used the old primary, and its counts there are lost.
     let passed = || (server.get("/three").status == 200) as u64;
     let held = || -> u64 {
         sentinel.server(promoted).keys().iter().map(|key| sentinel.server(promoted).ask::<u64>(&["GET", key])).sum()

@@ -1,4 +1,4 @@
-//! Sentinels that do not say the same: which of them is believed, and for how long.
+//! Sentinels that disagree: which one is believed, and for how long.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
@@ -23,12 +23,12 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/", web::get().to(all));
 }
 
-/// How much was counted in the only counter.
+/// The value of the only counter.
 fn counted(redis: &RedisServer) -> u32 {
     redis.keys().first().map_or(0, |key| redis.ask(&["GET", key]))
 }
 
-/// What a sentinel says of a primary that came to it by so many failovers.
+/// The reply of a sentinel about a primary, after this many failovers.
 fn primary(port: u16, epoch: usize) -> Says {
     let fields = ["ip", "127.0.0.1", "port", &port.to_string(), "config-epoch", &epoch.to_string()];
     let fields = fields.map(|field| format!("${}\r\n{field}\r\n", field.len())).concat();
@@ -57,7 +57,7 @@ fn the_sentinel_that_knows_of_the_latest_failover_is_believed_whoever_answers_fi
             FakeRedis::start(move |_| {
                 if !is_first {
                     wait::until("the first has answered", || answered.load(SeqCst));
-                    // So that what the first says is there alone for a moment.
+                    // So that the first reply is alone for a moment.
                     std::thread::sleep(Duration::from_millis(5));
                 }
                 answered.store(is_first, SeqCst);
@@ -68,7 +68,7 @@ fn the_sentinel_that_knows_of_the_latest_failover_is_believed_whoever_answers_fi
         for _ in 0..ROUNDS {
             assert_eq!(serve(&limiter(&sentinels.each_ref())).get("/").status, 200);
         }
-        // On a busy machine, the second answer may come too late to be waited for.
+        // On a busy machine, the second reply may come too late.
         let counted = servers.each_ref().map(counted);
         assert_eq!(counted[0] + counted[1], ROUNDS);
         assert!(counted[1] > ROUNDS / 2, "{counted:?}, the latest first: {is_latest_first}");

@@ -61,7 +61,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/exempt", web::get().to(exempt)).route("/free", web::get().to(free_of_charge));
 }
 
-/// A limiter that waits as long as it takes: these tests are not about deadlines.
+/// A limiter with a long deadline, because these tests are not about deadlines.
 fn patient() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(PATIENCE)
 }
@@ -114,7 +114,7 @@ fn the_longest_deadline_is_one() {
     }
 }
 
-/// Asks for each client at once, so that what Redis is asked for them goes together.
+/// Sends the requests of all clients at once, so that their checks go to Redis together.
 fn statuses_at_once(server: &Served, path: &str, clients: &[&str]) -> Vec<u16> {
     let mut connections: Vec<Connection> = clients.iter().map(|_| server.open()).collect();
     for (connection, client) in connections.iter_mut().zip(clients) {
@@ -187,7 +187,7 @@ fn an_exempt_request_does_not_wait_for_a_store_that_does_not_answer() {
 fn a_request_that_took_nothing_asks_redis_once_and_not_again_to_give_it_back() {
     let redis = RedisServer::on_socket();
     let server = serve(patient(), &redis.url());
-    // One worker, which would have given the first back before it asks for the next.
+    // One worker, which would send a refund before the next request's check.
     let mut connection = server.open();
     let calls = || redis.calls("eval") + redis.calls("evalsha");
     assert_eq!(connection.ask("GET", "/twice", &[("X-Id", "a")]).status, 200);
@@ -202,7 +202,7 @@ fn a_request_that_took_nothing_asks_redis_once_and_not_again_to_give_it_back() {
 fn a_counter_that_is_deleted_admits_again_within_a_second_or_so() {
     let redis = RedisServer::on_socket();
     let server = serve(patient().on_store_error(OnStoreError::Deny), &redis.url());
-    // On one connection all requests are of one worker.
+    // One connection, so that one worker has all requests.
     let mut connection = server.open();
     let mut ask = || connection.ask("GET", "/twice", &[("X-Id", "a")]);
     assert_eq!([ask(), ask(), ask()].map(|reply| reply.status), [200, 200, 429]);
@@ -234,7 +234,7 @@ fn assert_refused(redis: &RedisServer, ask: &mut impl FnMut() -> Reply, limit: u
     assert_eq!((reply.status, reply.x_headers()), (429, (limit, 0, reset)), "{reply:?}");
     let retry_after = reply.number("retry-after");
     assert!((1..=per).contains(&retry_after), "{reply:?}");
-    // A second is what may be lost in rounding.
+    // Rounding may lose a second.
     let left = reset.saturating_sub(after + 1)..=reset.saturating_sub(before).max(1);
     assert!(left.contains(&retry_after), "between {before} and {after}: {reply:?}");
 }

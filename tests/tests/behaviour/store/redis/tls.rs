@@ -83,7 +83,7 @@ fn sentinels_that_nobody_vouches_for_are_not_told_anything() {
     assert_eq!(sentinel.current().keys(), [""; 0]);
 }
 
-/// As in Azure: the certificate is for one name, and nodes announce addresses.
+/// Like Azure: the certificate is for one name, and nodes announce addresses.
 #[test]
 fn nodes_whose_certificates_are_not_for_what_they_announce_are_reached_by_the_name_that_is_set() {
     let cluster = RedisCluster::with(Transport::Tls, &["bind 127.0.0.1 127.0.0.2", "cluster-announce-ip 127.0.0.2"]);

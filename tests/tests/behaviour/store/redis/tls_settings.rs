@@ -1,4 +1,4 @@
-//! Whom a limiter trusts over TLS, how it shows who it is, and what it says when that does not do.
+//! TLS: the certificates that a limiter trusts, its own certificate, and the errors.
 
 use std::fs;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn builder() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny)
 }
 
-/// One that does not wait for what will not come.
+/// A limiter with a short deadline, for connections that fail.
 fn hasty() -> RateLimiterBuilder {
     RateLimiter::builder().on_store_error(OnStoreError::Deny)
 }
@@ -45,7 +45,7 @@ fn copy(folder: &TempDir, name: &str, of: &str) -> std::path::PathBuf {
     path
 }
 
-/// As those do who renew certificates.
+/// Replaces the file as programs that renew certificates do.
 fn replace(path: &Path, contents: &[u8]) {
     let new = path.with_extension("new");
     fs::write(&new, contents).expect("a file that can be written");
@@ -174,7 +174,7 @@ fn a_file_that_cannot_be_used_is_named_at_the_start() {
         (CERTIFICATE.as_ref(), CERTIFICATE.as_ref(), &*secret, "tls_client_certificate", "secret.pem"),
     ] as [(&Path, &Path, &Path, &str, &str); 10]
     {
-        // All in one line, as an environment variable gives it; under a password; broken.
+        // Keys in one line, as from an environment variable, under a password, and broken.
         for text in [
             format!("-----BEGIN PRIVATE KEY-----{body}-----END PRIVATE KEY-----"),
             format!("-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}\n-----END ENCRYPTED PRIVATE KEY-----"),

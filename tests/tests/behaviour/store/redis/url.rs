@@ -1,4 +1,4 @@
-//! The URL of a Redis: what is taken, what a mistake in it says, and that nothing repeats a password.
+//! The URL of a Redis: the accepted forms, the errors of the others, and no password in any text.
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, Responder};
@@ -20,7 +20,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/ip", web::get().to(by_ip));
 }
 
-/// Asserts that the URL leads to a Redis that lets this application in.
+/// Asserts that the URL leads to a Redis that accepts this application.
 fn assert_leads_to_redis(url: &str) {
     let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny).store(url).build();
     let limiter = limiter.unwrap_or_else(|error| panic!("{url:?}: {error}"));
@@ -43,7 +43,7 @@ fn a_password_may_have_any_character() {
     assert_leads_to_redis(&format!("redis://{user}:{password}@{}/", redis.address()));
     let socket = redis.ask::<Vec<String>>(&["CONFIG", "GET", "unixsocket"]).remove(1);
     assert_leads_to_redis(&format!("redis+unix://{socket}?user={user}&pass={password}"));
-    // As it is, where nothing else can be meant.
+    // Unescaped, if it has one meaning only.
     redis.ask::<()>(&["ACL", "SETUSER", "me@home", "resetpass", ">a+b:@=$"]);
     assert_leads_to_redis(&format!("redis://me%40home:a+b:@=$@{}/", redis.address()));
     assert_leads_to_redis(&format!("redis+unix://{socket}?user=me@home&pass=a+b:@=$"));
@@ -166,7 +166,7 @@ fn an_error_in_a_url_names_the_part_and_what_to_write() {
     }
 }
 
-/// Where a password may have ended up, by accident.
+/// Places that may hold a password by accident.
 const FORMS: [&str; 20] = [
     "SCHEME://user:PASSWORD@host:port/0",
     "SCHEME://user:PASSWORD@",
@@ -214,14 +214,14 @@ proptest! {
     fn no_message_repeats_a_piece_of_a_password(
         form in select(&FORMS[..]),
         scheme in select(&SCHEMES[..]),
-        // No word of a message is made of these.
+        // The first characters are in no word of a message.
         password in "[QXZqxz]{0,3}[QXZqxz0-9@/#?:%&=+,.;!$ \\[\\]-]{6,24}",
         is_escaped in any::<bool>(),
     ) {
         let written = if is_escaped { escaped(&password) } else { password.clone() };
         let url = form.replace("SCHEME", scheme).replace("PASSWORD", &written);
         let said = match RateLimiter::open(&url) {
-            // What follows the scheme is an address here: nothing tells it from a password.
+            // The text after the scheme is an address here, but may as well be a password.
             Ok(_) if form == "SCHEME://user:PASSWORD" => String::new(),
             Ok(limiter) => format!("{limiter:?}"),
             Err(error) => format!("{error} {error:?}"),

@@ -30,7 +30,7 @@ fn routes(config: &mut ServiceConfig) {
     config.route("/two-seconds", web::get().to(twice_in_two_seconds));
 }
 
-/// A limiter that waits as long as it takes: these tests are not about deadlines.
+/// A limiter with a long deadline, because these tests are not about deadlines.
 fn patient() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(PATIENCE)
 }
@@ -64,7 +64,7 @@ fn the_clock_of_the_store_decides_the_window() {
     }
 }
 
-/// Within the last seconds of an hour, this test would see it end.
+/// Waits, because within the last seconds of an hour the test would see it end.
 fn wait_for_the_middle_of_an_hour(redis: &RedisServer) {
     wait::until("the hour is not about to end", || redis.ask::<(u64, u64)>(&["TIME"]).0 % 3600 < 3590);
 }
@@ -116,7 +116,7 @@ fn a_new_window_admits_again_after_many_refusals() {
         windows.len() > 3
     });
     assert!(windows.is_sorted_by(|one, next| one + 2 == *next), "{windows:?}");
-    // The first had begun before the test, and the last has just begun.
+    // The first window began before the test, and the last one has just begun.
     for window in &windows[..3] {
         let [passed, refused] = seen[window];
         assert!(passed == 2 || (passed < 2 && refused == 0), "{passed} passed and {refused} were refused in {window}");

@@ -10,21 +10,21 @@ pub(crate) struct Model<'a> {
     /// Microseconds since the epoch.
     pub(crate) now: u64,
     pub(crate) counts: HashMap<String, u64>,
-    /// Those of a counter, the latest first.
+    /// The buckets of a counter, the latest first.
     pub(crate) buckets: HashMap<String, Vec<Bucket>>,
 }
 
-/// How many a counter of GCRA has at most.
+/// The most buckets of a counter of GCRA.
 pub(crate) const BUCKETS: usize = 4;
 
-/// A rule's tokens of GCRA.
+/// The bucket of a rule of GCRA.
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
-    /// The nanoseconds of a token, and how many there are.
+    /// The nanoseconds of a token, and the capacity.
     pub(crate) rate: (u64, u64),
-    /// When all are back, in nanoseconds since the epoch.
+    /// The time at which all tokens are back, in nanoseconds since the epoch.
     pub(crate) arrival: u128,
-    /// It had too few since it was full last.
+    /// Whether it had too few tokens since it was full last.
     pub(crate) is_overdrawn: bool,
 }
 
@@ -33,7 +33,7 @@ impl Bucket {
         u128::from(self.rate.0) * u128::from(self.rate.1)
     }
 
-    /// How long that is after `now`.
+    /// The nanoseconds from `now` until all tokens are back.
     pub(crate) fn ahead(&self, now: u128) -> u128 {
         let ahead = self.arrival.saturating_sub(now);
         if ahead <= 2 * self.full().max(u128::from(PER) * NANOS) { ahead.min(self.full()) } else { 0 }
@@ -53,7 +53,7 @@ impl Model<'_> {
         self.counts.get(key).copied().unwrap_or(0)
     }
 
-    /// How much is used, and the numbers that tell.
+    /// The tokens used, and the numbers in the script's reply.
     pub(crate) fn look(&self, rule: &Rule, client: u8) -> (u64, Vec<i64>) {
         let end = self.end(rule.algorithm);
         let here = part(rule.algorithm, client, end);
@@ -68,7 +68,7 @@ impl Model<'_> {
                 let bucket = self.bucket(rule, emission, &here);
                 let arrival = match self.buckets.get(&here).map(Vec::as_slice) {
                     None | Some([]) => 0,
-                    // As it stands there, though it may be over.
+                    // The stored value, even if it is in the past.
                     Some([only]) if only.rate == bucket.rate => only.arrival,
                     Some(_) if bucket.ahead(self.nanos()) == 0 => 0,
                     Some(_) => self.nanos() + bucket.ahead(self.nanos()),
@@ -82,7 +82,7 @@ impl Model<'_> {
         u128::from(self.now) * 1000
     }
 
-    /// The bucket of a rule; a new one goes on from what was taken from the others.
+    /// The bucket of a rule. A new one starts from the most that was taken from another.
     pub(crate) fn bucket(&self, rule: &Rule, emission: u64, key: &str) -> Bucket {
         let rate = (emission, rule.capacity);
         let buckets = self.buckets.get(key).map_or(&[][..], Vec::as_slice);
@@ -114,7 +114,7 @@ impl Model<'_> {
         }
     }
 
-    /// Decides one request: what each rule found, or nothing if a window is not the current one.
+    /// Decides one request, and counts it if no rule refuses it.
     pub(crate) fn ask(&mut self, rules: &[Rule], client: u8) {
         let fits = |rule: &Rule| rule.cost == 0 || self.look(rule, client).0 + rule.cost <= rule.capacity;
         let fitting: Vec<bool> = rules.iter().map(fits).collect();
@@ -125,7 +125,7 @@ impl Model<'_> {
         }
     }
 
-    /// Forgets a counter: whether there was something. A sliding one has several windows.
+    /// Forgets a counter, with all windows of a sliding one. Returns whether there was one.
     pub(crate) fn forget(&mut self, algorithm: Algorithm, client: u8) -> bool {
         let key = key(algorithm, client, self.end(algorithm));
         let windows = key.strip_suffix('0').filter(|_| matches!(algorithm, Algorithm::Sliding { .. }));
@@ -136,7 +136,7 @@ impl Model<'_> {
         self.counts.len() + self.buckets.len() < before
     }
 
-    /// The first count of a window of a sliding counter removes the one before the last.
+    /// Removes the window before the last, as the first count in a sliding window does.
     pub(crate) fn fade(&mut self, rule: &Rule, client: u8) {
         if let (Algorithm::Sliding { per }, Some(end)) = (rule.algorithm, self.end(rule.algorithm))
             && rule.cost > 0

@@ -1,4 +1,4 @@
-//! The steps that the script and its model go through, and the names of their counters.
+//! The steps of the script and its model, and the names of their counters.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ pub(crate) const PER: u64 = 5;
 /// In microseconds: far from now, so that nothing expires by the server's own clock.
 pub(crate) const START: u64 = 4_000_000_007_654_321;
 
-/// As the script is told of it.
+/// An algorithm, with the numbers that the script gets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Algorithm {
     Fixed { per: u64 },
@@ -26,7 +26,7 @@ pub(crate) struct Rule {
     pub(crate) capacity: u64,
     pub(crate) cost: u64,
     pub(crate) refuses: bool,
-    /// How many windows the client's clock is behind or ahead, where it is.
+    /// The number of windows by which the client's clock is ahead or, if negative, behind.
     pub(crate) drift: i64,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Rule {
 pub(crate) enum Step {
     /// Microseconds.
     Wait(i64),
-    /// So many requests that are alike of each of these clients.
+    /// This many equal requests of each client.
     All {
         rules: Vec<Rule>,
         times: u64,
@@ -48,10 +48,10 @@ pub(crate) enum Step {
         times: u64,
         clients: Vec<u8>,
     },
-    /// Tokens, of the window so many back.
+    /// Refunds tokens in the window this many back.
     Back {
         algorithm: Algorithm,
-        /// Of the rule, for GCRA.
+        /// The capacity of the rule, for GCRA.
         capacity: u64,
         tokens: u64,
         client: u8,
@@ -61,13 +61,13 @@ pub(crate) enum Step {
         algorithm: Algorithm,
         client: u8,
     },
-    /// Something else writes into a counter.
+    /// Another program writes into a counter.
     Spoil {
         algorithm: Algorithm,
         client: u8,
         value: &'static str,
     },
-    /// The same in one window of a sliding one.
+    /// Another program writes into one window of a sliding counter.
     SpoilWindow {
         per: u64,
         client: u8,
@@ -84,7 +84,7 @@ pub(crate) fn algorithms() -> impl Strategy<Value = Algorithm> {
     ]
 }
 
-/// Few, so that a bucket of GCRA is met again.
+/// Few values, so that rules share buckets of GCRA.
 pub(crate) fn capacities() -> impl Strategy<Value = u64> {
     prop_oneof![1..10_u64, prop::sample::select(vec![3, 8])]
 }
@@ -122,7 +122,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is neither a count nor a time.
+/// Values that are neither a count nor a time.
 pub(crate) const GARBAGE: [&str; 12] =
     ["", "garbage", "-5", "1.5", "0x10", "1e3", "12:", ":12", "-1:-1", "1:1", "0:5:1:1", "99999999999999999:9:1:1"];
 
@@ -130,12 +130,12 @@ pub(crate) fn name(algorithm: Algorithm) -> String {
     match algorithm {
         Algorithm::Fixed { per } => format!("fixed/{per}"),
         Algorithm::Sliding { per } => format!("sliding/{per}"),
-        // Whatever the rate: all rules with this length share it.
+        // Rules with this length share the counter, whatever their rates.
         Algorithm::Gcra { .. } => "gcra".to_owned(),
     }
 }
 
-/// What the model counts by itself: a client's requests in the window that ends then.
+/// The model's name for the count of a client in the window with this end.
 pub(crate) fn part(algorithm: Algorithm, client: u8, end: Option<u64>) -> String {
     format!("{}/{client}/{}", name(algorithm), end.unwrap_or_default())
 }
