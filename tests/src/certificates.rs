@@ -10,7 +10,8 @@ pub const STRANGER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/stranger.pe
 
 /// A certificate for 150 names, none of which is that of a server of the tests.
 pub const MANY_NAMES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/many_names.pem");
-pub(crate) const MANY_NAMES_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/many_names_key.pem");
+/// The key of [`MANY_NAMES`].
+pub const MANY_NAMES_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/many_names_key.pem");
 
 /// The key of [`STRANGER`].
 pub const STRANGER_KEY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tls/stranger_key.pem");
