@@ -67,6 +67,10 @@ arguments! {
     "exempt" => exempt: Option<ExprPath> = None, |value, errors| errors.keep(value::function(value)).map(Some);
     // Empty for all methods.
     "methods" => methods: Vec<LitStr> = Vec::new(), |value, errors| Some(methods::methods(value, errors));
+    // In bytes.
+    "body" => body: Option<u32> = None, |value, errors| errors.keep(value::body(value)).map(Some);
+    // In seconds.
+    "body_timeout" => body_timeout: Option<u32> = None, |value, errors| errors.keep(value::body_timeout(value)).map(Some);
     "over_limit" => over_limit: Option<OverLimit> = None, |value, errors| errors.keep(OverLimit::parse(value)).map(Some);
     "send_x_headers" => send_x_headers: bool = true, |value, errors| errors.keep(value::boolean(value));
     "on_store_error" => on_store_error: Option<OnStoreError> = None,

@@ -10,6 +10,7 @@ mod handler;
 mod methods;
 mod policy;
 mod rate;
+mod size;
 mod suggest;
 mod validate;
 mod value;

@@ -32,6 +32,9 @@ pub(crate) fn value(name: &TokenStream, all: &[Args], runtime: &Path) -> TokenSt
     })
 }
 
+/// The default of `body_timeout`, in seconds.
+const BODY_TIMEOUT: u32 = 5;
+
 /// One rule: its differences from `Rule::new`, and its scope, for the reader.
 fn rule(args: &Args, limit: &Limit) -> TokenStream {
     let algorithm = args.algorithm.as_ref().and_then(|algorithm| match (algorithm, limit) {
@@ -56,6 +59,11 @@ fn rule(args: &Args, limit: &Limit) -> TokenStream {
         let methods = &args.methods;
         quote!(.methods(&[#(#methods),*]))
     });
+    let body = args.body.map(|bytes| {
+        let seconds = args.body_timeout.unwrap_or(BODY_TIMEOUT);
+        let [bytes, seconds] = [bytes, seconds].map(Literal::u32_unsuffixed);
+        quote!(.body(#bytes, #seconds))
+    });
     let over_limit = args.over_limit.as_ref().map(|over_limit| match over_limit {
         OverLimit::Allow => quote!(.shadow()),
         OverLimit::Function(path) => quote!(.over_limit(&__ratelimit::respond(#path))),
@@ -78,7 +86,7 @@ fn rule(args: &Args, limit: &Limit) -> TokenStream {
         }
     };
     quote! {
-        #new #algorithm #stagger .scope(&[#(#scopes),*]) #key #cost #count_if #exempt #methods
+        #new #algorithm #stagger .scope(&[#(#scopes),*]) #key #cost #count_if #exempt #methods #body
             #over_limit #headers #on_store_error #lease
     }
 }

@@ -59,7 +59,23 @@ fn combinations(args: &Args, errors: &mut Errors) {
         !has("algorithm") || matches!(args.algorithm, Some(Algorithm::FixedWindow | Algorithm::SlidingWindow));
     let fixed = !matches!(args.algorithm, Some(Algorithm::SlidingWindow | Algorithm::Gcra));
     let gcra = matches!(args.algorithm, Some(Algorithm::Gcra));
+    let has_function = args.scopes.iter().any(|scope| matches!(scope, Scope::Function(_)))
+        || matches!(args.key, Some(Key::Function(_)))
+        || cost_is_asked
+        || args.exempt.is_some()
+        || args.rate.is_some();
     for (name, nonsense, message) in [
+        (
+            "body",
+            !has_function,
+            "`body` is for a function that extracts the body, and there is none: name it in `scope`, `key`, `cost`, \
+             `rate` or `exempt`, or remove `body`",
+        ),
+        (
+            "body_timeout",
+            !has("body"),
+            "`body_timeout` is for a rule that reads the body: write `body`, too, or remove it",
+        ),
         (
             "burst",
             args.rate.is_some(),
@@ -164,6 +180,17 @@ pub(crate) fn policy(all: &[Args], errors: &mut Errors) -> Path {
                 errors.add(Error::new(limit.start(), message));
             }
             rules.push(rule);
+        }
+    }
+    let mut bodies = all.iter().filter_map(|args| args.body.map(|body| (body, args)));
+    if let Some((first, _)) = bodies.next() {
+        for (_, args) in bodies.filter(|(body, _)| *body != first) {
+            for word in args.names.iter().filter(|word| *word == "body") {
+                errors.push(
+                    word,
+                    format!("the body is read once, and another rule says {first} bytes: write the same here"),
+                );
+            }
         }
     }
     let mut runtimes = all.iter().filter_map(|args| args.runtime.as_ref());

@@ -10,6 +10,7 @@ use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path, Result, UnO
 use crate::constant::{self, Constant};
 use crate::errors::Errors;
 use crate::rate::{self, BURST, COST, LEASE, LIMIT, Range, WINDOW};
+use crate::size;
 
 pub(crate) enum Number {
     Literal(u32, Span),
@@ -127,6 +128,28 @@ fn integer(int: &LitInt, range: &Range) -> rate::Result<u32> {
         "s" | "m" | "h" | "d" => Err(format!("a unit goes in quotes: \"{int}\"")),
         suffix => Err(format!("`{suffix}` is no type of integers: write `{digits}`")),
     }
+}
+
+/// The largest body, in bytes.
+pub(crate) fn body(value: &Expr) -> Result<u32> {
+    let bytes = match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => size::bytes(&text.value()),
+        Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) if int.suffix().is_empty() => {
+            size::in_range(int.base10_digits().parse().unwrap_or(u64::MAX))
+        }
+        _ => Err("write how long a body may be, as in `body = \"16 KiB\"`".to_owned()),
+    };
+    bytes.map_err(|message| Error::new_spanned(value, message))
+}
+
+/// The longest time to wait for a body, in seconds.
+pub(crate) fn body_timeout(value: &Expr) -> Result<u32> {
+    let seconds = match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => rate::duration(&text.value()),
+        Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => integer(int, &WINDOW),
+        _ => Err("write a duration, as in `body_timeout = \"5s\"`".to_owned()),
+    };
+    seconds.map_err(|message| Error::new_spanned(value, message))
 }
 
 impl Algorithm {

@@ -3,6 +3,7 @@
 //! | page | answers |
 //! |---|---|
 //! | [`ratelimit`](macro@crate::ratelimit) | what the arguments of the attribute are |
+//! | [`recipes`] | how to limit a login, and where other needs are answered |
 //! | [`algorithms`] | what a limit admits, several rules, cost, leases |
 //! | [`plans`] | how limits depend on the caller |
 //! | [`policies`] | how several handlers, an application, or what is no request share a limit |
@@ -25,6 +26,8 @@ pub mod middleware {}
 pub mod plans {}
 #[doc = include_str!("guide/policies.md")]
 pub mod policies {}
+#[doc = include_str!("guide/recipes.md")]
+pub mod recipes {}
 #[doc = include_str!("guide/redis.md")]
 pub mod redis {}
 #[doc = include_str!("guide/scopes.md")]

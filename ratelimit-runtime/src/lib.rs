@@ -26,6 +26,7 @@
 //! | to | see |
 //! |---|---|
 //! | write a limit | [`ratelimit`](macro@ratelimit), the attribute, and [`guide::algorithms`] |
+//! | limit a login by user name and by address | [`guide::recipes`] |
 //! | choose who is counted | [`guide::scopes`], [`TrustedProxies`] |
 //! | set up a limiter | [`RateLimiter`], [`RateLimiterBuilder`] |
 //! | count in Redis | [`guide::redis`] |

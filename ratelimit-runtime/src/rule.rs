@@ -58,6 +58,15 @@ pub(crate) enum RateSource {
     Function(&'static str, AskRef<Option<Rate>>),
 }
 
+/// The body that the functions of a rule extract.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Body {
+    /// The longest, in bytes.
+    pub(crate) bytes: u32,
+    /// How many seconds it may take to arrive.
+    pub(crate) timeout: u32,
+}
+
 /// One limit of a handler, and whom it counts.
 pub struct Rule {
     pub(crate) rate: RateSource,
@@ -74,6 +83,8 @@ pub struct Rule {
     pub(crate) exempt: Option<(&'static str, AskRef<bool>)>,
     /// Empty for all methods.
     pub(crate) methods: &'static [&'static str],
+    /// `None` for a rule that is checked before the body is read.
+    pub(crate) body: Option<Body>,
     pub(crate) over_limit: OverLimit,
     pub(crate) x_headers: bool,
     pub(crate) on_store_error: Option<OnStoreError>,
@@ -105,6 +116,7 @@ impl Rule {
             count_if: None,
             exempt: None,
             methods: &[],
+            body: None,
             over_limit: OverLimit::Reject,
             x_headers: true,
             on_store_error: None,
@@ -215,6 +227,12 @@ impl Rule {
     }
 
     #[must_use]
+    pub const fn body(mut self, bytes: u32, timeout: u32) -> Self {
+        self.body = Some(Body { bytes, timeout });
+        self
+    }
+
+    #[must_use]
     pub const fn over_limit(mut self, function: RespondRef) -> Self {
         self.over_limit = OverLimit::Function(function);
         self
@@ -300,6 +318,7 @@ impl Rule {
             || matches!(self.key, KeySource::Function(..))
             || matches!(self.cost, Cost::Function(..))
             || self.exempt.is_some()
+            || self.body.is_some()
             || self.scope.iter().any(is_function)
     }
 }

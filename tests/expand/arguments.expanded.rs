@@ -93,6 +93,33 @@ async fn leased_const(
     }
     __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, leased_const).await
 }
+async fn by_name(
+    __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
+) -> ::ratelimit_runtime::codegen::HttpResponse
+where
+    String: ::ratelimit_runtime::codegen::FromRequest,
+{
+    use ::ratelimit_runtime::codegen as __ratelimit;
+    static __RATELIMIT: __ratelimit::Policy = __ratelimit::policy("arguments::by_name")
+        .rules(
+            &[
+                __ratelimit::Rule::new(5, 60)
+                    .scope(
+                        &[
+                            __ratelimit::Scope::function(
+                                "username",
+                                &__ratelimit::scope(username),
+                            ),
+                        ],
+                    )
+                    .body(16384, 5),
+            ],
+        );
+    async fn by_name(name: String) -> impl Responder {
+        name
+    }
+    __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, by_name).await
+}
 async fn planned(
     __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
 ) -> ::ratelimit_runtime::codegen::HttpResponse {

@@ -48,6 +48,16 @@ async fn leased_const() -> impl Responder {
     "spent locally"
 }
 
+#[get("/body")]
+#[ratelimit("5/minute", scope = username, body = "16 KiB")]
+async fn by_name(name: String) -> impl Responder {
+    name
+}
+
+async fn username(name: String) -> String {
+    name
+}
+
 #[get("/plan")]
 #[ratelimit(rate = plan, scope = "user", algorithm = "gcra", cost = 2)]
 async fn planned() -> impl Responder {

@@ -1,4 +1,4 @@
-//! What a request was charged under rules that count it only if its response does.
+//! What a request was charged, where that may be refunded: by its response, or by a rule that is checked later.
 
 use actix_web::HttpResponse;
 use tokio::runtime::Handle;
@@ -18,13 +18,19 @@ pub(crate) struct Charges {
 
 struct Charge {
     info: &'static RuleInfo,
-    count_if: CountIfRef,
+    /// `None` for a rule that counts whatever the response is.
+    count_if: Option<CountIfRef>,
     key: CounterKey,
     hit: Hit,
     outcome: Outcome,
 }
 
 impl Charges {
+    /// No charges.
+    pub(crate) fn none(limiter: &RateLimiter) -> Self {
+        Self { limiter: limiter.clone(), charges: Vec::new() }
+    }
+
     pub(crate) fn new(
         limiter: &RateLimiter,
         hits: &[Hit],
@@ -34,7 +40,7 @@ impl Charges {
     ) -> Box<Self> {
         let charge = |(((hit, rule), key), outcome): (((&Hit, &&'static Prepared), _), &Option<Outcome>)| {
             let outcome = outcome.filter(|outcome| outcome.taken > 0)?;
-            Some(Charge { info: &rule.info, count_if: rule.rule.count_if?, key, hit: *hit, outcome })
+            Some(Charge { info: &rule.info, count_if: rule.rule.count_if, key, hit: *hit, outcome })
         };
         let charges = hits.iter().zip(rules).zip(keys).zip(outcomes).filter_map(charge).collect();
         Box::new(Self { limiter: limiter.clone(), charges })
@@ -43,14 +49,30 @@ impl Charges {
     /// Refunds what does not count, as `response` says, and tells `refunded` of each such rule. Nobody waits for the store.
     pub(crate) fn settle(self, response: &HttpResponse, refunded: impl Fn(&'static RuleInfo)) {
         for Charge { info, count_if, key, hit, outcome } in self.charges {
-            if count_if.counts(response) {
+            if count_if.is_none_or(|count_if| count_if.counts(response)) {
                 continue;
             }
             refunded(info);
-            let limiter = self.limiter.clone();
-            if let (Some(later), Ok(runtime)) = (limiter.refund(key, hit, outcome), Handle::try_current()) {
-                runtime.spawn(later);
-            }
+            refund(&self.limiter, key, hit, outcome);
         }
+    }
+
+    /// Refunds all of them, and tells `refunded` of each rule. Nobody waits for the store.
+    pub(crate) fn refund(self, refunded: impl Fn(&'static RuleInfo)) {
+        for Charge { info, key, hit, outcome, .. } in self.charges {
+            refunded(info);
+            refund(&self.limiter, key, hit, outcome);
+        }
+    }
+
+    /// Adds the charges of a later check of the same request.
+    pub(crate) fn append(&mut self, later: Self) {
+        self.charges.extend(later.charges);
+    }
+}
+
+fn refund(limiter: &RateLimiter, key: CounterKey, hit: Hit, outcome: Outcome) {
+    if let (Some(later), Ok(runtime)) = (limiter.clone().refund(key, hit, outcome), Handle::try_current()) {
+        runtime.spawn(later);
     }
 }

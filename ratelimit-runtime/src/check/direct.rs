@@ -1,7 +1,12 @@
 //! Checks that a program asks for itself, looks at counters, and resets.
 
 use crate::{
-    check::{Rules, error::CheckError, gather, quotas, resolver::Resolver, source::Source},
+    check::{
+        counting::{Rules, gather, quotas},
+        error::CheckError,
+        resolver::Resolver,
+        source::Source,
+    },
     counter::Counter,
     decision::{outcome::Outcome, state::RateLimitState},
     limiter::{LimiterStep, RateLimiter},

@@ -62,7 +62,11 @@ impl<'a, S: Source> Resolver<'a, S> {
     }
 
     /// Asks for all that the rules of `policy` need to know. A function that exempts the subject from a rule ends the questions of that rule.
-    pub(crate) async fn ask(mut self, policy: &'static str, rules: &'static [Prepared]) -> Result<Self, S::Error> {
+    pub(crate) async fn ask(
+        mut self,
+        policy: &'static str,
+        rules: impl IntoIterator<Item = &'static Prepared>,
+    ) -> Result<Self, S::Error> {
         for rule in rules {
             self.ask_for(policy, rule.rule).await?;
         }

@@ -13,7 +13,12 @@ use crate::{
     counter::{address::Address, key_part::KeyPart},
     decision::state::RateLimitState,
     limiter::clients::Clients,
-    rule::{function::held::AskRef, name::last_segment, rate::Rate, scope::ScopeFn},
+    rule::{
+        function::{extract::NotExtracted, held::AskRef},
+        name::last_segment,
+        rate::Rate,
+        scope::ScopeFn,
+    },
 };
 
 /// Who is counted, where there is no request, or where the program knows better: a WebSocket message, a job, a call of gRPC.
@@ -233,11 +238,11 @@ impl Source for RequestSubject<'_> {
     }
 
     async fn part(&self, function: ScopeFn) -> Result<Option<KeyPart>, Error> {
-        function.function.ask(self.0).get().await
+        malformed_is_empty(function.function.ask(self.0).get().await)
     }
 
     async fn key(&self, _: &'static str, function: AskRef<Option<KeyPart>>) -> Result<Option<KeyPart>, Error> {
-        function.ask(self.0).get().await
+        malformed_is_empty(function.ask(self.0).get().await)
     }
 
     async fn cost(&self, _: &'static str, function: AskRef<u64>) -> Result<u64, Error> {
@@ -255,6 +260,15 @@ impl Source for RequestSubject<'_> {
     async fn is_exempt(&self, function: AskRef<bool>) -> Result<bool, Error> {
         function.ask(self.0).get().await
     }
+}
+
+/// A malformed body counts as an empty text, so for the address: otherwise a client could try as often as it likes with bodies that the handler
+/// takes and the function does not.
+fn malformed_is_empty(part: Result<Option<KeyPart>, Error>) -> Result<Option<KeyPart>, Error> {
+    part.or_else(|error| match error.as_error::<NotExtracted>() {
+        Some(_) => Ok(Some(KeyPart::from_bytes(b""))),
+        None => Err(error),
+    })
 }
 
 /// `scope = "user"` under a limiter that was not told who the user is: answered 500.

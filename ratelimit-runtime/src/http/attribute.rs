@@ -12,7 +12,11 @@ use actix_web::{
 };
 
 use crate::{
-    check::{self, Answer, Step, slot},
+    check::{
+        self,
+        counting::{Answer, Step, Unread},
+        slot,
+    },
     decision::state::RateLimitState,
     http::{problem, refusal, warnings},
     limiter::RateLimiter,
@@ -55,7 +59,7 @@ where
     Args: FromRequest,
     H::Output: Responder,
 {
-    let verdict = match check(policy, &request) {
+    let verdict = match check(policy, &request, Some(&mut payload)) {
         Step::Done(verdict) => verdict,
         Step::Later(verdict) => verdict.await,
     };
@@ -74,7 +78,11 @@ where
 }
 
 /// Checks a request by the limiter that serves it.
-pub(crate) fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> Step<'a, HttpResponse> {
+pub(crate) fn check<'a>(
+    policy: &'static Policy,
+    request: &'a HttpRequest,
+    payload: Option<&'a mut Payload>,
+) -> Step<'a, HttpResponse> {
     // A mistake in the set-up, which is logged when the limiter is made, or when the rules are prepared.
     let misconfigured = || Step::Done(Err(problem::misconfigured()));
     let Ok(limiter) = RateLimiter::of(request) else { return misconfigured() };
@@ -83,7 +91,7 @@ pub(crate) fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> St
         false => rules_with_a_look(policy, limiter, request),
     };
     let Some(rules) = rules else { return misconfigured() };
-    check::check(policy, rules, limiter, request)
+    check::check(policy, rules, limiter, request, payload)
 }
 
 /// The rules by which a limiter checks a request that may show a mistake in the set-up.
@@ -127,6 +135,22 @@ impl Answer for HttpResponse {
             mistake.report();
         }
         Self::from_error(error)
+    }
+
+    fn unread(policy: &'static Policy, unread: Unread) -> Self {
+        match unread {
+            Unread::TooLong => refusal::body_too_long(),
+            Unread::TooSlow => refusal::body_too_slow(),
+            Unread::Failed(error) => Self::from_error(error),
+            Unread::InMiddleware => {
+                warnings::body_in_middleware(policy);
+                problem::misconfigured()
+            }
+        }
+    }
+
+    fn response(&self) -> &HttpResponse {
+        self
     }
 }
 

@@ -86,3 +86,15 @@ pub(crate) fn unavailable() -> HttpResponse {
     let body = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"The rate limit cannot be checked at the moment."}"#;
     problem(StatusCode::SERVICE_UNAVAILABLE, Some(STORE_RETRY), body)
 }
+
+/// `413 Content Too Large`: the body is longer than a rule may read.
+pub(crate) fn body_too_long() -> HttpResponse {
+    let body = r#"{"type":"about:blank","title":"Content Too Large","status":413,"detail":"The body of the request is too long."}"#;
+    problem(StatusCode::PAYLOAD_TOO_LARGE, None, body)
+}
+
+/// `408 Request Timeout`: the body that a rule reads did not arrive in time.
+pub(crate) fn body_too_slow() -> HttpResponse {
+    let body = r#"{"type":"about:blank","title":"Request Timeout","status":408,"detail":"The body of the request did not arrive in time."}"#;
+    problem(StatusCode::REQUEST_TIMEOUT, None, body)
+}

@@ -5,11 +5,13 @@ mod app_data;
 mod forwarding;
 mod per_worker;
 
+use std::{collections::BTreeSet, sync::Mutex};
+
 use actix_web::HttpRequest;
 
 use crate::{
     limiter::{RateLimiter, origin::LOOKS},
-    rule::prepared::Prepared,
+    rule::{policy::Policy, prepared::Prepared},
 };
 
 /// Looks at a request to a handler under `rules` that `limiter` serves.
@@ -21,5 +23,17 @@ pub(crate) fn look(limiter: &RateLimiter, request: &HttpRequest, rules: &[Prepar
     app_data::look(limiter, request);
     if rules.iter().any(|rule| rule.rule.may_count_addresses()) {
         forwarding::look(limiter.clients(), request);
+    }
+}
+
+/// Tells the log once that a middleware has a policy that reads the body.
+pub(crate) fn body_in_middleware(policy: &'static Policy) {
+    static REPORTED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    let name = policy.name();
+    if REPORTED.lock().is_ok_and(|mut reported| reported.insert(name)) {
+        log::error!(
+            "the policy `{name}` reads the body of a request, and the middleware RateLimit has none, so its requests are answered 500: \
+             write `#[ratelimit(policy = …)]` on the handlers that need it (RL026)"
+        );
     }
 }

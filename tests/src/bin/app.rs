@@ -21,7 +21,9 @@ use actix_web::{App, HttpServer, Responder, get, rt};
 use log::{LevelFilter, Log, Metadata, Record};
 #[cfg(feature = "redis")]
 use ratelimit_runtime::Credentials;
-use ratelimit_runtime::{OnStoreError, Rate, RateLimitHeaders, RateLimitState, RateLimiter, ratelimit};
+use ratelimit_runtime::{
+    OnStoreError, Policy, Rate, RateLimit, RateLimitHeaders, RateLimitState, RateLimiter, policy, ratelimit,
+};
 use ratelimit_tests::FOREVER;
 
 /// Three requests an address.
@@ -136,6 +138,9 @@ async fn user() -> impl Responder {
 async fn by_body() -> impl Responder {
     "never"
 }
+
+/// A policy that no middleware can check.
+static A_BODY: Policy = policy!("3/hour", scope = first_of_body, body = "1 KiB", key = "a body");
 
 /// Counts by a rate that no rule can have.
 #[get("/by-rate")]
@@ -266,6 +271,8 @@ mod pairs {
 fn routes(config: &mut ServiceConfig) {
     pairs::routes(config);
     config.service(by_body).service(by_rate).service(state);
+    let resource = web::resource("/body-in-middleware").wrap(RateLimit::new(&A_BODY));
+    config.service(resource.route(web::get().to(|| async { "never" })));
     config.service(quote).service(burst).service(edge).service(each).service(work).service(user);
     config
         .service(blocking)

@@ -258,3 +258,24 @@ fn whole_app_limits_everything_but_the_health_check() {
     assert_eq!(left, [200, 200, 200, 200, 200, 200, 429]);
     assert_eq!((example.get("/nowhere").status, example.get("/health").status), (429, 200));
 }
+
+#[test]
+fn login_by_name_stops_guesses_at_one_name_and_lists_of_names() {
+    let _alone = alone();
+    let example = start("login_by_name", None);
+    let login = |name: &str, password: &str| {
+        let body = format!(r#"{{"username": "{name}", "password": "{password}"}}"#);
+        let mut connection = example.open();
+        connection.send(&format!(
+            "POST /login HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        connection.reply().status
+    };
+    wait_for_the_middle_of_a_minute();
+    assert_eq!([1, 2, 3, 4].map(|_| login("alice", "guess")), [403, 403, 403, 429]);
+    assert_eq!(login("ALICE", "guess"), 429);
+    assert_eq!([1, 2, 3].map(|_| login("bob", "opensesame")), [200; 3]);
+    let names = ["b", "c", "d", "e", "f", "g", "h", "i"].map(|name| login(name, "guess"));
+    assert_eq!(names, [403, 403, 403, 403, 403, 403, 403, 429], "ten failures of one address");
+}

@@ -13,6 +13,7 @@ const MACROS: &[&str] = &[
     "errors",
     "suggest",
     "rate",
+    "size",
     "constant",
     "value",
     "methods",

@@ -1,10 +1,10 @@
-//! The extractors of a function that is asked about a request. The body belongs to the handler, so they get none, and one
+//! The extractors of a function that is asked about a request. Unless a rule reads the body, it belongs to the handler, so they get none, and one
 //! that asks for it is a mistake to report: to an extractor in an `Option`, a missing body looks like a client that
 //! sent nothing, and the limit would be switched off without a word.
 
 use std::{collections::BTreeSet, sync::Mutex};
 
-use actix_web::{Error, FromRequest, HttpRequest, dev::Payload};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, dev::Payload, web::Bytes};
 
 /// The arguments of `function`, out of everything but the request's body.
 ///
@@ -12,6 +12,11 @@ use actix_web::{Error, FromRequest, HttpRequest, dev::Payload};
 /// [`ExtractsBody`], if one of the extractors asks for the body, whether or not it would read it; or else the error of
 /// an extractor.
 pub(super) async fn extract<Args: FromRequest>(request: &HttpRequest, function: &'static str) -> Result<Args, Error> {
+    let body = request.extensions().get::<ReadBody>().map(|body| body.0.clone());
+    if let Some(body) = body {
+        let args = Args::from_request(request, &mut Payload::from(body)).await;
+        return args.map_err(|error| NotExtracted(error.into()).into());
+    }
     let nothing: Payload = Payload::None;
     // An extractor takes the payload and leaves `None` in its place, or does not need it. Its future cannot borrow the
     // payload, so it cannot do so later.
@@ -21,6 +26,20 @@ pub(super) async fn extract<Args: FromRequest>(request: &HttpRequest, function: 
         return Err(ExtractsBody { function }.into());
     }
     args.await.map_err(Into::into)
+}
+
+/// The body of a request, in its extensions while functions are asked that may extract it.
+pub(crate) struct ReadBody(pub(crate) Bytes);
+
+/// A body that was read has not the form that a function extracts, or another of its extractors fails.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotExtracted(Error);
+
+impl ResponseError for NotExtracted {
+    fn error_response(&self) -> HttpResponse {
+        self.0.error_response()
+    }
 }
 
 /// A function of an attribute has an extractor that takes the body: answered 500.
@@ -38,7 +57,7 @@ impl ExtractsBody {
         if is_new {
             log::error!(
                 "#[ratelimit] on `{handler}`: {self}, which the handler alone can read, so requests are answered 500: \
-                 let the function use the path, the query or a header (RL010)"
+                 write `body = \"16 KiB\"` in the rule, or let the function use the path, the query or a header (RL010)"
             );
         }
     }
