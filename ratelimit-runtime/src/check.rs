@@ -10,11 +10,11 @@ pub(crate) mod slot;
 pub(crate) mod source;
 pub(crate) mod subject;
 
-use actix_web::{HttpRequest, dev::Payload};
+use actix_web::HttpRequest;
 
 use crate::{
     check::{
-        counting::{Answer, Step, begin},
+        counting::{Answer, BodyCheck, Step, begin},
         resolver::Resolver,
         subject::RequestSubject,
     },
@@ -22,21 +22,20 @@ use crate::{
     rule::{policy::Policy, prepared::Prepared},
 };
 
-/// Checks `request` under `rules`, which are those of `policy`. `payload` is what a rule may read the body from.
+/// Checks `request` under `rules`, which are those of `policy`.
 #[inline]
 pub(crate) fn check<'a, A: Answer>(
     policy: &'static Policy,
     rules: &'static [Prepared],
     limiter: &'a RateLimiter,
     request: &'a HttpRequest,
-    payload: Option<&'a mut Payload>,
 ) -> Step<'a, A> {
     let source = RequestSubject(request);
     if rules.iter().any(|rule| rule.asks) {
+        if rules.iter().any(|rule| rule.rule.body.is_some()) {
+            return Step::ReadsBody(BodyCheck { policy, rules, limiter, request });
+        }
         return Step::Later(Box::pin(async move {
-            if rules.iter().any(|rule| rule.rule.body.is_some()) {
-                return body::check(policy, rules, limiter, request, payload).await;
-            }
             let resolver = Resolver::new(limiter.clients(), &source).ask(policy.name(), rules).await;
             let resolver = resolver.map_err(|error| A::failed(policy, error))?;
             begin(policy, rules, limiter, &resolver, request).get().await

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::{
     check::{
         charges::Charges,
-        counting::{Answer, Check, Unread, Verdict, gather},
+        counting::{Answer, BodyCheck, Check, Unread, Verdict, gather},
         resolver::Resolver,
         slot,
         subject::RequestSubject,
@@ -24,14 +24,8 @@ use crate::{
 };
 
 /// Checks a request. All rules are one decision: where one that reads the body refuses, the charges of the others are refunded.
-pub(crate) async fn check<A: Answer>(
-    policy: &'static Policy,
-    rules: &'static [Prepared],
-    limiter: &RateLimiter,
-    request: &HttpRequest,
-    payload: Option<&mut Payload>,
-) -> Verdict<A> {
-    let Some(payload) = payload else { return Err(A::unread(policy, Unread::InMiddleware)) };
+pub(crate) async fn check<A: Answer>(check: BodyCheck<'_>, payload: &mut Payload) -> Verdict<A> {
+    let BodyCheck { policy, rules, limiter, request } = check;
     let (reading, others): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.rule.body.is_some());
     let charges = count::<A>(policy, others, limiter, request).await?;
     let refunded = |info| slot::refund(request, info);

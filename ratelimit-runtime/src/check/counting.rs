@@ -62,13 +62,25 @@ pub(crate) trait Answer: Sized + 'static {
 pub(crate) enum Step<'a, A> {
     Done(Verdict<A>),
     Later(Pin<Box<dyn Future<Output = Verdict<A>> + 'a>>),
+    /// A rule reads the body, which the caller may have.
+    ReadsBody(BodyCheck<'a>),
 }
 
-impl<A> Step<'_, A> {
+/// A check that needs the body.
+pub(crate) struct BodyCheck<'a> {
+    pub(crate) policy: &'static Policy,
+    pub(crate) rules: &'static [Prepared],
+    pub(crate) limiter: &'a RateLimiter,
+    pub(crate) request: &'a HttpRequest,
+}
+
+impl<A: Answer> Step<'_, A> {
+    /// The result, where there is no body to read.
     pub(crate) async fn get(self) -> Verdict<A> {
         match self {
             Self::Done(verdict) => verdict,
             Self::Later(verdict) => verdict.await,
+            Self::ReadsBody(check) => Err(A::unread(check.policy, Unread::InMiddleware)),
         }
     }
 }

@@ -13,7 +13,7 @@ use actix_web::{
 
 use crate::{
     check::{
-        self,
+        self, body,
         counting::{Answer, Step, Unread},
         slot,
     },
@@ -59,9 +59,11 @@ where
     Args: FromRequest,
     H::Output: Responder,
 {
-    let verdict = match check(policy, &request, Some(&mut payload)) {
+    let verdict = match check(policy, &request) {
         Step::Done(verdict) => verdict,
         Step::Later(verdict) => verdict.await,
+        // Boxed, so that the futures of all handlers stay small.
+        Step::ReadsBody(check) => Box::pin(body::check(check, &mut payload)).await,
     };
     let charges = match verdict {
         Ok(charges) => charges,
@@ -78,11 +80,7 @@ where
 }
 
 /// Checks a request by the limiter that serves it.
-pub(crate) fn check<'a>(
-    policy: &'static Policy,
-    request: &'a HttpRequest,
-    payload: Option<&'a mut Payload>,
-) -> Step<'a, HttpResponse> {
+pub(crate) fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> Step<'a, HttpResponse> {
     // A mistake in the set-up, which is logged when the limiter is made, or when the rules are prepared.
     let misconfigured = || Step::Done(Err(problem::misconfigured()));
     let Ok(limiter) = RateLimiter::of(request) else { return misconfigured() };
@@ -91,7 +89,7 @@ pub(crate) fn check<'a>(
         false => rules_with_a_look(policy, limiter, request),
     };
     let Some(rules) = rules else { return misconfigured() };
-    check::check(policy, rules, limiter, request, payload)
+    check::check(policy, rules, limiter, request)
 }
 
 /// The rules by which a limiter checks a request that may show a mistake in the set-up.

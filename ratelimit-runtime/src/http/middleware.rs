@@ -171,7 +171,7 @@ impl Settings {
             return service.call(request).await.map(ServiceResponse::map_into_boxed_body);
         }
         // No clone of the request may live on: Actix's router needs it alone.
-        let verdict = attribute::check(self.policy, request.request(), None).get().await;
+        let verdict = attribute::check(self.policy, request.request()).get().await;
         match verdict {
             Err(refusal) => Ok(request.into_response(refusal)),
             Ok(charges) => {
