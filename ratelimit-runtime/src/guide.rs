@@ -9,6 +9,7 @@
 //! | [`policies`] | how several handlers, an application, or what is no request share a limit |
 //! | [`scopes`] | who is counted; addresses behind proxies |
 //! | [`middleware`] | which headers there are, and where middlewares stand |
+//! | [`responses`] | what a refused client gets; errors in the application's own format |
 //! | [`redis`] | URLs, privileges, keys, memory |
 //! | [`failures`] | what happens when the store fails |
 //! | [`errors`] | what a code such as `RL017` in the log means |
@@ -30,6 +31,8 @@ pub mod policies {}
 pub mod recipes {}
 #[doc = include_str!("guide/redis.md")]
 pub mod redis {}
+#[doc = include_str!("guide/responses.md")]
+pub mod responses {}
 #[doc = include_str!("guide/scopes.md")]
 pub mod scopes {}
 #[doc = include_str!("guide/testing.md")]

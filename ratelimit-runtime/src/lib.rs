@@ -32,6 +32,7 @@
 //! | count in Redis | [`guide::redis`] |
 //! | know what happens when Redis fails | [`guide::failures`], [`OnStoreError`] |
 //! | tell clients about their limits | [`RateLimitHeaders`], [`guide::middleware`] |
+//! | answer in the application's own format | [`guide::responses`] |
 //! | read the state of a limit in a handler | [`RateLimitState`] |
 //! | limit by the caller's plan | [`Rate`], [`guide::plans`] |
 //! | share a limit between handlers, or limit a whole application | [`guide::policies`], [`policy!`], [`RateLimit`] |
@@ -87,7 +88,10 @@ pub use crate::{
     rule::{
         function::{
             result::{IntoCost, IntoExempt, IntoRate, IntoScope},
-            traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, RateFunction, ScopeFunction},
+            traits::{
+                CostFunction, CountFunction, ExemptFunction, OverLimitFunction, RateFunction, ScopeFunction,
+                UnavailableFunction,
+            },
         },
         on_store_error::OnStoreError,
         policy::Policy,

@@ -1,5 +1,6 @@
 //! The limiter: a store, and what to do when it fails.
 
+pub(crate) mod answers;
 pub(crate) mod builder;
 pub(crate) mod clients;
 #[cfg(feature = "redis")]
@@ -18,7 +19,7 @@ use std::{
 use crate::{
     counter::Counter,
     decision::outcome::{Decided, Outcome, Outcomes, Unavailable},
-    limiter::{clients::Clients, mode::Mode, origin::Origin},
+    limiter::{answers::Answers, clients::Clients, mode::Mode, origin::Origin},
     rule::{algorithm::Algorithm, policy::Policy, prepared::Prepared},
     store::{CounterKey, Hit, Hits, clock::Clock, memory::MemoryStore},
 };
@@ -68,6 +69,7 @@ pub(crate) struct Limiter {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) clients: Clients,
+    pub(crate) answers: Answers,
     pub(crate) origin: Origin,
     pub(crate) mode: Mode,
 }
@@ -132,6 +134,10 @@ impl RateLimiter {
 
     pub(crate) fn clients(&self) -> &Clients {
         &self.0.clients
+    }
+
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.0.answers
     }
 
     #[cfg(feature = "bench-internals")]

@@ -42,11 +42,12 @@ pub(crate) trait Answer: Sized + 'static {
         policy: &'static Policy,
         rule: &'static Rule,
         state: &RateLimitState,
+        limiter: &'a RateLimiter,
         request: &'a HttpRequest,
     ) -> Step<'a, Self>;
 
     /// The answer where the store failed, and a rule refuses to go on without it.
-    fn unavailable() -> Self;
+    fn unavailable<'a>(policy: &'static Policy, limiter: &'a RateLimiter, request: &'a HttpRequest) -> Step<'a, Self>;
 
     /// The answer where a function of users failed.
     fn failed(policy: &'static Policy, error: Error) -> Self;
@@ -189,13 +190,13 @@ impl<'a> Check<'a> {
     #[inline]
     fn conclude<A: Answer>(self, decided: Result<Decided, Unavailable>) -> Step<'a, A> {
         let Self { policy, rules, hits, keys, limiter, request } = self;
-        let Ok(decided) = decided else { return Step::Done(Err(A::unavailable())) };
+        let Ok(decided) = decided else { return A::unavailable(policy, limiter, request) };
         let charges = keys.map(|keys| Charges::new(limiter, &hits, &rules, keys, &decided));
         let state = RateLimitState::new(policy.first_limit(), quotas(&rules, &hits), &decided);
         let refusing = state.refused_by().map(RuleState::info);
         let step = match refusing.and_then(|info| rules.iter().find(|rule| ptr::eq(&rule.info, info))) {
             None => Step::Done(Ok(charges)),
-            Some(rule) => A::over_limit(policy, rule.rule, &state, request),
+            Some(rule) => A::over_limit(policy, rule.rule, &state, limiter, request),
         };
         slot::keep(request, state);
         step

@@ -5,11 +5,7 @@ use std::{
     future::{Ready, ready},
 };
 
-use actix_web::{
-    Error, FromRequest, Handler, HttpRequest, HttpResponse, Responder,
-    dev::Payload,
-    http::{StatusCode, header},
-};
+use actix_web::{Error, FromRequest, Handler, HttpRequest, HttpResponse, Responder, dev::Payload, http::StatusCode};
 
 use crate::{
     check::{
@@ -22,7 +18,7 @@ use crate::{
     limiter::RateLimiter,
     rule::{
         OverLimit, Rule,
-        function::{extract::ExtractsBody, held::RespondRef},
+        function::{extract::ExtractsBody, held::Respond},
         policy::Policy,
         prepared::Prepared,
         rate::RateOutOfRange,
@@ -109,19 +105,27 @@ impl Answer for HttpResponse {
         policy: &'static Policy,
         rule: &'static Rule,
         state: &RateLimitState,
+        limiter: &'a RateLimiter,
         request: &'a HttpRequest,
     ) -> Step<'a, Self> {
-        match rule.over_limit {
-            OverLimit::Function(function) => {
-                let state = state.clone();
-                Step::Later(Box::pin(async move { Err(respond(policy, function, state, request).await) }))
-            }
-            OverLimit::Reject | OverLimit::Allow => Step::Done(Err(refusal::too_many_requests(state))),
+        match (rule.over_limit, &limiter.answers().over_limit) {
+            (OverLimit::Function(function), _) => respond(policy, function, state, request),
+            (_, Some(function)) => respond(policy, &**function, state, request),
+            (_, None) => Step::Done(Err(refusal::too_many_requests(state))),
         }
     }
 
-    fn unavailable() -> Self {
-        refusal::unavailable()
+    #[cold]
+    fn unavailable<'a>(policy: &'static Policy, limiter: &'a RateLimiter, request: &'a HttpRequest) -> Step<'a, Self> {
+        let Some(function) = &limiter.answers().unavailable else {
+            return Step::Done(Err(refusal::unavailable()));
+        };
+        Step::Later(Box::pin(async move {
+            let answer = function.ask(request).get().await;
+            let mut response = answer.unwrap_or_else(|error| Self::failed(policy, error));
+            problem::complete(&mut response, StatusCode::SERVICE_UNAVAILABLE, refusal::STORE_RETRY);
+            Err(response)
+        }))
     }
 
     fn failed(policy: &'static Policy, error: Error) -> Self {
@@ -153,18 +157,19 @@ impl Answer for HttpResponse {
 }
 
 /// The answer of a user's function to a request over the limit. A 429 says when to try again.
-async fn respond(
+#[inline(never)]
+fn respond<'a>(
     policy: &'static Policy,
-    function: RespondRef,
-    state: RateLimitState,
-    request: &HttpRequest,
-) -> HttpResponse {
-    let answer = function.respond(request, &state).get().await;
-    let mut response = answer.unwrap_or_else(|error| HttpResponse::failed(policy, error));
-    if response.status() == StatusCode::TOO_MANY_REQUESTS && !response.headers().contains_key(header::RETRY_AFTER) {
+    function: &'a dyn Respond,
+    state: &RateLimitState,
+    request: &'a HttpRequest,
+) -> Step<'a, HttpResponse> {
+    let state = state.clone();
+    Step::Later(Box::pin(async move {
+        let answer = function.respond(request, &state).get().await;
+        let mut response = answer.unwrap_or_else(|error| HttpResponse::failed(policy, error));
         // A rule that refuses has counted, so there is a time.
-        let seconds = state.retry_after().unwrap_or(1);
-        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-    }
-    response
+        problem::complete(&mut response, StatusCode::TOO_MANY_REQUESTS, state.retry_after().unwrap_or(1).into());
+        Err(response)
+    }))
 }

@@ -39,6 +39,18 @@ pub(crate) fn problem(status: StatusCode, retry_after: Option<HeaderValue>, body
     response
 }
 
+/// Adds to the response of a user's function, if it has `status`, when to try again, and that no cache may keep it. What the function
+/// has written stays.
+pub(crate) fn complete(response: &mut HttpResponse, status: StatusCode, retry_after: HeaderValue) {
+    if response.status() == status {
+        for (name, value) in [(RETRY_AFTER, retry_after), (CACHE_CONTROL, NO_STORE)] {
+            if !response.headers().contains_key(&name) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+    }
+}
+
 /// Mistakes of the developer that a request finds, each with its line in the log.
 macro_rules! misconfigured {
     ($($mistake:ty),*) => { $(

@@ -14,11 +14,12 @@ use crate::{
 };
 
 /// `Retry-After` of the 503, in seconds.
-const STORE_RETRY: HeaderValue = HeaderValue::from_static("1");
+pub(crate) const STORE_RETRY: HeaderValue = HeaderValue::from_static("1");
 
 impl RateLimitState {
     /// The response that `#[ratelimit]` sends to a request that is not admitted: 429 with `Retry-After`, and a problem (RFC 9457) as its
-    /// body. It is for a middleware of your own, after [`RateLimiter::check`](crate::RateLimiter::check).
+    /// body. It is for a middleware of your own, after [`RateLimiter::check`](crate::RateLimiter::check). It is the default also where
+    /// the limiter has [`over_limit`](crate::RateLimiterBuilder::over_limit), which the state does not know.
     ///
     /// ```
     /// use actix_web::{HttpRequest, HttpResponse};

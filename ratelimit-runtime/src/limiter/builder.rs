@@ -1,5 +1,6 @@
 //! How a limiter is set up.
 
+mod answers;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -10,6 +11,7 @@ use crate::{
     error::Error,
     limiter::{
         Limiter, RateLimiter, Store,
+        answers::Answers,
         clients::{Clients, UserFunction},
         mode::Mode,
         origin::Origin,
@@ -103,6 +105,7 @@ pub struct RateLimiterBuilder {
     clock: Clock,
     ip: ClientIp,
     user: Option<Box<UserFunction>>,
+    answers: Answers,
     #[cfg(feature = "redis")]
     redis: crate::store::redis::options::Options,
 }
@@ -121,6 +124,7 @@ impl Default for RateLimiterBuilder {
             clock: Clock::System,
             ip: ClientIp { trusted: None, ipv6_prefix: 64, nat64: Vec::new() },
             user: None,
+            answers: Answers::default(),
             #[cfg(feature = "redis")]
             redis: crate::store::redis::options::Options::default(),
         }
@@ -352,7 +356,7 @@ impl RateLimiterBuilder {
         let mode = self.mode();
         let origin = Origin::here(mode != Mode::Enforcing);
         let clients = Clients { ip: self.ip, user: self.user, reported: Once::new() };
-        RateLimiter::new(Limiter { store, clock: self.clock, clients, origin, mode })
+        RateLimiter::new(Limiter { store, clock: self.clock, clients, answers: self.answers, origin, mode })
     }
 
     fn mode(&self) -> Mode {
@@ -376,7 +380,9 @@ impl fmt::Debug for RateLimiterBuilder {
             .field("capacity", &self.capacity)
             .field("clock", &self.clock)
             .field("ip", &self.ip)
-            .field("user", &self.user.is_some());
+            .field("user", &self.user.is_some())
+            .field("over_limit", &self.answers.over_limit.is_some())
+            .field("unavailable", &self.answers.unavailable.is_some());
         #[cfg(feature = "redis")]
         debug.field("redis", &self.redis);
         debug.finish()

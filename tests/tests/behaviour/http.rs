@@ -5,6 +5,7 @@ mod header_forms;
 mod headers;
 mod middlewares;
 mod over_limit;
+mod own_answers;
 mod rate_limit;
 mod refusal;
 pub(crate) mod shapes;

@@ -139,6 +139,27 @@ fn over_limit_answers_for_itself() {
 }
 
 #[test]
+fn own_errors_are_those_of_the_application() {
+    let _alone = alone();
+    let example = start("own_errors", None);
+    let (_, refusal) = exhaust(&example, "GET", "/quote", &[]);
+    assert_eq!((refusal.status, refusal.header("content-type")), (429, Some("application/json")));
+    let seconds = refusal.header("retry-after").unwrap_or_default();
+    let body = format!("{{\"error\":{{\"code\":\"too_many_requests\",\"retry_in_seconds\":{seconds}}}}}\n");
+    assert_eq!(refusal.body, body);
+    let (_, teaser) = exhaust(&example, "GET", "/search", &[]);
+    assert_eq!((teaser.status, teaser.body.as_str()), (200, "the first of many results\n"));
+    #[cfg(feature = "redis")]
+    {
+        let mut redis = RedisServer::on_port();
+        redis.kill();
+        let unavailable = start("own_errors", Some(&redis.url())).get("/quote");
+        assert_eq!((unavailable.status, unavailable.header("retry-after")), (503, Some("1")));
+        assert!(unavailable.body.contains("https://status.example.com"), "{unavailable:?}");
+    }
+}
+
+#[test]
 fn shared_key_counts_two_handlers_together() {
     let _alone = alone();
     let example = start("shared_key", None);

@@ -12,7 +12,10 @@ use crate::{
             answer::Answer,
             extract::extract,
             result::{IntoCost, IntoExempt, IntoRate, IntoScope},
-            traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, RateFunction, ScopeFunction},
+            traits::{
+                CostFunction, CountFunction, ExemptFunction, OverLimitFunction, RateFunction, ScopeFunction,
+                UnavailableFunction,
+            },
         },
         rate::Rate,
     },
@@ -107,12 +110,43 @@ where
     F::Output: Responder,
 {
     fn answer(&self, request: &HttpRequest, _: &RateLimitState) -> Answer<HttpResponse> {
-        let (function, request) = (self.clone(), request.clone());
-        Answer::later(async move {
-            let args = extract::<Args>(&request, type_name::<F>()).await?;
-            Ok(function.call(args).await.respond_to(&request).map_into_boxed_body())
-        })
+        respond_like_a_handler(self, request)
     }
+}
+
+impl<F> UnavailableFunction<Plain> for F
+where
+    F: for<'a> Returns<&'a HttpRequest>,
+    for<'a> <F as Returns<&'a HttpRequest>>::Result: Responder,
+{
+    fn answer(&self, request: &HttpRequest) -> Answer<HttpResponse> {
+        Answer::now(Ok(self(request).respond_to(request).map_into_boxed_body()))
+    }
+}
+
+impl<F, Args> UnavailableFunction<Extracting<Args>> for F
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder,
+{
+    fn answer(&self, request: &HttpRequest) -> Answer<HttpResponse> {
+        respond_like_a_handler(self, request)
+    }
+}
+
+/// The response of a function that is written like a handler.
+fn respond_like_a_handler<F, Args>(function: &F, request: &HttpRequest) -> Answer<HttpResponse>
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder,
+{
+    let (function, request) = (function.clone(), request.clone());
+    Answer::later(async move {
+        let args = extract::<Args>(&request, type_name::<F>()).await?;
+        Ok(function.call(args).await.respond_to(&request).map_into_boxed_body())
+    })
 }
 
 // So that the compiler's message is that of the trait, whatever is wrong with the function.

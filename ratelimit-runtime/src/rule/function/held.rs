@@ -10,7 +10,10 @@ use crate::{
     rule::{
         function::{
             answer::Answer,
-            traits::{CostFunction, CountFunction, ExemptFunction, OverLimitFunction, RateFunction, ScopeFunction},
+            traits::{
+                CostFunction, CountFunction, ExemptFunction, OverLimitFunction, RateFunction, ScopeFunction,
+                UnavailableFunction,
+            },
         },
         rate::Rate,
     },
@@ -93,6 +96,14 @@ where
 pub const fn respond<F, Marker>(function: F) -> Held<F, RespondCall<F>>
 where
     F: OverLimitFunction<Marker>,
+{
+    Held { function, call: F::answer }
+}
+
+/// A function that answers requests while the store is unavailable.
+pub(crate) const fn unavailable<F, Marker>(function: F) -> Held<F, AskCall<F, HttpResponse>>
+where
+    F: UnavailableFunction<Marker>,
 {
     Held { function, call: F::answer }
 }

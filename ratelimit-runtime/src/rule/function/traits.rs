@@ -165,6 +165,31 @@ pub trait CountFunction: Sealed<OfResponse> {
     fn counts(&self, response: &HttpResponse) -> bool;
 }
 
+/// A function that answers a request while the store is unavailable: `fn(&HttpRequest) -> R`, or an Actix handler, where
+/// `R: Responder`. [`RateLimiterBuilder::unavailable`](crate::RateLimiterBuilder::unavailable) takes it.
+///
+/// ```
+/// use actix_web::{HttpRequest, HttpResponse, web};
+/// use ratelimit_runtime::RateLimiter;
+///
+/// struct Status(String);
+///
+/// async fn not_now(page: web::Data<Status>) -> HttpResponse {
+///     HttpResponse::ServiceUnavailable().body(format!("see {}", page.0))
+/// }
+///
+/// let builder = RateLimiter::builder().unavailable(not_now);
+/// # drop(builder);
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "this function cannot answer a request while the store is unavailable",
+    note = "an unavailable function is `fn(&HttpRequest) -> R`, or `async` with extractors as its arguments, where `R: Responder`"
+)]
+pub trait UnavailableFunction<Marker> {
+    /// Lets the function answer `request`.
+    fn answer(&self, request: &HttpRequest) -> Answer<HttpResponse>;
+}
+
 /// A function that answers a request over its limit: `fn(&HttpRequest, &RateLimitState) -> R`, or an Actix
 /// handler, where `R: Responder`.
 ///
