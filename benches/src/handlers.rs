@@ -1,7 +1,7 @@
 //! The handler of every measurement: alone, and under the attribute.
 
-use actix_web::{Route, web};
-use ratelimit_runtime::ratelimit;
+use actix_web::{HttpRequest, Route, web};
+use ratelimit_runtime::{Policy, Rate, policy, ratelimit};
 use tokio::task::yield_now;
 
 use crate::load::{ADMIT_ALL, ADMIT_ONE, Keys, Load, Verdict, WINDOW_SECONDS};
@@ -29,6 +29,19 @@ async fn admitted_by_address() -> &'static str {
 #[ratelimit(limit = ADMIT_ONE, per = WINDOW_SECONDS, scope = "ip")]
 async fn refused_by_address() -> &'static str {
     ANSWER
+}
+
+/// The policy of a whole application.
+pub static WHOLE: Policy = policy!(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "ip", key = "whole");
+
+/// The handler under a rate that a function returns.
+#[ratelimit(rate = plan, scope = "ip")]
+pub async fn planned() -> &'static str {
+    ANSWER
+}
+
+fn plan(_: &HttpRequest) -> Rate {
+    Rate::per_day(ADMIT_ALL)
 }
 
 #[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "header:X-Api-Key")]

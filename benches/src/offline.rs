@@ -11,7 +11,7 @@ use actix_web::{
     web,
 };
 use futures_util::FutureExt;
-use ratelimit_runtime::{RateLimitHeaders, RateLimiter};
+use ratelimit_runtime::{RateLimit, RateLimitHeaders, RateLimiter};
 
 use crate::{handlers, load::Load};
 
@@ -36,6 +36,18 @@ pub fn limited(load: Load, limiter: &RateLimiter) -> impl Application + use<> {
 #[must_use]
 pub fn limited_with_headers(load: Load, limiter: &RateLimiter) -> impl Application + use<> {
     application(resource().route(handlers::limited(load)).wrap(RateLimitHeaders::default()), limiter)
+}
+
+/// The handler alone, in an application under the middleware `RateLimit`, which writes the headers.
+#[must_use]
+pub fn in_middleware(limiter: &RateLimiter) -> impl Application + use<> {
+    application(resource().get(handlers::bare).wrap(RateLimit::new(&handlers::WHOLE)), limiter)
+}
+
+/// The handler under a rate that a function returns.
+#[must_use]
+pub fn planned(limiter: &RateLimiter) -> impl Application + use<> {
+    application(resource().get(handlers::planned), limiter)
 }
 
 fn resource() -> Resource {

@@ -1,4 +1,4 @@
-//! Makes checks in memory and nothing else, for instructions.sh to count: `checks bare|admitted|headers|refused NUMBER`.
+//! Makes checks in memory and nothing else, for instructions.sh to count: `checks KIND NUMBER`.
 
 // A measurement whose set-up fails has failed. It reports that by a panic.
 #![allow(clippy::expect_used, clippy::panic)]
@@ -9,7 +9,7 @@ use ratelimit_benches::{
 };
 use ratelimit_runtime::RateLimiter;
 
-const USAGE: &str = "usage: checks bare|admitted|headers|refused NUMBER";
+const USAGE: &str = "usage: checks bare|admitted|headers|refused|middleware|plan NUMBER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +22,8 @@ fn main() {
         "admitted" => make(number, 200, &offline::limited(load(Verdict::Admitted), &limiter)),
         "headers" => make(number, 200, &offline::limited_with_headers(load(Verdict::Admitted), &limiter)),
         "refused" => make(number, 429, &offline::limited(load(Verdict::Refused), &limiter)),
+        "middleware" => make(number, 200, &offline::in_middleware(&limiter)),
+        "plan" => make(number, 200, &offline::planned(&limiter)),
         _ => panic!("{USAGE}"),
     }
 }

@@ -147,6 +147,7 @@ fn hit<S: Source>(
 }
 
 /// The rules of a state, each with what it admits.
+#[inline]
 pub(crate) fn quotas(rules: &[&'static Prepared], hits: &[Hit]) -> impl Iterator<Item = (&'static RuleInfo, Quota)> {
     let quota = |(rule, hit): (&&'static Prepared, &Hit)| {
         let info = &rule.info;

@@ -169,6 +169,7 @@ impl<'a, S: Source> Resolver<'a, S> {
         self.has_method(rule) && !rule.exempt.is_some_and(|(path, function)| is_exempt((path, function.id())))
     }
 
+    #[inline]
     fn has_method(&self, rule: &Rule) -> bool {
         rule.methods.is_empty() || self.source.has_method(rule.methods)
     }
@@ -197,6 +198,7 @@ impl<'a, S: Source> Resolver<'a, S> {
     }
 
     /// The limit and the algorithm of a rule; `None` for no limit.
+    #[inline]
     fn limit(&self, rule: &Rule) -> Option<(Limit, Algorithm)> {
         match rule.rate {
             RateSource::Fixed(limit) => Some((limit, rule.algorithm)),
