@@ -1,6 +1,7 @@
 //! Policies as values: on handlers, alone or with other limits, and in checks that a program makes itself.
 
 use std::net::IpAddr;
+#[cfg(feature = "redis")]
 use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
@@ -17,6 +18,7 @@ static LOGIN: Policy = policy!("3/hour", key = "policies: login", scope = "ip");
 static API: Policy =
     policy!(("5/hour", scope = "header:X-Api-Key"), ("100/day", scope = tenant), key = "policies: api");
 static USERS: Policy = policy!("2/hour", key = "policies: users", scope = "user");
+#[cfg(feature = "redis")]
 static DENIED: Policy = policy!("2/hour", key = "policies: denied", scope = "global", on_store_error = "deny");
 static COSTS: Policy = policy!("10/hour", key = "policies: costs", scope = "global", cost = rows);
 static FAILS: Policy = policy!("10/hour", key = "policies: fails", scope = fails);

@@ -10,6 +10,7 @@ use ratelimit_runtime::{Policy, Rate, RateLimitHeaders, RateLimitState, Subject,
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::{Reply, Server};
 use ratelimit_tests::process::Process;
+#[cfg(feature = "redis")]
 use ratelimit_tests::wait;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};

@@ -3,11 +3,15 @@
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use proptest::collection::vec;
-use proptest::prelude::*;
-use ratelimit_runtime::{OnStoreError, RateLimiter, RateLimiterBuilder, RuleState, ratelimit};
+#[cfg(feature = "redis")]
+use proptest::{collection::vec, prelude::*};
+use ratelimit_runtime::ratelimit;
+#[cfg(feature = "redis")]
+use ratelimit_runtime::{OnStoreError, RateLimiter, RateLimiterBuilder, RuleState};
 use ratelimit_tests::app::Served;
-use ratelimit_tests::http::{Connection, Server};
+#[cfg(feature = "redis")]
+use ratelimit_tests::http::Connection;
+use ratelimit_tests::http::Server;
 use ratelimit_tests::target::Target;
 use ratelimit_tests::wait;
 #[cfg(feature = "redis")]
@@ -126,6 +130,7 @@ fn a_reset_and_a_refund_reach_all_rates() {
     });
 }
 
+#[cfg(feature = "redis")]
 /// A limiter without a fallback, with one worker and one client. So the next request sees a refund.
 struct Alone {
     limiter: RateLimiter,
@@ -134,6 +139,7 @@ struct Alone {
     runtime: actix_web::rt::Runtime,
 }
 
+#[cfg(feature = "redis")]
 impl Alone {
     fn new(limiter: RateLimiter) -> Self {
         let server = Served::limited_by(&limiter, 1, routes);
@@ -146,6 +152,7 @@ impl Alone {
     }
 }
 
+#[cfg(feature = "redis")]
 fn patient() -> RateLimiterBuilder {
     RateLimiter::builder().deadline(wait::PATIENCE).on_store_error(OnStoreError::Deny)
 }
