@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{CheckError, Policy, RateLimiter, Subject, policy, ratelimit};
+use ratelimit_runtime::{CheckError, Policy, RateLimit, RateLimiter, Subject, policy, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 #[cfg(feature = "redis")]
@@ -17,6 +17,7 @@ use crate::store::each_store::Shared;
 static LOGIN: Policy = policy!("3/hour", key = "policies: login", scope = "ip");
 static API: Policy =
     policy!(("5/hour", scope = "header:X-Api-Key"), ("100/day", scope = tenant), key = "policies: api");
+static SCOPED: Policy = policy!("3/hour", key = "policies: scoped", scope = "ip");
 static USERS: Policy = policy!("2/hour", key = "policies: users", scope = "user");
 #[cfg(feature = "redis")]
 static DENIED: Policy = policy!("2/hour", key = "policies: denied", scope = "global", on_store_error = "deny");
@@ -62,7 +63,13 @@ async fn combined() -> impl Responder {
 
 fn routes(config: &mut ServiceConfig) {
     config.route("/login", web::get().to(login)).route("/password", web::get().to(password));
+    let scope = web::scope("/scoped").wrap(RateLimit::new(&SCOPED).except(["/free"]));
+    config.service(scope.route("/", web::get().to(unlimited)).route("/free", web::get().to(unlimited)));
     config.route("/name", web::get().to(by_name)).route("/combined", web::get().to(combined));
+}
+
+async fn unlimited() -> impl Responder {
+    HttpResponse::Ok()
 }
 
 /// A policy, a subject, and what is left.
@@ -123,7 +130,16 @@ fn a_program_checks_for_itself(store: &Shared) {
     assert_eq!(store.wait_for(left(here, &USERS, &alice)), [2], "{}", store.name);
 }
 
+fn a_middleware_counts_for_all_servers(store: &Shared) {
+    let here = Subject::new().ip(HERE);
+    assert_eq!([store.here.get("/scoped/"), store.there.get("/scoped/")].map(|it| it.x_headers().1), [2, 1]);
+    assert_eq!((store.here.get("/scoped/nowhere").status, store.there.get("/scoped/").status), (404, 429));
+    assert_eq!(store.here.get("/scoped/free").status, 200, "{}", store.name);
+    assert_eq!(store.wait_for(left(&store.limiters[1], &SCOPED, &here)), [0], "{}", store.name);
+}
+
 fn each(store: &Shared) {
+    a_middleware_counts_for_all_servers(store);
     handlers_share_a_policy(store);
     all_rules_are_one_decision(store);
     a_program_checks_for_itself(store);

@@ -250,3 +250,92 @@ async fn without_a_limiter_of_its_own_the_application_is_limited_by_that_of_the_
     assert_eq!(ask!(app, "/"), (404, Some(1), Some(0)));
     assert_eq!(ask!(app, "/").0, StatusCode::TOO_MANY_REQUESTS.as_u16());
 }
+
+/// The rules of CORS of an application with a page of its own.
+fn cors() -> actix_cors::Cors {
+    actix_cors::Cors::default().allowed_origin("https://app.example").allowed_methods(["GET", "POST"])
+}
+
+macro_rules! wrapped {
+    ($inner:expr, $outer:expr) => {
+        init_service(
+            App::new()
+                .app_data(RateLimiter::in_memory())
+                .wrap($inner)
+                .wrap($outer)
+                .route("/health", web::get().to(unlimited)),
+        )
+        .await
+    };
+}
+
+#[actix_web::test]
+async fn with_cors_around_a_refusal_can_be_read_and_a_preflight_is_not_counted() {
+    let app = wrapped!(RateLimit::new(&THREE), cors());
+    let origin = ("Origin", "https://app.example");
+    for _ in 0..10 {
+        let preflight = TestRequest::default().method(actix_web::http::Method::OPTIONS);
+        let preflight = preflight.insert_header(origin).insert_header(("Access-Control-Request-Method", "POST"));
+        let answer = call_service(&app, preflight.uri("/health").to_request()).await;
+        assert_eq!((answer.status().as_u16(), answer.headers().get("x-ratelimit-limit")), (200, None));
+    }
+    for expected in [200, 200, 200, 429] {
+        let request = TestRequest::get().insert_header(origin).uri("/health").to_request();
+        let answer = call_service(&app, request).await;
+        assert_eq!(answer.status().as_u16(), expected);
+        assert_eq!(answer.headers().get("access-control-allow-origin").expect("allowed"), "https://app.example");
+    }
+}
+
+#[actix_web::test]
+async fn with_cors_within_a_preflight_counts_and_the_limit_holds() {
+    let app = wrapped!(cors(), RateLimit::new(&THREE));
+    let origin = ("Origin", "https://app.example");
+    let preflight = TestRequest::default().method(actix_web::http::Method::OPTIONS);
+    let preflight = preflight.insert_header(origin).insert_header(("Access-Control-Request-Method", "POST"));
+    assert_eq!(ask!(app, "/health", preflight), (200, Some(3), Some(2)));
+    for (status, left) in [(200, 1), (200, 0), (429, 0)] {
+        assert_eq!(ask!(app, "/health", TestRequest::get().insert_header(origin)), (status, Some(3), Some(left)));
+    }
+}
+
+static BY_USER: Policy = policy!("2/hour", key = "middleware by user", scope = "user");
+
+/// As an application keeps the user that its authentication has found.
+#[derive(Clone)]
+struct SignedIn(String);
+
+#[actix_web::test]
+async fn a_limit_by_user_stands_within_the_authentication() {
+    let authenticate = from_fn(|request: ServiceRequest, next: actix_web::middleware::Next<_>| async move {
+        use actix_web::HttpMessage;
+        let user = request.headers().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
+        match user {
+            Some(user) => {
+                request.extensions_mut().insert(SignedIn(user));
+                next.call(request).await
+            }
+            None => Err(ErrorUnauthorized("who are you?")),
+        }
+    });
+    let user = |request: &actix_web::HttpRequest| {
+        use actix_web::HttpMessage;
+        request.extensions().get::<SignedIn>().map(|user| user.0.clone())
+    };
+    let app = init_service(
+        App::new()
+            .app_data(RateLimiter::builder().user(user).build().expect("memory"))
+            .wrap(RateLimit::new(&BY_USER))
+            .wrap(authenticate)
+            .wrap(Logger::default())
+            .route("/health", web::get().to(unlimited)),
+    )
+    .await;
+    for name in ["alice", "bob"] {
+        for (status, left) in [(200, 1), (200, 0), (429, 0)] {
+            let request = TestRequest::get().insert_header(("authorization", name));
+            assert_eq!(ask!(app, "/health", request), (status, Some(2), Some(left)), "{name}");
+        }
+    }
+    assert_eq!(ask!(app, "/health"), (401, None, None), "a request that authentication rejects is not counted");
+}
