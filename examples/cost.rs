@@ -1,8 +1,8 @@
-//! Requests that cost more than others, and requests that cost nothing.
+//! Requests that cost more than others, requests that cost nothing, and a cost that is known afterwards.
 
 use actix_web::{App, HttpRequest, HttpServer, Responder, get, web};
 use ratelimit_examples::{address, announce};
-use ratelimit_runtime::{RateLimitHeaders, RateLimiter, ratelimit};
+use ratelimit_runtime::{RateLimitHeaders, RateLimitState, RateLimiter, ratelimit};
 
 /// A plain function: a search costs as much as it has words.
 fn words(request: &HttpRequest) -> usize {
@@ -44,6 +44,20 @@ async fn export() -> impl Responder {
     "all quotes\n"
 }
 
+/// Stands for a language model: its answer, and how many tokens it has used, which is known afterwards.
+async fn complete(prompt: &str) -> (String, u64) {
+    (prompt.to_uppercase(), prompt.len() as u64)
+}
+
+/// Ten tokens are charged in advance. The true number replaces them, even if it exceeds the limit.
+#[get("/chat/{prompt}")]
+#[ratelimit("30/minute", cost = 10)]
+async fn chat(prompt: web::Path<String>, mut state: RateLimitState) -> impl Responder {
+    let (answer, tokens) = complete(&prompt).await;
+    state.settle(tokens);
+    format!("{answer} ({tokens} tokens, {} left)\n", state.remaining())
+}
+
 #[actix_web::main]
 async fn main() -> std::io::Result<()> {
     let limiter = RateLimiter::in_memory();
@@ -55,6 +69,7 @@ async fn main() -> std::io::Result<()> {
             .service(report)
             .service(quote)
             .service(export)
+            .service(chat)
     })
     .bind(address())?;
     announce(
@@ -64,6 +79,7 @@ async fn main() -> std::io::Result<()> {
             "curl -i http://{}/report/7",
             "curl -i http://{}/quote",
             "curl -i http://{}/export",
+            "curl -i http://{}/chat/hello",
         ],
     );
     server.run().await

@@ -8,10 +8,10 @@ pub(crate) mod fallback;
 pub(crate) mod mode;
 pub(crate) mod origin;
 pub(crate) mod serving;
+mod settling;
 
 use std::{
     fmt,
-    future::Future,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -20,8 +20,8 @@ use crate::{
     counter::Counter,
     decision::outcome::{Decided, Outcome, Outcomes, Unavailable},
     limiter::{answers::Answers, clients::Clients, mode::Mode, origin::Origin},
-    rule::{algorithm::Algorithm, policy::Policy, prepared::Prepared},
-    store::{CounterKey, Hit, Hits, clock::Clock, memory::MemoryStore},
+    rule::{policy::Policy, prepared::Prepared},
+    store::{CounterKey, Hits, clock::Clock, memory::MemoryStore},
 };
 #[cfg(feature = "redis")]
 use crate::{
@@ -198,30 +198,6 @@ impl RateLimiter {
     fn decided(&self, fallback: &Fallback, hits: &Hits, outcomes: &[Outcome]) -> Decided {
         fallback.keep(|| self.now(), hits, outcomes);
         all(outcomes)
-    }
-
-    /// Refunds the charge of `hit`. For a shared store, this returns a future that sends the refund.
-    pub(crate) fn refund(self, key: CounterKey, hit: Hit, outcome: Outcome) -> Option<impl Future<Output = ()>> {
-        let now = self.now();
-        let Outcome { window_end, taken, is_degraded, .. } = outcome;
-        // All tokens of GCRA have come back by themselves.
-        if matches!(hit.terms.algorithm, Algorithm::Gcra { .. }) && now >= Duration::from_nanos(window_end) {
-            return None;
-        }
-        match &self.0.store {
-            Store::Memory(store) => store.refund(now, &hit, window_end, taken),
-            #[cfg(feature = "redis")]
-            Store::Redis(_, fallback) => fallback.refund(now, &hit, &outcome),
-        }
-        let is_shared = !matches!(self.0.store, Store::Memory(_)) && !is_degraded;
-        is_shared.then_some(async move {
-            match &self.0.store {
-                Store::Memory(_) => drop(key),
-                // If it fails, the request stays counted until its window ends.
-                #[cfg(feature = "redis")]
-                Store::Redis(store, _) => drop(store.refund(key, &hit, &outcome).await),
-            }
-        })
     }
 
     /// Reads the counters of hits that cost nothing.

@@ -1,6 +1,7 @@
 //! One limit of a policy, and whom it counts, as plain static data.
 
 pub(crate) mod algorithm;
+pub(crate) mod charge;
 pub(crate) mod claims;
 pub(crate) mod function;
 pub(crate) mod limit;
@@ -77,6 +78,8 @@ pub struct Rule {
     pub(crate) scope: &'static [Scope],
     pub(crate) key: KeySource,
     pub(crate) cost: Cost,
+    /// Whether the cost was written, so that the true one may replace it.
+    pub(crate) is_priced: bool,
     /// Says of a response whether its request counts. Otherwise the request is refunded.
     pub(crate) count_if: Option<CountIfRef>,
     /// Says whether a request is not counted at all: the function's path, and the function.
@@ -113,6 +116,7 @@ impl Rule {
             scope: &[Scope::Ip],
             key: KeySource::Handler,
             cost: Cost::Fixed(1),
+            is_priced: false,
             count_if: None,
             exempt: None,
             methods: &[],
@@ -199,12 +203,14 @@ impl Rule {
             (RateSource::Function(..), _) => assert!(cost <= u32::MAX as i128, "`cost` must be at most 4294967295"),
         }
         self.cost = Cost::Fixed(cost as u32);
+        self.is_priced = true;
         self
     }
 
     #[must_use]
     pub const fn cost_function(mut self, path: &'static str, function: AskRef<u64>) -> Self {
         self.cost = Cost::Function(path, function);
+        self.is_priced = true;
         self
     }
 

@@ -1,6 +1,6 @@
 //! The check of a policy with rules that read the body: first the rules that need none, then the body, then the others.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpMessage, HttpRequest,
@@ -28,7 +28,6 @@ pub(crate) async fn check<A: Answer>(check: BodyCheck<'_>, payload: &mut Payload
     let BodyCheck { policy, rules, limiter, request } = check;
     let (reading, others): (Vec<_>, Vec<_>) = rules.iter().partition(|rule| rule.rule.body.is_some());
     let charges = count::<A>(policy, others, limiter, request).await?;
-    let refunded = |info| slot::refund(request, info);
     if let Some(limit) = reading.iter().filter_map(|rule| rule.rule.body).reduce(tighter) {
         match read(request, payload.take(), limit).await {
             Ok(body) => {
@@ -37,7 +36,8 @@ pub(crate) async fn check<A: Answer>(check: BodyCheck<'_>, payload: &mut Payload
             }
             Err(unread) => {
                 let answer = A::unread(policy, unread);
-                charges.settle(answer.response(), refunded);
+                charges.conclude(answer.response());
+                slot::refresh(request);
                 return Err(answer);
             }
         }
@@ -45,13 +45,10 @@ pub(crate) async fn check<A: Answer>(check: BodyCheck<'_>, payload: &mut Payload
     let later = count::<A>(policy, reading, limiter, request).await;
     request.extensions_mut().remove::<ReadBody>();
     match later {
-        Ok(later) => {
-            let mut charges = charges;
-            charges.append(*later);
-            Ok(Some(charges))
-        }
+        Ok(later) => Ok(Some(Charges::of_parts(limiter, [charges, later]))),
         Err(answer) => {
-            charges.refund(refunded);
+            charges.refund();
+            slot::refresh(request);
             Err(answer)
         }
     }
@@ -63,14 +60,14 @@ async fn count<A: Answer>(
     rules: Vec<&'static Prepared>,
     limiter: &RateLimiter,
     request: &HttpRequest,
-) -> Result<Box<Charges>, A> {
+) -> Result<Arc<Charges>, A> {
     let source = RequestSubject(request);
     let resolver = Resolver::new(limiter.clients(), &source).ask(policy.name(), rules.iter().copied()).await;
     let resolver = resolver.map_err(|error| A::failed(policy, error))?;
     let (rules, hits, counters) = gather(rules, &resolver);
     let keys = Some(counters.iter().map(|counter| limiter.key(counter)).collect());
     let verdict = Check { policy, rules, hits, keys, limiter, request }.run(&counters).get().await;
-    verdict.map(|charges| charges.unwrap_or_else(|| Box::new(Charges::none(limiter))))
+    verdict.map(|charges| charges.unwrap_or_else(|| Charges::of_parts(limiter, [])))
 }
 
 /// What both allow. The rules of one handler allow the same; those of a policy that it names may allow something else.

@@ -1,6 +1,6 @@
 //! A request is counted: the hits of its rules, the decision of the store, and the state that is kept.
 
-use std::{future::Future, pin::Pin, ptr};
+use std::{future::Future, pin::Pin, ptr, sync::Arc};
 
 use actix_web::{Error, HttpRequest, HttpResponse};
 use smallvec::SmallVec;
@@ -19,7 +19,7 @@ use crate::{
 
 /// The result of a check: the charges of an admitted request that its response may refund, or the answer to one that is not
 /// admitted. In either case, the state is in the request's extensions.
-pub(crate) type Verdict<A> = Result<Option<Box<Charges>>, A>;
+pub(crate) type Verdict<A> = Result<Option<Arc<Charges>>, A>;
 
 /// Why a body could not be read.
 #[derive(Debug)]
@@ -174,8 +174,8 @@ impl<'a> Check<'a> {
     #[inline(always)]
     pub(crate) fn run<A: Answer>(mut self, counters: &[Counter<'_>]) -> Step<'a, A> {
         let limiter = self.limiter;
-        if self.keys.is_none() && self.rules.iter().any(|rule| rule.rule.count_if.is_some()) {
-            self.keys = Some(counters.iter().map(|counter| limiter.key(counter)).collect());
+        if self.keys.is_none() {
+            self.keys = Charges::keys(limiter, &self.rules, counters);
         }
         match limiter.begin(&self.hits, counters) {
             LimiterStep::Done(decided) => self.conclude(decided),
@@ -192,11 +192,16 @@ impl<'a> Check<'a> {
     fn conclude<A: Answer>(self, decided: Result<Decided, Unavailable>) -> Step<'a, A> {
         let Self { policy, rules, hits, keys, limiter, request } = self;
         let Ok(decided) = decided else { return A::unavailable(policy, limiter, request) };
-        let charges = keys.map(|keys| Charges::new(limiter, &hits, &rules, keys, &decided));
-        let state = RateLimitState::new(policy.first_limit(), quotas(&rules, &hits), &decided);
+        let mut state = RateLimitState::new(policy.first_limit(), quotas(&rules, &hits), &decided);
         let refusing = state.refused_by().map(RuleState::info);
         let step = match refusing.and_then(|info| rules.iter().find(|rule| ptr::eq(&rule.info, info))) {
-            None => Step::Done(Ok(charges)),
+            None => {
+                let charges = keys.map(|keys| Charges::new(limiter, &hits, &rules, keys, &decided));
+                if let Some(charges) = &charges {
+                    state.charge(Arc::clone(charges) as _);
+                }
+                Step::Done(Ok(charges))
+            }
             Some(rule) => A::over_limit(policy, rule.rule, &state, limiter, request),
         };
         slot::keep(request, state);

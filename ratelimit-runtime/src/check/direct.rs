@@ -2,6 +2,7 @@
 
 use crate::{
     check::{
+        charges::Charges,
         counting::{Rules, gather, quotas},
         error::CheckError,
         resolver::Resolver,
@@ -49,12 +50,16 @@ impl RateLimiter {
         let rules = self.rules(policy).ok_or(CheckError::Policy)?;
         let resolver = Resolver::new(self.clients(), subject).ask(policy.name(), rules).await.map_err(Into::into)?;
         let (rules, hits, counters) = gather(rules, &resolver);
+        let keys = Charges::keys(self, &rules, &counters);
         let decided = match self.begin(&hits, &counters) {
             LimiterStep::Done(decided) => decided,
             #[cfg(feature = "redis")]
             LimiterStep::Pending(answer) => self.finish(&hits, answer).await,
         }?;
-        let state = RateLimitState::new(policy.first_limit(), quotas(&rules, &hits), &decided);
+        let mut state = RateLimitState::new(policy.first_limit(), quotas(&rules, &hits), &decided);
+        if let Some(keys) = keys.filter(|_| state.is_admitted()) {
+            state.charge(Charges::new(self, &hits, &rules, keys, &decided));
+        }
         subject.keep(&state);
         Ok(state)
     }

@@ -11,7 +11,7 @@ use std::{
 
 use actix_web::{HttpMessage, HttpRequest, dev::ServiceRequest};
 
-use crate::decision::state::{RateLimitState, RuleInfo};
+use crate::decision::state::RateLimitState;
 
 /// The state of one request, shared with the middleware that reads it.
 #[derive(Clone, Debug, Default)]
@@ -36,16 +36,27 @@ impl StateSlot {
         }
     }
 
-    /// Refunds the charge of the rule of `info`.
-    pub(crate) fn refund(&self, info: &'static RuleInfo) {
+    /// Shows the charges as they are now.
+    pub(crate) fn refresh(&self) {
         if let Some(state) = self.0.borrow_mut().as_mut() {
-            state.refund(info);
+            state.refresh();
         }
     }
 
     /// The state, if a check has put it there.
     #[inline]
     pub(crate) fn state(&self) -> Option<Ref<'_, RateLimitState>> {
+        let state = Ref::filter_map(self.0.borrow(), Option::as_ref).ok()?;
+        if state.has_charges() {
+            drop(state);
+            return self.refreshed_state();
+        }
+        Some(state)
+    }
+
+    #[cold]
+    fn refreshed_state(&self) -> Option<Ref<'_, RateLimitState>> {
+        self.refresh();
         Ref::filter_map(self.0.borrow(), Option::as_ref).ok()
     }
 }
@@ -66,13 +77,13 @@ pub(crate) fn keep(request: &HttpRequest, state: RateLimitState) {
     }
 }
 
-/// Refunds the charge of the rule of `info`, in the extensions and in the slot.
-pub(crate) fn refund(request: &HttpRequest, info: &'static RuleInfo) {
+/// Shows the charges as they are now, in the extensions and in the slot.
+pub(crate) fn refresh(request: &HttpRequest) {
     let mut extensions = request.extensions_mut();
     if let Some(state) = extensions.get_mut::<RateLimitState>() {
-        state.refund(info);
+        state.refresh();
     }
     if let Some(slot) = extensions.get::<StateSlot>() {
-        slot.refund(info);
+        slot.refresh();
     }
 }

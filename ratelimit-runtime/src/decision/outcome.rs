@@ -31,9 +31,39 @@ pub(crate) type Decided = SmallVec<[Option<Outcome>; 1]>;
 pub(crate) struct Unavailable;
 
 impl Outcome {
+    /// The outcome after `actual` tokens were charged in place of those that the request took. `emission` is the time in which a token of
+    /// GCRA comes back, in nanoseconds; without it, the end of the window stays.
+    pub(crate) fn settled(self, actual: u64, emission: Option<u64>) -> Self {
+        let room = u64::from(self.remaining).saturating_add(self.taken);
+        let remaining = u32::try_from(room.saturating_sub(actual)).unwrap_or(u32::MAX);
+        let settled = Self { remaining, taken: actual, ..self };
+        let Some(emission) = emission else { return settled };
+        let now = self.reset.saturating_sub(self.retry_after.into());
+        // A bucket is empty at most.
+        let window_end = shifted(self.window_end, self.taken, actual.min(room), emission);
+        let reset = window_end.div_ceil(1_000_000_000).max(now);
+        let retry_after = u32::try_from(reset - now).unwrap_or(u32::MAX).max(1);
+        Self { reset, retry_after, window_end, ..settled }
+    }
+
+    /// The outcome of tokens that were taken without a decision.
+    #[cfg(feature = "redis")]
+    pub(crate) fn taking(taken: u64) -> Self {
+        Self { remaining: 0, reset: 0, retry_after: 1, over: false, taken, window_end: 0, is_degraded: false }
+    }
+
     /// The outcome after all that was taken is refunded.
+    #[cfg(feature = "redis")]
     pub(crate) fn refunded(self) -> Self {
         let remaining = u64::from(self.remaining).saturating_add(self.taken);
         Self { remaining: u32::try_from(remaining).unwrap_or(u32::MAX), taken: 0, ..self }
+    }
+}
+
+/// The time at which `after` tokens of GCRA are back, if those of `before` are at `time`. Times are in nanoseconds.
+pub(crate) fn shifted(time: u64, before: u64, after: u64, emission: u64) -> u64 {
+    match after.checked_sub(before) {
+        Some(more) => time.saturating_add(more.saturating_mul(emission)),
+        None => time.saturating_sub((before - after).saturating_mul(emission)),
     }
 }

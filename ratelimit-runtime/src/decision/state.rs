@@ -1,11 +1,16 @@
 //! The state of a request after its check, as handlers and middlewares read it.
 
-use std::{borrow::Cow, cmp::Reverse, fmt, ptr};
+mod settling;
+
+use std::{borrow::Cow, cmp::Reverse, fmt, sync::Arc};
 
 use actix_web::http::header::HeaderValue;
 use smallvec::SmallVec;
 
-use crate::decision::outcome::Outcome;
+use crate::decision::{
+    outcome::Outcome,
+    settlement::{Both, Settle},
+};
 
 /// The state of all limits of one request, which its check has produced.
 ///
@@ -33,6 +38,8 @@ pub struct RateLimitState {
     rules: SmallVec<[RuleState; 1]>,
     tightest: usize,
     is_degraded: bool,
+    /// The charges that may change after the check.
+    charges: Option<Arc<dyn Settle>>,
 }
 
 /// The part of a rule that its state shows.
@@ -95,7 +102,7 @@ impl RateLimitState {
             && let Some((info, quota)) = rules.next()
         {
             let rules = SmallVec::from_buf([RuleState { info, quota, outcome: *outcome }]);
-            return Self { first_limit, rules, tightest: 0, is_degraded: outcome.is_degraded };
+            return Self { first_limit, rules, tightest: 0, is_degraded: outcome.is_degraded, charges: None };
         }
         let states = rules
             .zip(decided)
@@ -103,7 +110,7 @@ impl RateLimitState {
         let rules: SmallVec<[RuleState; 1]> = states.collect();
         let tightest = tightest(rules.iter().enumerate());
         let is_degraded = decided.iter().any(|outcome| outcome.is_none_or(|outcome| outcome.is_degraded));
-        Self { first_limit, rules, tightest, is_degraded }
+        Self { first_limit, rules, tightest, is_degraded, charges: None }
     }
 
     /// The limit of the tightest rule: how many requests a window admits; with `algorithm = "gcra"`, how many may come
@@ -178,16 +185,14 @@ impl RateLimitState {
         if self.rules.is_empty() {
             self.first_limit = later.first_limit;
         }
+        let rules = self.rules.len();
+        self.charges = match (self.charges.take(), &later.charges) {
+            (earlier, Some(later)) => Some(Arc::new(Both { earlier, later: Arc::clone(later), rules })),
+            (earlier, None) => earlier,
+        };
         self.rules.extend_from_slice(&later.rules);
         self.tightest = tightest(self.rules.iter().enumerate());
         self.is_degraded |= later.is_degraded;
-    }
-
-    /// Refunds the charge of the rule of `info`.
-    pub(crate) fn refund(&mut self, info: &'static RuleInfo) {
-        let refund = |state: &mut RuleState| state.outcome = state.outcome.refunded();
-        self.rules.iter_mut().filter(|state| ptr::eq(state.info, info)).for_each(refund);
-        self.tightest = tightest(self.rules.iter().enumerate());
     }
 
     fn tight(&self) -> Option<&RuleState> {
@@ -295,7 +300,10 @@ impl RuleState {
 impl Clone for RateLimitState {
     fn clone(&self) -> Self {
         // Rules are plain numbers, which are cheaper to copy at once than to clone one by one.
-        Self { rules: SmallVec::from_slice(&self.rules), ..*self }
+        match &self.charges {
+            None => Self { rules: SmallVec::from_slice(&self.rules), charges: None, ..*self },
+            Some(charges) => self.clone_with(charges),
+        }
     }
 }
 

@@ -70,7 +70,8 @@ where
         Err(error) => HttpResponse::from_error(error),
     };
     if let Some(charges) = charges {
-        charges.settle(&response, |info| slot::refund(&request, info));
+        charges.conclude(&response);
+        slot::refresh(&request);
     }
     response
 }

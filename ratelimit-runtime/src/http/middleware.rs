@@ -4,6 +4,7 @@ use std::{
     future::{Future, Ready, ready},
     pin::Pin,
     rc::Rc,
+    sync::Arc,
 };
 
 use actix_web::{
@@ -177,7 +178,7 @@ impl Settings {
             Ok(charges) => {
                 let answer = service.call(request).await.map(ServiceResponse::map_into_boxed_body);
                 if let Some(charges) = charges {
-                    settle(*charges, &answer, slot);
+                    settle(&charges, &answer, slot);
                 }
                 answer
             }
@@ -186,9 +187,15 @@ impl Settings {
 }
 
 /// Refunds what the answer does not let count.
-fn settle(charges: Charges, answer: &Result<ServiceResponse<BoxBody>, Error>, slot: &StateSlot) {
+fn settle(charges: &Arc<Charges>, answer: &Result<ServiceResponse<BoxBody>, Error>, slot: &StateSlot) {
     match answer {
-        Ok(response) => charges.settle(response.response(), |info| slot::refund(response.request(), info)),
-        Err(error) => charges.settle(&error.error_response(), |info| slot.refund(info)),
+        Ok(response) => {
+            charges.conclude(response.response());
+            slot::refresh(response.request());
+        }
+        Err(error) => {
+            charges.conclude(&error.error_response());
+            slot.refresh();
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     decision::outcome::{Decided, Outcome, Unavailable},
-    rule::on_store_error::OnStoreError,
+    rule::{charge::Charged, on_store_error::OnStoreError},
     store::{Hit, Hits, memory::MemoryStore},
 };
 
@@ -42,10 +42,11 @@ impl Fallback {
         Ok(hits.iter().map(|hit| if is_local(&hit) { outcomes.next() } else { None }).collect())
     }
 
-    /// Refunds a charge, which was made here or by the store.
-    pub(crate) fn refund(&self, now: Duration, hit: &Hit, outcome: &Outcome) {
-        if self.wants(hit) == OnStoreError::Local {
-            self.local.refund(now, hit, outcome.window_end, outcome.taken);
+    /// Replaces a charge, which was made here or by the store.
+    pub(crate) fn settle(&self, now: Duration, hit: &Hit, charged: Charged, actual: u64) -> Charged {
+        match self.wants(hit) {
+            OnStoreError::Local => self.local.settle(now, hit, charged, actual),
+            OnStoreError::Allow | OnStoreError::Deny => charged,
         }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Prepared {
     pub(crate) ordinal: u32,
     /// Whether functions of users have to be asked before it can count a request.
     pub(crate) asks: bool,
+    /// Whether a charge may be refunded or settled after the check.
+    pub(crate) keeps_charge: bool,
     /// What to do when the store fails, if the rule says so.
     pub(crate) on_store_error: Option<OnStoreError>,
     pub(crate) info: RuleInfo,
@@ -72,6 +74,7 @@ impl Prepared {
             family,
             ordinal: u32::try_from(alike).unwrap_or(u32::MAX),
             asks: rule.asks(),
+            keeps_charge: rule.is_priced || rule.count_if.is_some(),
             on_store_error: rule.on_store_error,
             info,
         }

@@ -52,7 +52,6 @@ impl Terms {
     }
 
     /// The time in which one token of GCRA comes back, in nanoseconds, rounded up.
-    #[cfg(any(feature = "redis", test))]
     pub(crate) fn emission(&self) -> u64 {
         self.bucket().emission()
     }
@@ -114,6 +113,23 @@ impl Terms {
             CounterState::Window { end, .. } | CounterState::Windows { end, .. } if end != window_end => None,
             state => Some(state),
         }
+    }
+
+    /// The counter after `tokens` were taken from it, whether or not they fit, and how many that are. A bucket of GCRA is empty at most.
+    pub(crate) fn overdraw(&self, state: CounterState, tokens: u64, now: Duration) -> (CounterState, u64) {
+        let after = self.take_at_most(state, tokens, now);
+        let taken = match (state, after) {
+            (CounterState::Arrival(_), CounterState::Arrival(arrival)) => match self.take(state, 0, now) {
+                CounterState::Arrival(before) => arrival.saturating_sub(before) / self.emission(),
+                _ => 0,
+            },
+            (CounterState::Window { used: before, .. }, CounterState::Window { used, .. })
+            | (CounterState::Windows { used: before, .. }, CounterState::Windows { used, .. }) => {
+                used.saturating_sub(before).into()
+            }
+            _ => 0,
+        };
+        (after, taken)
     }
 
     /// The counter after `tokens` were refunded.

@@ -12,6 +12,7 @@
 
 mod eviction;
 mod rates;
+mod settle;
 mod table;
 mod tag;
 
@@ -116,18 +117,22 @@ impl MemoryStore {
     /// Refunds tokens that were taken in the window that ends at `window_end`, if it still counts.
     pub(crate) fn refund(&self, now: Duration, hit: &Hit, window_end: u64, tokens: u64) {
         let terms = &hit.terms;
-        let then = match terms.algorithm {
-            // The window still counts in the next one. Its counter is found at its last moment.
-            Algorithm::SlidingWindow => now.min(Duration::from_secs(window_end.saturating_sub(1))),
-            Algorithm::FixedWindow | Algorithm::Gcra { .. } => now,
-        };
-        self.change(then, hit, |found| match found {
+        self.change(self.moment_in(now, hit, window_end), hit, |found| match found {
             CounterState::Window { end, .. } | CounterState::Windows { end, .. } if end != window_end => None,
             CounterState::Window { used: 0, .. } | CounterState::Windows { used: 0, .. } | CounterState::Arrival(0) => {
                 None
             }
             found => Some((terms.refund(found, tokens), Shared::GivenBack(tokens))),
         });
+    }
+
+    /// The time at which the counter of a window is found.
+    fn moment_in(&self, now: Duration, hit: &Hit, window_end: u64) -> Duration {
+        match hit.terms.algorithm {
+            // The window still counts in the next one. Its counter is found at its last moment.
+            Algorithm::SlidingWindow => now.min(Duration::from_secs(window_end.saturating_sub(1))),
+            Algorithm::FixedWindow | Algorithm::Gcra { .. } => now,
+        }
     }
 
     /// Raises a counter to `used`, if it holds less.

@@ -66,7 +66,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     counter::Counter,
-    decision::outcome::{Outcome, Outcomes},
+    decision::outcome::Outcomes,
     error::Error,
     store::{
         CounterKey, Hit, Hits,
@@ -80,7 +80,7 @@ use crate::{
             settings::Settings,
             topology::url,
             transport::connector::Connector,
-            work::{KeyedHit, Refund, Work},
+            work::{KeyedHit, Overdraft, Refund, Work},
             worker::{WorkerCheck, follow_redirects::RouteEnd, registry::Workers},
         },
         url::StoreUrl,
@@ -158,10 +158,31 @@ impl RedisStore {
         }
     }
 
-    /// Refunds the tokens of an outcome.
-    pub(crate) async fn refund(&self, key: CounterKey, hit: &Hit, outcome: &Outcome) -> Result<(), StoreFailed> {
+    /// Refunds tokens that were taken in the window that ends at `window_end`.
+    pub(crate) async fn refund(
+        &self,
+        key: CounterKey,
+        hit: &Hit,
+        window_end: u64,
+        tokens: u64,
+    ) -> Result<(), StoreFailed> {
         self.forget(hit, false)?;
-        self.send(Work::Refund(Refund::of(key, hit, outcome))).await.map(drop)
+        self.send(Work::Refund(Refund { key, terms: hit.terms, window_end, tokens })).await.map(drop)
+    }
+
+    /// Takes tokens in the window that ends at `window_end`, whether or not they fit, and returns how many.
+    pub(crate) async fn overdraw(
+        &self,
+        key: CounterKey,
+        hit: &Hit,
+        window_end: u64,
+        tokens: u64,
+    ) -> Result<u64, StoreFailed> {
+        // A counter holds no more.
+        let tokens = tokens.min(u32::MAX.into());
+        self.forget(hit, false)?;
+        let outcomes = self.send(Work::Overdraft(Overdraft { key, terms: hit.terms, window_end, tokens })).await?;
+        Ok(outcomes.first().map_or(0, |outcome| outcome.taken))
     }
 
     /// Reads a counter. The cost of `hit` is zero.

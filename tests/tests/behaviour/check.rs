@@ -5,4 +5,6 @@ mod function_bodies;
 mod function_calls;
 mod missing_values;
 mod policies;
+mod settle;
+mod settle_later;
 mod subject;

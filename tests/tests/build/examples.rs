@@ -205,6 +205,10 @@ fn cost_takes_what_a_request_costs() {
         (ask("/quote"), ask("/export"), ask("/export"), ask("/quote")),
         ((200, 9), (200, 4), (429, 4), (200, 3))
     );
+    let hello = example.get("/chat/hello");
+    assert_eq!((hello.body.as_str(), hello.x_headers().1), ("HELLO (5 tokens, 25 left)\n", 25));
+    let long = format!("/chat/{}", "words".repeat(10));
+    assert_eq!((ask(&long), ask("/chat/hello")), ((200, 0), (429, 0)));
 }
 
 fn logs_in(example: &Process) {

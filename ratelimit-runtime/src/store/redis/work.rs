@@ -1,4 +1,4 @@
-//! Work for the script: count hits, refund tokens, reset a counter, read the mark of the deny cache.
+//! Work for the script: count hits, refund tokens, take tokens that may not fit, reset a counter, read the mark of the deny cache.
 
 use smallvec::SmallVec;
 
@@ -14,6 +14,7 @@ pub(crate) enum Work {
     /// Counts the hits of one request: all of them or none.
     Count(KeyedHits),
     Refund(Refund),
+    Overdraft(Overdraft),
     /// Removes a counter.
     Reset(CounterKey, Terms),
     /// Reads the mark by which the deny cache knows that it is still right.
@@ -37,6 +38,15 @@ pub(crate) struct KeyedHit {
 /// Tokens of a counter that were taken and not used.
 #[derive(Clone, Debug)]
 pub(crate) struct Refund {
+    pub(crate) key: CounterKey,
+    pub(crate) terms: Terms,
+    pub(crate) window_end: u64,
+    pub(crate) tokens: u64,
+}
+
+/// Tokens to take from a counter, whether or not they fit.
+#[derive(Clone, Debug)]
+pub(crate) struct Overdraft {
     pub(crate) key: CounterKey,
     pub(crate) terms: Terms,
     pub(crate) window_end: u64,
@@ -67,9 +77,16 @@ impl Work {
     pub(crate) fn key(&self) -> Option<&CounterKey> {
         match self {
             Self::Count(hits) => hits.first().map(|hit| &hit.key),
-            Self::Refund(Refund { key, .. }) | Self::Reset(key, _) => Some(key),
+            Self::Refund(Refund { key, .. }) | Self::Overdraft(Overdraft { key, .. }) | Self::Reset(key, _) => {
+                Some(key)
+            }
             Self::ReadMark => None,
         }
+    }
+
+    /// Whether it must not be done twice, so that it is dropped where nobody knows whether it was done.
+    pub(crate) fn is_done_once(&self) -> bool {
+        matches!(self, Self::Refund(_) | Self::Overdraft(_))
     }
 
     pub(crate) fn has_several_counters(&self) -> bool {

@@ -5,7 +5,7 @@ use redis::RedisError;
 use tokio::time::Instant;
 
 use crate::{
-    decision::outcome::Outcomes,
+    decision::outcome::{Outcome, Outcomes},
     store::redis::{
         cache::{DecidedCheck, LocalCache, deny_cache::DenyCache},
         health::Health,
@@ -73,6 +73,9 @@ impl Learners<'_> {
                         deny_cache.observe_mark(mark, sent, reply.time);
                     }
                     Some(Outcomes::new())
+                }
+                (Work::Overdraft(_), WorkResult::Done(taken)) => {
+                    Some(Outcomes::from_buf([Outcome::taking(taken.unsigned_abs())]))
                 }
                 _ => Some(Outcomes::new()),
             });

@@ -101,8 +101,7 @@ impl Batch {
         }
         // Redis detects these before the script starts. After other errors a refund may have been made already.
         let is_untouched = matches!(code, Some("CROSSSLOT" | "NOPERM" | "MOVED" | "ASK" | "TRYAGAIN"));
-        let is_wanted =
-            |check: &QueuedCheck| check.is_wanted() && (is_untouched || !matches!(check.work, Work::Refund(_)));
+        let is_wanted = |check: &QueuedCheck| check.is_wanted() && (is_untouched || !check.work.is_done_once());
         let Some(Self { checks, sent, due, retries }) = self.retry() else { return Vec::new() };
         let checks = checks.into_iter().filter(is_wanted);
         checks.map(|check| Self { checks: vec![check], sent, due, retries }).collect()
@@ -130,7 +129,7 @@ impl Batch {
     /// The batch, for another connection. The server may have decided it on the first one, so requests may be counted twice,
     /// which admits fewer. Refunds are dropped: to make one twice would admit more.
     pub(crate) fn retry_elsewhere(mut self) -> Option<Self> {
-        self.checks.retain(|check| check.is_wanted() && !matches!(check.work, Work::Refund(_)));
+        self.checks.retain(|check| check.is_wanted() && !check.work.is_done_once());
         if self.checks.is_empty() { None } else { self.retry() }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     store::redis::{
         health::Health,
         server_error::ErrorClass,
-        work::{Refund, Work},
+        work::{Overdraft, Refund, Work},
     },
 };
 
@@ -191,6 +191,10 @@ fn shape(work: &Work) -> What {
             2
         }
         Work::ReadMark => 3,
+        Work::Overdraft(Overdraft { terms, .. }) => {
+            rule(terms);
+            4
+        }
     };
     kind_of_work.hash(&mut hasher);
     What::Shape(hasher.finish())

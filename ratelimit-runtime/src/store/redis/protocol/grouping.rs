@@ -4,11 +4,12 @@ use std::cmp::{Ordering, Reverse};
 
 use crate::{
     rule::{algorithm::Algorithm, terms::Terms},
-    store::redis::work::{KeyedHit, Refund, Work},
+    store::redis::work::{KeyedHit, Overdraft, Refund, Work},
 };
 
 impl Work {
-    /// The order of kinds. Refunds come first, so that the requests after them can use the tokens. Leases come before plain
+    /// The order of kinds. Refunds come first, so that the requests after them can use the tokens, then tokens
+    /// that are taken without asking, which these requests cannot use. Leases come before plain
     /// requests, which can use what a lease leaves.
     pub(crate) fn compare_kind(&self, other: &Self) -> Ordering {
         match (self, other) {
@@ -19,6 +20,11 @@ impl Work {
                     (kind(&refund.terms), refund.tokens, if is_sliding { refund.window_end } else { 0 })
                 };
                 refund(one).cmp(&refund(other))
+            }
+            (Self::Overdraft(one), Self::Overdraft(other)) => {
+                let overdraft =
+                    |overdraft: &Overdraft| (kind(&overdraft.terms), overdraft.tokens, overdraft.window_end);
+                overdraft(one).cmp(&overdraft(other))
             }
             (Self::Reset(_, one), Self::Reset(_, other)) => kind(one).cmp(&kind(other)),
             (Self::Count(hits), Self::Count(others)) => {
@@ -34,20 +40,21 @@ impl Work {
             Self::ReadMark => 0,
             Self::Reset(..) => 1,
             Self::Refund(_) => 2,
-            Self::Count(..) => 3,
+            Self::Overdraft(_) => 3,
+            Self::Count(..) => 4,
         }
     }
 
     pub(crate) fn hash(&self) -> u64 {
         match self {
-            Self::ReadMark | Self::Refund(_) | Self::Reset(..) => 0,
+            Self::ReadMark | Self::Refund(_) | Self::Overdraft(_) | Self::Reset(..) => 0,
             Self::Count(hits) => hits.first().map_or(0, |keyed| keyed.hit.hash),
         }
     }
 
     pub(crate) fn keys(&self) -> usize {
         match self {
-            Self::ReadMark | Self::Refund(_) | Self::Reset(..) => 1,
+            Self::ReadMark | Self::Refund(_) | Self::Overdraft(_) | Self::Reset(..) => 1,
             Self::Count(hits) => hits.len(),
         }
     }
@@ -56,7 +63,7 @@ impl Work {
     pub(crate) fn values(&self) -> usize {
         let values = |keyed: &KeyedHit| if keyed.hit.terms.algorithm == Algorithm::FixedWindow { 1 } else { 2 };
         match self {
-            Self::ReadMark | Self::Refund(_) | Self::Reset(..) => 1,
+            Self::ReadMark | Self::Refund(_) | Self::Overdraft(_) | Self::Reset(..) => 1,
             Self::Count(hits) => hits.iter().map(values).sum(),
         }
     }

@@ -11,7 +11,7 @@ use crate::{
         redis::{
             keys::KeyNames,
             protocol::resp::Command,
-            work::{KeyedHit, Refund, Work},
+            work::{KeyedHit, Overdraft, Refund, Work},
         },
     },
 };
@@ -114,6 +114,19 @@ impl Plan {
                     command.text("refund_fixed").number(group.len()).number(*tokens).number(mark);
                 }
             },
+            Work::Overdraft(Overdraft { terms, tokens, window_end, .. }) => match terms.algorithm {
+                Algorithm::Gcra { .. } => {
+                    command.text("overdraw_gcra").number(group.len()).number(*tokens);
+                    command.number(terms.emission()).number(terms.capacity()).number(terms.limit.per);
+                }
+                Algorithm::SlidingWindow => {
+                    command.text("overdraw_sliding").number(group.len()).number(*tokens);
+                    command.number(*window_end).number(terms.limit.per);
+                }
+                Algorithm::FixedWindow => {
+                    command.text("overdraw_fixed").number(group.len()).number(*tokens).number(*window_end);
+                }
+            },
             Work::Reset(..) => {
                 command.text("reset").number(group.len()).number(mark);
             }
@@ -146,7 +159,7 @@ impl Plan {
         let makes_room = match self.work(works, group[0]) {
             Work::Refund(Refund { terms, .. }) => terms.algorithm == Algorithm::FixedWindow,
             Work::Reset(..) => true,
-            Work::Count(..) | Work::ReadMark => false,
+            Work::Overdraft(_) | Work::Count(..) | Work::ReadMark => false,
         };
         makes_room && !names.mark.is_empty()
     }
@@ -157,7 +170,8 @@ impl Plan {
             Work::ReadMark => {
                 command.text(&names.mark);
             }
-            Work::Refund(Refund { key, terms, window_end, .. }) => {
+            Work::Refund(Refund { key, terms, window_end, .. })
+            | Work::Overdraft(Overdraft { key, terms, window_end, .. }) => {
                 push_key(command, &names.name(key), terms, *window_end);
             }
             Work::Reset(key, terms) => push_key(command, &names.name(key), terms, terms.window_end(self.now)),

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use ratelimit_tests::redis_server::RedisServer;
 
 use self::model::Model;
-use self::steps::{Algorithm, PER, Rule, SECOND, START, Step, key, length, part, steps};
+use self::steps::{Algorithm, PER, Rule, SECOND, START, Step, key, length, part, steps, word};
 
 /// The script, joined from its parts as the store joins them.
 pub(crate) const SOURCE: &str = concat!(
@@ -106,6 +106,18 @@ impl Model<'_> {
                         *count -= (*count).min(*tokens);
                     }
                 }
+            }
+            Step::Overdraw { algorithm, capacity, tokens, client, windows } => {
+                let end = self.end(*algorithm).map(|end| end - windows * length(*algorithm).unwrap_or(0));
+                keys.push(key(*algorithm, *client, end));
+                args.extend([format!("overdraw_{}", word(*algorithm)), "1".to_owned(), tokens.to_string()]);
+                let more = match *algorithm {
+                    Algorithm::Fixed { .. } => vec![end.unwrap_or_default()],
+                    Algorithm::Sliding { per } => vec![end.unwrap_or_default(), per],
+                    Algorithm::Gcra { emission } => vec![emission, *capacity, PER],
+                };
+                args.extend(more.iter().map(u64::to_string));
+                expected.push(self.overdraw(*algorithm, *capacity, *tokens, *client, end) as i64);
             }
             Step::Reset { algorithm, client } => {
                 let end = self.end(*algorithm);

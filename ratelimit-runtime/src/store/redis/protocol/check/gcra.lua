@@ -61,7 +61,8 @@
       write(key, first.name, first.ahead, first.overdrawn, buckets)
     end
 
-    local function look(rule, key)
+    -- Reads the buckets. Returns the seconds and nanoseconds at which the rule's own is full again.
+    local function find_buckets(rule, key)
       rule.wrote, rule.others, rule.overdrawn = false, nil, false
       local held = read(pcall('GET', key), 'GET')
       rule.held = held
@@ -91,6 +92,11 @@
           seconds, nanos = time_of(rule.ahead)
         end
       end
+      return seconds, nanos
+    end
+
+    local function look(rule, key)
+      local seconds, nanos = find_buckets(rule, key)
       answer(seconds)
       answer(nanos)
       return ceil(rule.ahead / rule.emission)
@@ -105,7 +111,7 @@
           other.ahead = min(ahead, other.full)
         end
         local overdrawn = rule.overdrawn and rule.ahead > 0
-        write(key, rule.bucket, rule.ahead + tokens * rule.emission, overdrawn, rule.others)
+        write(key, rule.bucket, min(rule.ahead + tokens * rule.emission, rule.full), overdrawn, rule.others)
         rule.wrote = true
       end
     end
@@ -138,6 +144,13 @@
       answer(were_there and 1 or 0)
     end
 
-    return {look = look, take = take, undo = undo, refund = refund}
+    -- Takes as many tokens as there are, and answers how many.
+    local function overdraw(rule, key, tokens)
+      find_buckets(rule, key)
+      take(rule, key, tokens)
+      answer(min(tokens, floor((rule.full - rule.ahead) / rule.emission)))
+    end
+
+    return {look = look, take = take, undo = undo, refund = refund, overdraw = overdraw}
   end
 

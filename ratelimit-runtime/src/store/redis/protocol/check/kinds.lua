@@ -153,9 +153,74 @@
     end
   end
 
+  local function add_overdrafts()
+    -- Takes tokens whether or not they fit, in the window in which a request was charged, and nothing if that is over.
+    function kinds.overdraw_fixed(first, requests, arg)
+      local text, window_end = ARGV[arg], tonumber(ARGV[arg + 1])
+      local tokens = tonumber(text)
+      each(first, requests, 1, 1, function(key)
+        if now >= window_end then
+          answer(0)
+          return
+        end
+        local held = pcall('INCRBY', KEYS[key], text)
+        if type(held) ~= 'number' or held <= tokens then
+          held = mend(KEYS[key], held, tokens, text, window_end)
+          if type(held) == 'table' then
+            error(held, 0)
+          end
+        end
+        answer(tokens)
+      end)
+      return first + requests, arg + 2
+    end
+
+    function kinds.overdraw_sliding(first, requests, arg)
+      local counter, tokens = sliding(), tonumber(ARGV[arg])
+      local rule = {
+        most = tokens,
+        most_text = ARGV[arg],
+        end_text = ARGV[arg + 1],
+        window_end = tonumber(ARGV[arg + 1]),
+        length = tonumber(ARGV[arg + 2]),
+      }
+      each(first, requests, 1, 1, function(key)
+        rule.added = 0
+        -- The window counts in the next one, too.
+        if now >= rule.window_end + rule.length then
+          answer(0)
+        else
+          counter.add(rule, KEYS[key])
+          answer(tokens)
+        end
+      end, function(key)
+        counter.undo(rule, KEYS[key])
+      end)
+      return first + requests, arg + 3
+    end
+
+    function kinds.overdraw_gcra(first, requests, arg)
+      local counter, tokens = gcra(), tonumber(ARGV[arg])
+      local rule = {
+        emission = tonumber(ARGV[arg + 1]),
+        capacity = tonumber(ARGV[arg + 2]),
+        bucket = ARGV[arg + 1] .. ':' .. ARGV[arg + 2],
+        length = tonumber(ARGV[arg + 3]),
+      }
+      rule.full = rule.emission * rule.capacity
+      each(first, requests, 1, 1, function(key)
+        counter.overdraw(rule, KEYS[key], tokens)
+      end, function(key)
+        counter.undo(rule, KEYS[key])
+      end)
+      return first + requests, arg + 4
+    end
+  end
+
   local function decide(kind, first, requests, arg)
     if not kinds[kind] then
       add_other_kinds()
+      add_overdrafts()
     end
     return kinds[kind](first, requests, arg)
   end

@@ -79,6 +79,6 @@
       answer(held)
     end
 
-    return {look = look, take = take, undo = undo, refund = refund}
+    return {look = look, take = take, undo = undo, refund = refund, add = add}
   end
 

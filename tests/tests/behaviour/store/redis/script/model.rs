@@ -49,8 +49,9 @@ impl Model<'_> {
         length(algorithm).map(|per| (self.now / SECOND / per + 1) * per)
     }
 
+    /// The script counts no further than to 2 to the power of 32.
     pub(crate) fn count(&self, key: &str) -> u64 {
-        self.counts.get(key).copied().unwrap_or(0)
+        self.counts.get(key).copied().unwrap_or(0).min(1 << 32)
     }
 
     /// The tokens used, and the numbers in the script's reply.
@@ -111,6 +112,41 @@ impl Model<'_> {
                 }
             }
             _ => *self.counts.entry(key).or_default() += tokens,
+        }
+    }
+
+    /// Takes tokens whether or not they fit, in the window with this end, and returns how many.
+    pub(crate) fn overdraw(
+        &mut self,
+        algorithm: Algorithm,
+        capacity: u64,
+        tokens: u64,
+        client: u8,
+        end: Option<u64>,
+    ) -> u64 {
+        let part_of = |end| part(algorithm, client, end);
+        match (algorithm, end) {
+            (Algorithm::Fixed { .. }, Some(end)) if self.now / SECOND >= end => 0,
+            (Algorithm::Gcra { emission }, _) => {
+                let rule = Rule { algorithm, capacity, cost: 0, refuses: true, drift: 0 };
+                let (own, now) = (self.bucket(&rule, emission, &part_of(None)), self.nanos());
+                let ahead = own.ahead(now);
+                self.take(&rule, client, tokens);
+                if let Some(bucket) = self.buckets.get_mut(&part_of(None)).and_then(|buckets| buckets.first_mut()) {
+                    // What it lacked is known, so it is not overdrawn by that.
+                    bucket.is_overdrawn = own.is_overdrawn && ahead > 0;
+                }
+                tokens.min(((own.full() - ahead) / u128::from(emission)) as u64)
+            }
+            (_, end) => {
+                if let (Algorithm::Sliding { per }, Some(end)) = (algorithm, end)
+                    && self.count(&part_of(Some(end))) == 0
+                {
+                    self.counts.remove(&part_of(Some(end - 2 * per)));
+                }
+                *self.counts.entry(part_of(end)).or_default() += tokens;
+                tokens
+            }
         }
     }
 

@@ -57,6 +57,15 @@ pub(crate) enum Step {
         client: u8,
         windows: u64,
     },
+    /// Takes tokens in the window this many back, whether or not they fit.
+    Overdraw {
+        algorithm: Algorithm,
+        /// The capacity of the rule, for GCRA.
+        capacity: u64,
+        tokens: u64,
+        client: u8,
+        windows: u64,
+    },
     Reset {
         algorithm: Algorithm,
         client: u8,
@@ -114,6 +123,10 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
             .prop_map(|(algorithm, capacity, tokens, client, windows)| {
                 Step::Back { algorithm, capacity, tokens, client, windows }
             }),
+        2 => (algorithms(), capacities(), prop_oneof![1..9_u64, Just(4_294_967_295)], 0..3_u8, 0..2_u64)
+            .prop_map(|(algorithm, capacity, tokens, client, windows)| {
+                Step::Overdraw { algorithm, capacity, tokens, client, windows }
+            }),
         1 => (algorithms(), 0..3_u8).prop_map(|(algorithm, client)| Step::Reset { algorithm, client }),
         1 => (algorithms(), 0..3_u8, prop::sample::select(GARBAGE.to_vec()))
             .prop_map(|(algorithm, client, value)| Step::Spoil { algorithm, client, value }),
@@ -125,6 +138,15 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
 /// Values that are neither a count nor a time.
 pub(crate) const GARBAGE: [&str; 12] =
     ["", "garbage", "-5", "1.5", "0x10", "1e3", "12:", ":12", "-1:-1", "1:1", "0:5:1:1", "99999999999999999:9:1:1"];
+
+/// The algorithm as the script names it.
+pub(crate) fn word(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Fixed { .. } => "fixed",
+        Algorithm::Sliding { .. } => "sliding",
+        Algorithm::Gcra { .. } => "gcra",
+    }
+}
 
 pub(crate) fn name(algorithm: Algorithm) -> String {
     match algorithm {
