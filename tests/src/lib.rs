@@ -22,6 +22,7 @@ pub mod redis_server;
 pub mod resolver;
 pub mod target;
 pub mod wait;
+pub mod websocket;
 
 /// The longest window: it ends in the year 2038, and the next one in 2106. Tests on a real clock use it to stay away from
 /// the edge of a window.

@@ -8,6 +8,7 @@ use ratelimit_tests::process::Process;
 #[cfg(feature = "redis")]
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait;
+use ratelimit_tests::websocket::{Kind, WebSocket};
 
 use crate::alone;
 use crate::artifacts::example;
@@ -303,4 +304,32 @@ fn login_by_name_stops_guesses_at_one_name_and_lists_of_names() {
     assert_eq!([1, 2, 3].map(|_| login("bob", "opensesame")), [200; 3]);
     let names = ["b", "c", "d", "e", "f", "g", "h", "i"].map(|name| login(name, "guess"));
     assert_eq!(names, [403, 403, 403, 403, 403, 403, 403, 429], "ten failures of one address");
+}
+
+#[test]
+fn websocket_is_limited_per_message() {
+    let _alone = alone();
+    let example = start("websocket", None);
+    let open = |user| WebSocket::open(example.address(), "/chat", &[("X-User", user)]);
+    assert_eq!(WebSocket::open(example.address(), "/chat", &[]).err(), Some(401));
+    wait_for_the_middle_of_a_minute();
+    let (mut alice, mut again) = (open("alice").expect("a WebSocket"), open("alice").expect("a second one"));
+    for left in (0..5).rev() {
+        let socket = if left % 2 == 0 { &mut alice } else { &mut again };
+        assert_eq!(socket.ask("hello"), format!("hello, alice! ({left} left)"));
+    }
+    for socket in [&mut alice, &mut again] {
+        assert!(socket.ask("hello").starts_with("slow down: try again in "));
+    }
+    // The connection stays open, and other users have limits of their own.
+    alice.send(Kind::Ping, b"still there");
+    assert_eq!(alice.receive(), (Kind::Pong, b"still there".to_vec()));
+    assert_eq!(open("bob").expect("a WebSocket").ask("hello"), "hello, bob! (4 left)");
+    alice.send(Kind::Close, &1000_u16.to_be_bytes());
+    assert_eq!(alice.receive(), (Kind::Close, 1000_u16.to_be_bytes().to_vec()));
+    again.send(Kind::Binary, b"hello");
+    assert_eq!(again.receive(), (Kind::Close, 1003_u16.to_be_bytes().to_vec()));
+    // The attribute limits how often a user connects.
+    let refused = (0..30).find_map(|_| open("carol").err());
+    assert_eq!(refused, Some(429));
 }
