@@ -39,7 +39,9 @@ impl Definition {
             if let (Some(runtime), Some(first)) = (&shared.runtime, rules.first_mut()) {
                 first.runtime.get_or_insert_with(|| runtime.clone());
             }
-            (key(&shared, errors), rules)
+            // A key within a rule is reported already.
+            let has_key = rules.iter().any(|args| args.key.is_some());
+            (if has_key { None } else { key(&shared, errors) }, rules)
         };
         for args in &mut rules {
             args.key = key.clone().map(Key::Literal);

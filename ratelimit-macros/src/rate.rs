@@ -20,6 +20,8 @@ pub(crate) const COST: Range = Range { name: "the cost", max: u32::MAX };
 
 pub(crate) const BURST: Range = Range { name: "the burst", max: u32::MAX };
 
+pub(crate) const BODY_TIMEOUT: Range = Range { name: "the timeout in seconds", max: i32::MAX as u32 };
+
 /// A window lasts up to 68 years: stores keep its end in 32 bits, of which one tells the past from the future.
 pub(crate) const WINDOW: Range = Range { name: "the window in seconds", max: i32::MAX as u32 };
 

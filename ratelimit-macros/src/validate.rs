@@ -15,6 +15,7 @@ pub(crate) fn attribute(args: &Args, errors: &mut Errors) {
     }
     one_rate(args, errors);
     combinations(args, errors);
+    body(args, errors);
     amounts(args, errors);
 }
 
@@ -59,23 +60,7 @@ fn combinations(args: &Args, errors: &mut Errors) {
         !has("algorithm") || matches!(args.algorithm, Some(Algorithm::FixedWindow | Algorithm::SlidingWindow));
     let fixed = !matches!(args.algorithm, Some(Algorithm::SlidingWindow | Algorithm::Gcra));
     let gcra = matches!(args.algorithm, Some(Algorithm::Gcra));
-    let has_function = args.scopes.iter().any(|scope| matches!(scope, Scope::Function(_)))
-        || matches!(args.key, Some(Key::Function(_)))
-        || cost_is_asked
-        || args.exempt.is_some()
-        || args.rate.is_some();
     for (name, nonsense, message) in [
-        (
-            "body",
-            !has_function,
-            "`body` is for a function that extracts the body, and there is none: name it in `scope`, `key`, `cost`, \
-             `rate` or `exempt`, or remove `body`",
-        ),
-        (
-            "body_timeout",
-            !has("body"),
-            "`body_timeout` is for a rule that reads the body: write `body`, too, or remove it",
-        ),
         (
             "burst",
             args.rate.is_some(),
@@ -101,25 +86,56 @@ fn combinations(args: &Args, errors: &mut Errors) {
         (
             "lease",
             has("count_if"),
-            "`lease` cannot stand beside `count_if`, which gives a request back after its response, \
-             when the lot that it was taken from may be gone: remove one of them",
+            "`lease` cannot stand beside `count_if`, which refunds a request after its response, \
+             when the lease that it was taken from may be gone: remove one of them",
         ),
         (
             "lease",
             cost_is_asked,
-            "`lease` cannot stand beside a function for `cost`, which may ask for more than a lot holds: \
+            "`lease` cannot stand beside a function for `cost`, which may ask for more than a lease holds: \
              write the cost as a number, or remove one of them",
         ),
         (
             "count_if",
             shadow,
-            "`count_if` gives requests back so that others pass, and with `over_limit = \"allow\"` all of them pass: \
+            "`count_if` refunds requests so that others pass, and with `over_limit = \"allow\"` all of them pass: \
              remove one of them",
         ),
     ] {
-        if let Some(word) = args.names.iter().find(|word| nonsense && *word == name) {
-            errors.push(word, message);
-        }
+        refuse_if(nonsense, name, message, args, errors);
+    }
+}
+
+/// Refuses to read a body for nobody.
+fn body(args: &Args, errors: &mut Errors) {
+    let cost_is_asked = matches!(args.cost, Some(Cost::Function(_)));
+    let has_function = args.scopes.iter().any(|scope| matches!(scope, Scope::Function(_)))
+        || matches!(args.key, Some(Key::Function(_)))
+        || cost_is_asked
+        || args.exempt.is_some()
+        || args.rate.is_some();
+    let has_body = args.names.iter().any(|word| word == "body");
+    for (name, nonsense, message) in [
+        (
+            "body",
+            !has_function,
+            "`body` is for a function that extracts the body, and there is none: name it in `scope`, `key`, `cost`, \
+             `rate` or `exempt`, or remove `body`",
+        ),
+        (
+            "body_timeout",
+            !has_body,
+            "`body_timeout` is for a rule that reads the body: write `body`, too, or remove it",
+        ),
+    ] {
+        refuse_if(nonsense, name, message, args, errors);
+    }
+}
+
+/// Reports an argument at its name.
+fn refuse_if(nonsense: bool, name: &str, message: &str, args: &Args, errors: &mut Errors) {
+    if let Some(word) = args.names.iter().find(|word| nonsense && *word == name) {
+        errors.push(word, message);
     }
 }
 

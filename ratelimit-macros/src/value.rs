@@ -9,7 +9,7 @@ use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path, Result, UnO
 
 use crate::constant::{self, Constant};
 use crate::errors::Errors;
-use crate::rate::{self, BURST, COST, LEASE, LIMIT, Range, WINDOW};
+use crate::rate::{self, BODY_TIMEOUT, BURST, COST, LEASE, LIMIT, Range, WINDOW};
 use crate::size;
 
 pub(crate) enum Number {
@@ -146,7 +146,7 @@ pub(crate) fn body(value: &Expr) -> Result<u32> {
 pub(crate) fn body_timeout(value: &Expr) -> Result<u32> {
     let seconds = match value {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => rate::duration(&text.value()),
-        Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => integer(int, &WINDOW),
+        Expr::Lit(ExprLit { lit: Lit::Int(int), .. }) => integer(int, &BODY_TIMEOUT),
         _ => Err("write a duration, as in `body_timeout = \"5s\"`".to_owned()),
     };
     seconds.map_err(|message| Error::new_spanned(value, message))

@@ -1,6 +1,6 @@
 //! What can be wrong with a set-up.
 
-use std::io;
+use std::{fmt, io};
 
 /// A set-up that cannot work, with what to do about it. Never the answer to a request.
 ///
@@ -12,7 +12,7 @@ use std::io;
 /// let error = RateLimiter::open("http://127.0.0.1/").unwrap_err();
 /// assert!(error.to_string().starts_with("store URL: scheme: `http` is none of memory://"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The store's URL makes no sense.
@@ -65,6 +65,21 @@ pub enum Error {
         /// The text that was given.
         value: String,
     },
+}
+
+/// The variant and the message: a `main` that returns the error prints this, and the message has the code.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let variant = match self {
+            Self::Url { .. } => "Url",
+            Self::Tls { .. } => "Tls",
+            Self::Prefix { .. } => "Prefix",
+            Self::Setting { .. } => "Setting",
+            Self::Network { .. } => "Network",
+            Self::Nat64Prefix { .. } => "Nat64Prefix",
+        };
+        f.debug_tuple(variant).field(&format_args!("{self}")).finish()
+    }
 }
 
 impl From<Error> for io::Error {

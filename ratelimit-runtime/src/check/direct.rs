@@ -43,6 +43,9 @@ impl RateLimiter {
     /// # });
     /// ```
     ///
+    /// The subject is a [`Subject`](crate::Subject), or [`Subject::of`](crate::Subject::of) a request. Of a policy with `body`, the subject of a request has
+    /// no body: name the value with [`Subject::part`](crate::Subject::part).
+    ///
     /// # Errors
     /// [`CheckError::StoreUnavailable`] where the store fails and a rule says `on_store_error = "deny"`; [`CheckError::Subject`] where
     /// the policy needs a value that the subject lacks; [`CheckError::Function`] where a function of the policy fails.
@@ -120,11 +123,11 @@ impl RateLimiter {
     ///
     /// In memory, it always does. A Redis must count a check in a counter of the limiter's own, over the connection that the checks of this
     /// thread use. In a cluster, each primary must, and each slot must have one. So a ping also finds a server that accepts
-    /// connections and refuses to write. It needs no privilege that a fixed window does not need, leaves one key for a minute on each server,
-    /// and changes no limit.
+    /// connections and refuses to write. It needs the privileges of a fixed window, leaves one key for a minute on each server, and
+    /// changes no limit.
     ///
     /// Like [`peek`](Self::peek), it needs a Tokio runtime with time and I/O, and no worker of Actix. While the store is known to be down, it
-    /// fails at once, and does not make the store be tried more often.
+    /// fails at once, and triggers no attempt to connect.
     ///
     /// A limiter serves requests while its store is down, as [`on_store_error`](crate::RateLimiterBuilder::on_store_error) says. So decide
     /// whether your service is still healthy then: where each instance shares the Redis, all fail together.

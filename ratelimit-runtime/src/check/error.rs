@@ -1,13 +1,11 @@
 //! Why a check that a program asked for has no decision.
 
-use actix_web::{HttpResponse, ResponseError, http::StatusCode};
-
 use crate::{decision::outcome::Unavailable, rule::rate::RateOutOfRange};
 
 /// Why a check, a look at a counter, or a reset failed.
 ///
-/// It is a [`ResponseError`]: a handler or a middleware that returns it answers 503 where the store is unavailable, and 500 otherwise,
-/// without the reason.
+/// It is a [`ResponseError`](actix_web::ResponseError): a handler or a middleware that returns it answers 503 where the store is unavailable, and
+/// 500 otherwise, without the reason, which goes to the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
@@ -50,19 +48,5 @@ impl From<actix_web::Error> for CheckError {
 impl From<RateOutOfRange> for CheckError {
     fn from(error: RateOutOfRange) -> Self {
         Self::Function { reason: error.to_string() }
-    }
-}
-
-impl ResponseError for CheckError {
-    fn status_code(&self) -> StatusCode {
-        match self {
-            Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        }
-    }
-
-    /// An answer without the reason, which is for the log.
-    fn error_response(&self) -> HttpResponse {
-        HttpResponse::new(self.status_code())
     }
 }

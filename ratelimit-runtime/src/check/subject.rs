@@ -238,15 +238,15 @@ impl Source for RequestSubject<'_> {
     }
 
     async fn part(&self, function: ScopeFn) -> Result<Option<KeyPart>, Error> {
-        malformed_is_empty(function.function.ask(self.0).get().await)
+        function.function.ask(self.0).get().await.or_else(|error| if_malformed(error, Some(KeyPart::from_bytes(b""))))
     }
 
     async fn key(&self, _: &'static str, function: AskRef<Option<KeyPart>>) -> Result<Option<KeyPart>, Error> {
-        malformed_is_empty(function.ask(self.0).get().await)
+        function.ask(self.0).get().await.or_else(|error| if_malformed(error, Some(KeyPart::from_bytes(b""))))
     }
 
     async fn cost(&self, _: &'static str, function: AskRef<u64>) -> Result<u64, Error> {
-        function.ask(self.0).get().await
+        function.ask(self.0).get().await.or_else(|error| if_malformed(error, 1))
     }
 
     async fn rate(&self, _: &'static str, function: AskRef<Option<Rate>>) -> Result<Option<Rate>, Error> {
@@ -258,17 +258,14 @@ impl Source for RequestSubject<'_> {
     }
 
     async fn is_exempt(&self, function: AskRef<bool>) -> Result<bool, Error> {
-        function.ask(self.0).get().await
+        function.ask(self.0).get().await.or_else(|error| if_malformed(error, false))
     }
 }
 
-/// A malformed body counts as an empty text, so for the address: otherwise a client could try as often as it likes with bodies that the handler
-/// takes and the function does not.
-fn malformed_is_empty(part: Result<Option<KeyPart>, Error>) -> Result<Option<KeyPart>, Error> {
-    part.or_else(|error| match error.as_error::<NotExtracted>() {
-        Some(_) => Ok(Some(KeyPart::from_bytes(b""))),
-        None => Err(error),
-    })
+/// What stands in for the result of a function that could not extract a malformed body. The request counts: otherwise bodies that the handler takes
+/// and the function does not would cost nothing.
+fn if_malformed<T>(error: Error, stand_in: T) -> Result<T, Error> {
+    error.as_error::<NotExtracted>().is_some().then_some(stand_in).ok_or(error)
 }
 
 /// `scope = "user"` under a limiter that was not told who the user is: answered 500.

@@ -72,8 +72,8 @@ impl TrustedProxies {
 
     /// As many proxies as `hops`, whatever their addresses: the client is the entry of that number, counted
     /// from the right. For a server that can be reached through its proxies alone (on a Unix socket, say), and
-    /// where their number is fixed. Zero trusts none, and says that this is meant. A header with a single address is believed with any
-    /// other number.
+    /// where their number is fixed. Zero trusts none, and says that this is meant. With a header of a single address, any other number
+    /// means: believe it.
     #[must_use]
     pub fn hops(hops: usize) -> Self {
         Self { trust: Trust::Hops(hops), header: ForwardingHeader::default() }

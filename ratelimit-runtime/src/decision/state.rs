@@ -14,8 +14,8 @@ use crate::decision::{
 
 /// The state of all limits of one request, which its check has produced.
 ///
-/// A handler takes it as an argument. A middleware finds it in `response.request().extensions()`. Every request that reached a handler
-/// under `#[ratelimit]` has one. It also has one if no rule counted it, because a function exempted it or the store failed:
+/// A handler takes it as an argument. A middleware finds it in `response.request().extensions()`. Every request that was checked has one: by
+/// `#[ratelimit]`, by the middleware [`RateLimit`](crate::RateLimit), or by [`RateLimiter::check`](crate::RateLimiter::check) of the request. It also has one if no rule counted it, because a function exempted it or the store failed:
 /// [`is_counted`](Self::is_counted) says so.
 ///
 /// ```
@@ -30,8 +30,8 @@ use crate::decision::{
 /// ```
 ///
 /// # Errors
-/// As an argument of a handler without `#[ratelimit]`, it is answered `500 Internal Server Error`;
-/// `Option<RateLimitState>` is `None` there.
+/// As an argument of a handler whose request was not checked, it is answered `500 Internal Server Error`; `Option<RateLimitState>` is `None` there.
+/// Take the `Option` where a middleware excepts some paths.
 pub struct RateLimitState {
     /// The limit of the policy's first rule, for a request that no rule counts; the largest number, if that depends on the request.
     first_limit: u32,
@@ -173,7 +173,7 @@ impl RateLimitState {
     }
 
     /// The tightest rule, as an index into [`rules`](Self::rules). It is the rule that refuses the longest, or else the one with the
-    /// fewest requests remaining. Among equals it is the one that ends last.
+    /// fewest requests of this cost remaining. Among equals it is the one that ends last.
     #[must_use]
     pub fn tightest(&self) -> usize {
         self.tightest
@@ -217,7 +217,9 @@ impl RateLimitState {
 fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
     // A rule that refuses may have something remaining, which is too little for this request.
     let order = |state: &RuleState| {
-        let remaining = if state.refuses() { 0 } else { state.remaining() };
+        // A request takes several tokens of some rules, and one of others.
+        let requests = || u64::from(state.remaining()) / state.outcome.taken.max(1);
+        let remaining = if state.refuses() { 0 } else { requests() };
         (!state.refuses(), remaining, Reverse(state.reset_at()))
     };
     rules.min_by_key(|(_, state)| order(state)).map_or(0, |(index, _)| index)
@@ -225,7 +227,8 @@ fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
 
 impl RuleState {
     /// The name by which clients know the rule: its scope and its rate, such as `ip:300/300s`. It has at most 63 characters and a
-    /// number, consists of ASCII letters, digits and `-_.:+/`, and is unique within a handler. Under `rate = plan`, it has the name of the
+    /// number, consists of ASCII letters, digits and `-_.:+/`, and is unique within a handler, though a middleware may have a rule of the same name.
+    /// Functions in a scope are part of it, so clients see their names. Under `rate = plan`, it has the name of the
     /// function, and the rate of the request: `user+plan:600/60s`.
     #[must_use]
     pub fn name(&self) -> Cow<'static, str> {

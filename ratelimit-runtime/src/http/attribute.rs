@@ -89,7 +89,7 @@ pub(crate) fn check<'a>(policy: &'static Policy, request: &'a HttpRequest) -> St
     check::check(policy, rules, limiter, request)
 }
 
-/// The rules by which a limiter checks a request that may show a mistake in the set-up.
+/// Looks for mistakes in the set-up, and then gives the rules.
 #[cold]
 fn rules_with_a_look(
     policy: &'static Policy,
@@ -119,12 +119,12 @@ impl Answer for HttpResponse {
     #[cold]
     fn unavailable<'a>(policy: &'static Policy, limiter: &'a RateLimiter, request: &'a HttpRequest) -> Step<'a, Self> {
         let Some(function) = &limiter.answers().unavailable else {
-            return Step::Done(Err(refusal::unavailable()));
+            return Step::Done(Err(problem::unavailable()));
         };
         Step::Later(Box::pin(async move {
             let answer = function.ask(request).get().await;
             let mut response = answer.unwrap_or_else(|error| Self::failed(policy, error));
-            problem::complete(&mut response, StatusCode::SERVICE_UNAVAILABLE, refusal::STORE_RETRY);
+            problem::complete(&mut response, StatusCode::SERVICE_UNAVAILABLE, problem::STORE_RETRY);
             Err(response)
         }))
     }

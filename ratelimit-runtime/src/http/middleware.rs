@@ -29,7 +29,7 @@ use crate::{
 ///
 /// It writes the headers by itself: those of [`RateLimitHeaders::default`], or of [`headers`](Self::headers). Where
 /// [`RateLimitHeaders`] or another `RateLimit` is around it, the outer one writes them, and nothing is written twice. A handler within
-/// keeps its own `#[ratelimit]`: both limits apply, and headers and [`RateLimitState`](crate::RateLimitState) speak of the tightest
+/// keeps its own `#[ratelimit]`: both limits apply (of one policy in both places, twice), and headers and [`RateLimitState`](crate::RateLimitState) speak of the tightest
 /// of both.
 ///
 /// ```
@@ -59,7 +59,7 @@ struct Settings {
 }
 
 impl RateLimit {
-    /// The middleware for a policy, which a `static` holds.
+    /// The middleware for a policy, which a `static` holds. The policy may have every argument but `body`.
     #[must_use]
     pub fn new(policy: &'static Policy) -> Self {
         Self(Rc::new(Settings { policy, except: Vec::new(), headers: RateLimitHeaders::default() }))

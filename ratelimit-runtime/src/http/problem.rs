@@ -1,5 +1,7 @@
 //! Answers in the form of RFC 9457, which no cache may keep.
 
+use std::{collections::BTreeSet, sync::Mutex};
+
 use actix_web::{
     HttpResponse, ResponseError,
     body::BoxBody,
@@ -11,7 +13,7 @@ use actix_web::{
 };
 
 use crate::{
-    check::subject::NoUserFunction,
+    check::{error::CheckError, subject::NoUserFunction},
     http::state::NotLimited,
     rule::{
         function::extract::ExtractsBody,
@@ -63,3 +65,43 @@ macro_rules! misconfigured {
 }
 
 misconfigured!(ExtractsBody, NoUserFunction, NotLimited, ParseRateError, RateOutOfRange);
+
+impl ResponseError for CheckError {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        match self {
+            // The store has told the log.
+            Self::StoreUnavailable => unavailable(),
+            mistake => {
+                log_once(mistake);
+                misconfigured()
+            }
+        }
+    }
+}
+
+/// Tells the log of a mistake, once for each message. After so many messages, it has told enough.
+fn log_once(mistake: &CheckError) {
+    const MOST: usize = 64;
+    static REPORTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let message = mistake.to_string();
+    let Ok(mut reported) = REPORTED.lock() else { return };
+    if reported.len() < MOST && reported.insert(message.clone()) {
+        log::error!("a check of the application failed: {message:?} (RL027)");
+    }
+}
+
+/// `Retry-After` of the 503, in seconds.
+pub(crate) const STORE_RETRY: HeaderValue = HeaderValue::from_static("1");
+
+/// `503 Service Unavailable`: the store is down, and the rule refuses to go on without it.
+pub(crate) fn unavailable() -> HttpResponse {
+    let body = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"The rate limit cannot be checked at the moment."}"#;
+    problem(StatusCode::SERVICE_UNAVAILABLE, Some(STORE_RETRY), body)
+}

@@ -1,4 +1,4 @@
-//! The responses to a refused request: the 429, and the 503 of a store that is down.
+//! The responses to a refused request: the 429, and those of a body that cannot be read.
 
 use std::{cell::RefCell, ptr};
 
@@ -12,9 +12,6 @@ use crate::{
     decision::state::{Quota, RateLimitState, RuleInfo, RuleState},
     http::problem::problem,
 };
-
-/// `Retry-After` of the 503, in seconds.
-pub(crate) const STORE_RETRY: HeaderValue = HeaderValue::from_static("1");
 
 impl RateLimitState {
     /// The response that `#[ratelimit]` sends to a request that is not admitted: 429 with `Retry-After`, and a problem (RFC 9457) as its
@@ -80,12 +77,6 @@ impl Refusal {
     fn answer(&self) -> HttpResponse {
         problem(StatusCode::TOO_MANY_REQUESTS, Some(self.retry_after.clone()), self.body.clone())
     }
-}
-
-/// `503 Service Unavailable`: the store is down, and the rule refuses to go on without it.
-pub(crate) fn unavailable() -> HttpResponse {
-    let body = r#"{"type":"about:blank","title":"Service Unavailable","status":503,"detail":"The rate limit cannot be checked at the moment."}"#;
-    problem(StatusCode::SERVICE_UNAVAILABLE, Some(STORE_RETRY), body)
 }
 
 /// `413 Content Too Large`: the body is longer than a rule may read.

@@ -27,6 +27,7 @@ impl FromRequest for RateLimitState {
 /// The state was asked for in a handler that has none: answered 500.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "RateLimitState was extracted in a handler without #[ratelimit]: add the attribute, or extract an Option (RL009)"
+    "RateLimitState was extracted in a handler whose request no limit has checked: add #[ratelimit] or the middleware RateLimit, or extract an \
+     Option (RL009)"
 )]
 pub(crate) struct NotLimited;

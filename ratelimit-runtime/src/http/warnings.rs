@@ -32,7 +32,7 @@ pub(crate) fn body_in_middleware(policy: &'static Policy) {
     let name = policy.name();
     if REPORTED.lock().is_ok_and(|mut reported| reported.insert(name)) {
         log::error!(
-            "the policy `{name}` reads the body of a request, and the middleware RateLimit has none, so its requests are answered 500: \
+            "the policy `{name}` reads the body of a request, which the middleware RateLimit cannot, so its requests are answered 500: \
              write `#[ratelimit(policy = …)]` on the handlers that need it (RL026)"
         );
     }

@@ -394,6 +394,6 @@ fn seconds_left(window_end: u32, now: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod model;
+mod model_tests;
 #[cfg(test)]
 mod tests;

@@ -86,7 +86,7 @@ fn write_ietf(draft: IetfDraft, state: &RateLimitState, tightest: &RuleState, he
     }
 }
 
-/// The policies of the drafts 6 and 7, which tell them apart by their limits alone.
+/// The policies as drafts 6 and 7 write them: without names, so no two may have the same limit.
 fn unnamed_policies<'a>(state: &'a RateLimitState, tightest: &'a RuleState) -> impl Iterator<Item = String> + use<'a> {
     let is_listed = |(index, rule): &(usize, &RuleState)| {
         let has_same_limit = |other: &RuleState| other.limit() == rule.limit();

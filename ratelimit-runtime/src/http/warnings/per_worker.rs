@@ -2,7 +2,7 @@
 //! there are as many limiters, each of which admits the whole limit.
 //!
 //! Such limiters are made at one place of the program, on the threads of one server's workers, and each serves the requests
-//! of its own thread. Limiters of several servers, of tests, and one that the first worker makes for all are none.
+//! of its own thread. This does not mean limiters of several servers or of tests, or one that the first worker makes for all.
 
 use std::{
     net::SocketAddr,

@@ -73,8 +73,8 @@ impl Bucket {
         now + Duration::from_nanos(wait)
     }
 
-    /// How far the arrival time is ahead, in nanoseconds: at most the time in which all tokens come back. A time that is ahead of
-    /// twice that was set by a clock that was set back since. It counts as past, or clients would wait for the clock to catch up.
+    /// How far the arrival time is ahead, in nanoseconds: at most the time in which all tokens come back. A time more than
+    /// twice as far ahead comes from before the clock was set back. It counts as past, or clients would wait for the clock to catch up.
     fn outstanding(self, arrival: u64, now: Duration) -> u64 {
         let (ahead, all) = (arrival.saturating_sub(nanos(now)), self.tolerance());
         if ahead <= 2 * all.max(u64::from(self.rate.per) * NANOS) { ahead.min(all) } else { 0 }

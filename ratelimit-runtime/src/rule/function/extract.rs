@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeSet, sync::Mutex};
 
-use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, dev::Payload, web::Bytes};
+use actix_web::{
+    Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, dev::Payload, http::StatusCode,
+    web::Bytes,
+};
 
 /// The arguments of `function`, out of everything but the request's body.
 ///
@@ -15,7 +18,7 @@ pub(super) async fn extract<Args: FromRequest>(request: &HttpRequest, function: 
     let body = request.extensions().get::<ReadBody>().map(|body| body.0.clone());
     if let Some(body) = body {
         let args = Args::from_request(request, &mut Payload::from(body)).await;
-        return args.map_err(|error| NotExtracted(error.into()).into());
+        return args.map_err(|error| NotExtracted::or_itself(error.into()));
     }
     let nothing: Payload = Payload::None;
     // An extractor takes the payload and leaves `None` in its place, or does not need it. Its future cannot borrow the
@@ -31,10 +34,25 @@ pub(super) async fn extract<Args: FromRequest>(request: &HttpRequest, function: 
 /// The body of a request, in its extensions while functions are asked that may extract it.
 pub(crate) struct ReadBody(pub(crate) Bytes);
 
-/// A body that was read has not the form that a function extracts, or another of its extractors fails.
+/// A body that was read has not the form that a function extracts.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NotExtracted(Error);
+
+impl NotExtracted {
+    /// Tells a malformed body from what else may fail in a function's extractors, such as data that the application lacks, or a client that is
+    /// not signed in.
+    fn or_itself(error: Error) -> Error {
+        match error.as_response_error().status_code() {
+            StatusCode::BAD_REQUEST
+            | StatusCode::LENGTH_REQUIRED
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::UNPROCESSABLE_ENTITY => Self(error).into(),
+            _ => error,
+        }
+    }
+}
 
 impl ResponseError for NotExtracted {
     fn error_response(&self) -> HttpResponse {

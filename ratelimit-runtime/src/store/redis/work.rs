@@ -17,7 +17,7 @@ pub(crate) enum Work {
     Overdraft(Overdraft),
     /// Removes a counter.
     Reset(CounterKey, Terms),
-    /// Reads the mark by which the deny cache knows that it is still right.
+    /// Reads the mark: if it has changed, the deny cache is stale.
     ReadMark,
 }
 

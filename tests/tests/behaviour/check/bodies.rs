@@ -87,7 +87,28 @@ async fn entering(body: Bytes) -> usize {
     body.len()
 }
 
+struct Missing;
+
+async fn without_its_data(login: Json<Login>, _: web::Data<Missing>) -> String {
+    login.into_inner().username
+}
+
+#[ratelimit("100/hour", scope = without_its_data, body = "1 KiB")]
+async fn missing() -> impl Responder {
+    HttpResponse::Ok()
+}
+
+async fn price(login: Json<Login>) -> usize {
+    login.username.len()
+}
+
+#[ratelimit("10/hour", cost = price, body = "1 KiB")]
+async fn priced(_: Json<Login>) -> impl Responder {
+    HttpResponse::Ok()
+}
+
 fn routes(config: &mut ServiceConfig) {
+    config.route("/missing", web::post().to(missing)).route("/priced", web::post().to(priced));
     config.route("/login", web::post().to(login)).route("/form", web::post().to(form));
     config.route("/upload/{room}", web::post().to(upload)).route("/unread", web::post().to(unread));
     config.route("/counted-if", web::post().to(counted_if));
@@ -164,6 +185,29 @@ fn the_headers_speak_of_the_tightest_of_all_rules() {
     assert_eq!(form("bob"), (200, 4, 1));
     assert_eq!(form("carol"), (200, 4, 0));
     assert_eq!(form("dave"), (429, 4, 0));
+}
+
+#[test]
+fn what_fails_beside_the_body_is_no_malformed_body() {
+    let server = Served::limited(&in_memory().0, routes);
+    for name in ["alice", "bob"] {
+        let reply = post(&server, "/missing", "application/json", &format!(r#"{{"username":"{name}"}}"#));
+        assert_eq!((reply.status, reply.header("x-ratelimit-remaining")), (500, None), "{reply:?}");
+    }
+    let malformed = post(&server, "/missing", "application/json", "junk");
+    assert_eq!(malformed.status, 200, "it counts for the address, and the handler needs no body");
+}
+
+#[test]
+fn a_malformed_body_costs_one() {
+    let server = Served::limited(&in_memory().0, routes);
+    let ask = |body: &str| {
+        let reply = post(&server, "/priced", "application/json", body);
+        (reply.status, reply.x_headers().1)
+    };
+    assert_eq!(ask(r#"{"username":"alice"}"#), (200, 5));
+    assert_eq!([ask("junk"), ask("junk"), ask(r#"{"username":"bob"}"#)], [(400, 4), (400, 3), (200, 0)]);
+    assert_eq!(ask("junk"), (429, 0));
 }
 
 #[test]

@@ -95,7 +95,15 @@ async fn alike_but_for_their_keys() -> impl Responder {
     HttpResponse::Ok()
 }
 
+/// Of the second rule, one request is left; of the first, eighteen.
+#[ratelimit(limit = 20, per = 1)]
+#[ratelimit(limit = 1000, per = 3600, cost = 300)]
+async fn dear() -> impl Responder {
+    HttpResponse::Ok()
+}
+
 fn routes(config: &mut ServiceConfig) {
+    config.route("/dear", web::get().to(dear));
     config.route("/alike", web::get().to(alike_but_for_their_keys));
     config.route("/success", web::get().to(success)).route("/success", web::head().to(success));
     config.route("/failure", web::get().to(failure)).route("/extractor/{id}", web::get().to(bad_extractor));
@@ -231,6 +239,17 @@ fn of_equally_tight_rules_the_one_that_ends_last_is_in_the_headers() {
     let server = Served::limited(&limiter, routes);
     for remaining in [2, 1, 0] {
         assert_eq!(server.get("/equals").x_headers(), (3, remaining, window_end(START, 3600)));
+    }
+}
+
+#[test]
+fn the_tightest_rule_has_the_fewest_requests_left_whatever_they_cost() {
+    let (limiter, _clock) = in_memory();
+    let server = Served::limited(&limiter, routes);
+    for (status, left) in [(200, 700), (200, 400), (200, 100), (429, 100)] {
+        let reply = server.get("/dear");
+        let (limit, remaining, _) = reply.x_headers();
+        assert_eq!((reply.status, limit, remaining), (status, 1000, left));
     }
 }
 

@@ -218,7 +218,7 @@ fn numbers_out_of_range_are_errors_that_name_the_setting_and_its_range() {
     ] {
         let error = builder.build().expect_err(expected);
         assert_eq!(error.to_string(), format!("{expected} (RL004)"));
-        assert!(format!("{error:?}").starts_with("Setting {"), "{error:?}");
+        assert!(format!("{error:?}").starts_with("Setting(") && format!("{error:?}").contains("(RL004)"), "{error:?}");
     }
 }
 

@@ -160,7 +160,7 @@ impl Queue {
         state.is_draining = false;
     }
 
-    /// Sends nothing more on the pipeline: the checks that come are for another server.
+    /// From now on checks wait: they belong to another server than this pipeline's.
     pub(crate) fn drain(&self) {
         self.state.lock().is_draining = true;
     }
