@@ -17,6 +17,9 @@ use crate::value::{self, Algorithm, Cost, Key, Number, OnStoreError, OverLimit, 
 /// The default of `per`, in seconds, as in the Flask snippet.
 const PER: u32 = 300;
 
+/// The default of `hold`, in seconds.
+const HOLD: u32 = 60;
+
 /// The table of arguments. A row has the name, the field with its type, the default, and the function that reads a value.
 macro_rules! arguments {
     ($($name:literal => $field:ident: $type:ty = $default:expr, $read:expr;)*) => {
@@ -57,6 +60,8 @@ arguments! {
     "limit" => limit: Option<Number> = None, |value, errors| errors.keep(Number::limit(value)).map(Some);
     "per" => per: Option<Number> = None, |value, errors| errors.keep(Number::per(value)).map(Some);
     "rate" => rate: Option<ExprPath> = None, |value, errors| errors.keep(value::function(value)).map(Some);
+    "concurrency" => concurrency: Option<Number> = None, |value, errors| errors.keep(Number::concurrency(value)).map(Some);
+    "hold" => hold: Option<Number> = None, |value, errors| errors.keep(Number::hold(value)).map(Some);
     "algorithm" => algorithm: Option<Algorithm> = None, |value, errors| errors.keep(Algorithm::parse(value)).map(Some);
     "burst" => burst: Option<Number> = None, |value, errors| errors.keep(Number::burst(value)).map(Some);
     "stagger" => stagger: bool = false, |value, errors| errors.keep(value::boolean(value));
@@ -80,8 +85,7 @@ arguments! {
     "crate" => runtime: Option<Path> = None, |value, errors| errors.keep(value::module(value)).map(Some);
 }
 
-/// How often a rule admits.
-#[expect(clippy::large_enum_variant, reason = "there are a few of them, at compile time")]
+/// How often a rule admits, or how many at once.
 pub(crate) enum Limit {
     Fixed {
         limit: Number,
@@ -89,6 +93,11 @@ pub(crate) enum Limit {
     },
     /// As a function says of each request.
     Function(ExprPath),
+    /// So many at the same time. A place is kept for `hold` seconds, unless it is renewed.
+    Places {
+        places: Number,
+        hold: Number,
+    },
 }
 
 /// One argument. Any expression is accepted as a value at first, so that a wrong value gets an error of ours, and the arguments after
@@ -119,6 +128,8 @@ impl Args {
         let mut args = Self::new();
         if let Some(rates) = args.read_all(tokens, errors) {
             args.limits = args.limits(rates, span, errors);
+            let places = args.places(span);
+            args.limits.extend(places);
         }
         args
     }
@@ -156,6 +167,13 @@ impl Args {
         Some(rates)
     }
 
+    /// What runs at the same time, if that is limited.
+    fn places(&mut self, span: Span) -> Option<Limit> {
+        let places = self.concurrency.take()?;
+        let hold = self.hold.take().unwrap_or(Number::Literal(HOLD, span));
+        Some(Limit::Places { places, hold })
+    }
+
     /// The limits of the rate string, or else that of `limit` and `per`.
     fn limits(&mut self, rates: Option<Vec<Limit>>, span: Span, errors: &mut Errors) -> Vec<Limit> {
         if let Some(path) = &self.rate {
@@ -179,7 +197,7 @@ impl Args {
             let per = self.per.take().unwrap_or(Number::Literal(PER, span));
             return vec![Limit::Fixed { limit, per }];
         }
-        if !["limit", "rate", "policy"].iter().any(|name| self.means(name)) {
+        if !["limit", "rate", "policy", "concurrency"].iter().any(|name| self.means(name)) {
             let message = "`limit` is missing: write `limit = 300, per = 300`, or a rate such as \"300/5m\"";
             errors.add(Error::new(span, message));
         }
@@ -200,6 +218,7 @@ impl Limit {
         match self {
             Self::Fixed { limit, .. } => limit.ends().0,
             Self::Function(path) => path.span(),
+            Self::Places { places, .. } => places.ends().0,
         }
     }
 

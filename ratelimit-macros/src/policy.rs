@@ -42,6 +42,8 @@ fn rule(args: &Args, limit: &Limit) -> TokenStream {
         (Algorithm::SlidingWindow, _) => Some(quote!(.sliding_window())),
         (Algorithm::Gcra, Limit::Fixed { limit, .. }) => Some(checked("gcra", args.burst.as_ref().unwrap_or(limit))),
         (Algorithm::Gcra, Limit::Function(_)) => Some(quote!(.gcra_of_rate())),
+        // An error before.
+        (Algorithm::Gcra, Limit::Places { .. }) => None,
     });
     let stagger = args.stagger.then(|| quote!(.stagger()));
     let scopes = args.scopes.iter().map(scope);
@@ -78,16 +80,29 @@ fn rule(args: &Args, limit: &Limit) -> TokenStream {
         quote!(.on_store_error(__ratelimit::OnStoreError::#answer))
     });
     let lease = args.lease.as_ref().map(|lease| checked("lease", lease));
-    let new = match limit {
-        Limit::Fixed { limit, per } => new(args, limit, per),
+    let new = start(args, limit);
+    quote! {
+        #new #algorithm #stagger .scope(&[#(#scopes),*]) #key #cost #count_if #exempt #methods #body
+            #over_limit #headers #on_store_error #lease
+    }
+}
+
+/// The rule with what it admits.
+fn start(args: &Args, limit: &Limit) -> TokenStream {
+    match limit {
+        Limit::Fixed { limit, per } => {
+            let fixed_cost = match &args.cost {
+                Some(Cost::Number(number)) => Some(number),
+                _ => None,
+            };
+            let others: Vec<_> = args.burst.iter().chain(fixed_cost).chain(&args.lease).collect();
+            new("new", &others, limit, per)
+        }
+        Limit::Places { places, hold } => new("concurrency", &[], places, hold),
         Limit::Function(path) => {
             let written = plain(path);
             quote!(__ratelimit::Rule::with_rate(#written, &__ratelimit::rate(#path)))
         }
-    };
-    quote! {
-        #new #algorithm #stagger .scope(&[#(#scopes),*]) #key #cost #count_if #exempt #methods #body
-            #over_limit #headers #on_store_error #lease
     }
 }
 
@@ -124,19 +139,15 @@ fn checked(method: &str, value: &Number) -> TokenStream {
     quote_spanned!(located(first)=> .#method #value)
 }
 
-/// The rule with its limit and window, whose ranges this asserts.
-fn new(args: &Args, limit: &Number, per: &Number) -> TokenStream {
-    let fixed_cost = match &args.cost {
-        Some(Cost::Number(number)) => Some(number),
-        _ => None,
-    };
-    let others = args.burst.iter().chain(fixed_cost).chain(&args.lease);
+/// The rule with its limit and window, whose ranges `function` asserts. `others` are further numbers of the rule.
+fn new(function: &str, others: &[&Number], limit: &Number, per: &Number) -> TokenStream {
     // The first constant may be out of range. Without one, the first number written beside the limit may be.
-    let first = others.chain([limit, per]).min_by_key(|number| !number.is_constant());
+    let first = others.iter().copied().chain([limit, per]).min_by_key(|number| !number.is_constant());
     let first = first.map_or_else(Span::call_site, |number| located(number.ends().0));
     let last = [limit, per].into_iter().rfind(|number| number.is_constant());
     let last = last.map_or_else(Span::call_site, |number| number.ends().1);
-    let new = respan(quote!(__ratelimit::Rule::new), first);
+    let function = Ident::new(function, Span::call_site());
+    let new = respan(quote!(__ratelimit::Rule::#function), first);
     let arguments = arguments([number(limit, "number"), number(per, "seconds")], last);
     quote!(#new #arguments)
 }

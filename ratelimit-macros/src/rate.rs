@@ -22,6 +22,12 @@ pub(crate) const BURST: Range = Range { name: "the burst", max: u32::MAX };
 
 pub(crate) const BODY_TIMEOUT: Range = Range { name: "the timeout in seconds", max: i32::MAX as u32 };
 
+/// A store in Redis reads and writes all places of a counter at each check.
+pub(crate) const CONCURRENCY: Range = Range { name: "the concurrency", max: 10_000 };
+
+/// What a process leaves behind when it is killed is held for so long.
+pub(crate) const HOLD: Range = Range { name: "the hold in seconds", max: DAY };
+
 /// A window lasts up to 68 years: stores keep its end in 32 bits, of which one tells the past from the future.
 pub(crate) const WINDOW: Range = Range { name: "the window in seconds", max: i32::MAX as u32 };
 

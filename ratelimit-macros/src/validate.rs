@@ -13,21 +13,59 @@ pub(crate) fn attribute(args: &Args, errors: &mut Errors) {
         policy_alone(args, errors);
         return;
     }
-    one_rate(args, errors);
-    combinations(args, errors);
+    concurrency(args, errors);
     body(args, errors);
-    amounts(args, errors);
+    if !counts_places(args) {
+        one_rate(args, errors);
+        combinations(args, errors);
+        amounts(args, errors);
+    }
 }
 
 /// Refuses arguments beside a policy, which has its own.
 fn policy_alone(args: &Args, errors: &mut Errors) {
-    for limit in &args.limits {
+    for limit in args.limits.iter().filter(|limit| !matches!(limit, Limit::Places { .. })) {
         let message = "a rate cannot stand beside `policy`, which has its own: write another `#[ratelimit]` for it";
         errors.add(Error::new(limit.start(), message));
     }
     for word in args.names.iter().filter(|word| *word != "policy" && *word != "crate") {
         let message =
             format!("`{word}` belongs to a rule: write it in the `policy!`, or in another `#[ratelimit]` with a rate");
+        errors.push(word, message);
+    }
+}
+
+/// Whether one of the rules counts what runs at the same time.
+fn counts_places(args: &Args) -> bool {
+    args.limits.iter().any(|limit| matches!(limit, Limit::Places { .. }))
+}
+
+/// Refuses `hold` without `concurrency`, and beside that the arguments of a rate, for which they have no meaning.
+fn concurrency(args: &Args, errors: &mut Errors) {
+    let is_given = args.names.iter().any(|word| word == "concurrency");
+    let message =
+        "`hold` is of a place that a request holds while it runs: write `concurrency = 2` beside it, or remove it";
+    refuse_if(!is_given, "hold", message, args, errors);
+    if !counts_places(args) {
+        return;
+    }
+    let has_rate = args.limits.iter().any(|limit| !matches!(limit, Limit::Places { .. }));
+    let message = "`per` is the window of a rate, and `concurrency` has none: write `hold`, or a `limit`";
+    refuse_if(!has_rate, "per", message, args, errors);
+    for word in &args.names {
+        let example = match word.to_string().as_str() {
+            "cost" => "cost = 2",
+            "count_if" => "count_if = failed",
+            "lease" => "lease = 10",
+            "algorithm" => "algorithm = \"gcra\"",
+            "burst" => "algorithm = \"gcra\", burst = 10",
+            "stagger" => "stagger = true",
+            _ => continue,
+        };
+        let message = format!(
+            "`{word}` is of a rate, and `concurrency` counts what runs at the same time: remove it, or write another \
+             attribute for the rate, as in `#[ratelimit(\"100/minute\", {example})]`"
+        );
         errors.push(word, message);
     }
 }
@@ -147,7 +185,7 @@ fn amounts(args: &Args, errors: &mut Errors) {
     };
     let fixed = |limit: &Limit| match limit {
         Limit::Fixed { limit, .. } => literal(limit).map(|(limit, _)| limit),
-        Limit::Function(_) => None,
+        Limit::Function(_) | Limit::Places { .. } => None,
     };
     let limit = args.limits.iter().filter_map(fixed).min();
     let cost = match &args.cost {
@@ -278,12 +316,13 @@ fn describe(args: &Args, limit: &Limit) -> String {
         (Some(Algorithm::SlidingWindow), _) => "sliding".to_owned(),
         (Some(Algorithm::Gcra), burst) => match (burst, limit) {
             (Some(burst), _) | (None, Limit::Fixed { limit: burst, .. }) => format!("gcra {burst}"),
-            (None, Limit::Function(_)) => "gcra".to_owned(),
+            (None, Limit::Function(_) | Limit::Places { .. }) => "gcra".to_owned(),
         },
     };
     let rate = match limit {
         Limit::Fixed { limit, per } => format!("{limit}/{per}"),
         Limit::Function(path) => plain(path),
+        Limit::Places { places, hold } => format!("{places} at once {hold}"),
     };
     format!("{rate} {} {key} {cost} {count_if} {exempt} {methods:?} {algorithm}", scopes.join("+"))
 }

@@ -9,7 +9,7 @@ use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, LitStr, Path, Result, UnO
 
 use crate::constant::{self, Constant};
 use crate::errors::Errors;
-use crate::rate::{self, BODY_TIMEOUT, BURST, COST, LEASE, LIMIT, Range, WINDOW};
+use crate::rate::{self, BODY_TIMEOUT, BURST, CONCURRENCY, COST, HOLD, LEASE, LIMIT, Range, WINDOW};
 use crate::size;
 
 pub(crate) enum Number {
@@ -86,6 +86,23 @@ impl Number {
     pub(crate) fn lease(value: &Expr) -> Result<Self> {
         let message = "write a whole number of tokens, as in `lease = 100`, or a constant expression of integers";
         Self::parse(value, &LEASE, message)
+    }
+
+    pub(crate) fn concurrency(value: &Expr) -> Result<Self> {
+        let message = "write how many requests may run at the same time, as in `concurrency = 2`, \
+                       or a constant expression of integers";
+        Self::parse(value, &CONCURRENCY, message)
+    }
+
+    pub(crate) fn hold(value: &Expr) -> Result<Self> {
+        if let Some(text) = text(value) {
+            let seconds = rate::duration(&text.value()).and_then(|seconds| HOLD.parse(&seconds.to_string()));
+            let seconds = seconds.map_err(|message| Error::new_spanned(value, message))?;
+            return Ok(Self::Literal(seconds, text.span()));
+        }
+        let message = "write whole seconds, a duration such as \"60s\", \
+                       or a constant expression of integers or of type `Duration`";
+        Self::parse(value, &HOLD, message)
     }
 
     fn parse(value: &Expr, range: &Range, otherwise: &str) -> Result<Self> {

@@ -40,7 +40,7 @@ impl<'a> MemoryCheck<'a> {
     pub fn admits(&self, client: IpAddr) -> bool {
         let Self { limiter, store, family, terms } = *self;
         let hash = family.hash(0, &Name::Rule("hit"), &[SubjectPart::Ip(client.into())]);
-        let hit = Hit { hash, terms, refuses: true, lease: 1, on_store_error: None };
+        let hit = Hit { hash, terms, refuses: true, lease: 1, on_store_error: None, place: 0 };
         !store.hit_one(limiter.now(), &hit).over
     }
 }

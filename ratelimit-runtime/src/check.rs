@@ -5,6 +5,7 @@ pub(crate) mod charges;
 pub(crate) mod counting;
 pub(crate) mod direct;
 pub(crate) mod error;
+pub(crate) mod places;
 pub(crate) mod resolver;
 pub(crate) mod slot;
 pub(crate) mod source;

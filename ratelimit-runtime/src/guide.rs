@@ -6,6 +6,7 @@
 //! | [`recipes`] | how to limit a login, and where other needs are answered |
 //! | [`algorithms`] | what a limit admits, several rules, cost, leases |
 //! | [`plans`] | how limits depend on the caller |
+//! | [`concurrency`] | how many requests may run at the same time |
 //! | [`policies`] | how several handlers, an application, or what is no request share a limit |
 //! | [`scopes`] | who is counted; addresses behind proxies |
 //! | [`middleware`] | which headers there are, and where middlewares stand |
@@ -17,6 +18,8 @@
 
 #[doc = include_str!("guide/algorithms.md")]
 pub mod algorithms {}
+#[doc = include_str!("guide/concurrency.md")]
+pub mod concurrency {}
 #[doc = include_str!("guide/errors.md")]
 pub mod errors {}
 #[doc = include_str!("guide/failures.md")]

@@ -2,6 +2,7 @@
 
 pub(crate) mod attribute;
 pub(crate) mod headers;
+pub(crate) mod held_body;
 pub(crate) mod middleware;
 pub(crate) mod problem;
 pub(crate) mod refusal;

@@ -35,6 +35,7 @@
 //! | answer in the application's own format | [`guide::responses`] |
 //! | read the state of a limit in a handler | [`RateLimitState`] |
 //! | limit by the caller's plan | [`Rate`], [`guide::plans`] |
+//! | limit what runs at the same time | [`guide::concurrency`] |
 //! | share a limit between handlers, or limit a whole application | [`guide::policies`], [`policy!`], [`RateLimit`] |
 //! | limit what is no request | [`RateLimiter::check`], [`Subject`] |
 //! | look at a counter, or reset it | [`RateLimiter::peek`], [`RateLimiter::reset`] |

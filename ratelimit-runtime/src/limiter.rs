@@ -5,6 +5,7 @@ pub(crate) mod builder;
 pub(crate) mod clients;
 #[cfg(feature = "redis")]
 pub(crate) mod fallback;
+pub(crate) mod holding;
 pub(crate) mod mode;
 pub(crate) mod origin;
 pub(crate) mod serving;
@@ -183,7 +184,7 @@ impl RateLimiter {
 
     /// Waits for the answer to a check.
     #[cfg(feature = "redis")]
-    pub(crate) async fn finish(&self, hits: &Hits, pending: Pending) -> Result<Decided, Unavailable> {
+    pub(crate) async fn finish(&self, hits: &Hits, pending: &mut Pending) -> Result<Decided, Unavailable> {
         match &self.0.store {
             // Memory decides at once.
             Store::Memory(_) => Err(Unavailable),

@@ -19,7 +19,7 @@ use crate::{
     rule::{
         algorithm::{Algorithm, gcra::LONGEST_REFILL},
         function::held::{AskRef, CountIfRef, RespondRef},
-        limit::{LONGEST_WINDOW, Limit},
+        limit::{LONGEST_HOLD, LONGEST_WINDOW, Limit, MOST_PLACES},
         on_store_error::OnStoreError,
         rate::Rate,
         scope::Scope,
@@ -106,6 +106,19 @@ impl Rule {
     #[must_use]
     pub const fn with_rate(path: &'static str, function: AskRef<Option<Rate>>) -> Self {
         Self::of(RateSource::Function(path, function))
+    }
+
+    /// At most `places` requests at the same time. A place is kept for `hold` seconds, unless it is renewed.
+    #[must_use]
+    #[track_caller]
+    pub const fn concurrency(places: i128, hold: i128) -> Self {
+        assert!(places >= 1, "`concurrency` must be at least 1");
+        assert!(places <= MOST_PLACES, "`concurrency` must be at most 10000");
+        assert!(hold >= 1, "`hold` must be at least 1 second");
+        assert!(hold <= LONGEST_HOLD, "`hold` must be at most 86400 seconds");
+        let mut rule = Self::of(RateSource::Fixed(Limit::new(places, hold)));
+        rule.algorithm = Algorithm::Concurrency;
+        rule
     }
 
     const fn of(rate: RateSource) -> Self {
@@ -279,6 +292,11 @@ impl Rule {
         }
         self.lease = lease as u32;
         self
+    }
+
+    /// Whether it counts what runs at the same time.
+    pub(crate) fn counts_places(&self) -> bool {
+        self.algorithm == Algorithm::Concurrency
     }
 
     pub(crate) const fn refuses(&self) -> bool {

@@ -6,7 +6,15 @@ pub(crate) mod memory;
 pub(crate) mod redis;
 pub(crate) mod url;
 
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    process,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use smallvec::SmallVec;
 
@@ -32,6 +40,19 @@ pub(crate) struct Hit {
     pub(crate) lease: u32,
     /// The rule's own `on_store_error`.
     pub(crate) on_store_error: Option<OnStoreError>,
+    /// The place that a request takes under a rule of concurrency, or 0.
+    pub(crate) place: u64,
+}
+
+/// The name of a new place. No two places have the same name in a process, and hardly ever in two.
+pub(crate) fn new_place() -> u64 {
+    static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(process::id()));
+    static PLACES: AtomicU64 = AtomicU64::new(1);
+    // A bijection, by which names of several processes do not run through the same numbers (the finalizer of splitmix64).
+    let mix = |word: u64, shift: u32, factor: u64| (word ^ word >> shift).wrapping_mul(factor);
+    let word = SEED.wrapping_add(PLACES.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let word = mix(mix(word, 30, 0xbf58_476d_1ce4_e5b9), 27, 0x94d0_49bb_1331_11eb);
+    word ^ word >> 31
 }
 
 /// The name of a counter in a store outside this process, without a window.
@@ -106,6 +127,7 @@ impl Hit {
             window_end: match after {
                 CounterState::Window { end, .. } | CounterState::Windows { end, .. } => end,
                 CounterState::Arrival(arrival) => arrival,
+                CounterState::Places(_) => self.place,
             },
             is_degraded: false,
         }

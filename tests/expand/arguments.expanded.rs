@@ -138,6 +138,22 @@ async fn planned(
     }
     __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, planned).await
 }
+async fn export(
+    __ratelimit_incoming: ::ratelimit_runtime::codegen::Incoming,
+) -> ::ratelimit_runtime::codegen::HttpResponse {
+    use ::ratelimit_runtime::codegen as __ratelimit;
+    static __RATELIMIT: __ratelimit::Policy = __ratelimit::policy("arguments::export")
+        .rules(
+            &[
+                __ratelimit::Rule::new(100, 60).scope(&[__ratelimit::Scope::User]),
+                __ratelimit::Rule::concurrency(2, 30).scope(&[__ratelimit::Scope::User]),
+            ],
+        );
+    async fn export() -> impl Responder {
+        "two at a time"
+    }
+    __ratelimit::limited(&__RATELIMIT, __ratelimit_incoming, export).await
+}
 static LOGIN: Policy = {
     use ::ratelimit_runtime::codegen as __ratelimit;
     __ratelimit::policy("login")

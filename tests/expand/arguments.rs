@@ -64,6 +64,12 @@ async fn planned() -> impl Responder {
     "as often as your plan says"
 }
 
+#[get("/export")]
+#[ratelimit("100/minute", concurrency = 2, scope = "user", hold = "30s")]
+async fn export() -> impl Responder {
+    "two at a time"
+}
+
 fn plan(_: &HttpRequest) -> Option<Rate> {
     Some(Rate::per_minute(600).burst(20))
 }

@@ -110,6 +110,16 @@ impl Connection {
         Ok(reply)
     }
 
+    /// Whether something of an answer has come.
+    pub fn has_answer(&mut self) -> bool {
+        let stream = self.stream.get_ref();
+        let mut byte = [0];
+        drop(stream.set_nonblocking(true));
+        let is_there = stream.peek(&mut byte).is_ok();
+        drop(stream.set_nonblocking(false));
+        is_there
+    }
+
     /// Whether the server has closed the connection without sending anything more.
     pub fn is_closed(&mut self) -> bool {
         match self.stream.fill_buf() {

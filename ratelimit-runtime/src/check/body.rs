@@ -37,6 +37,7 @@ pub(crate) async fn check<A: Answer>(check: BodyCheck<'_>, payload: &mut Payload
             Err(unread) => {
                 let answer = A::unread(policy, unread);
                 charges.conclude(answer.response());
+                drop(charges.take_places());
                 slot::refresh(request);
                 return Err(answer);
             }
@@ -48,6 +49,7 @@ pub(crate) async fn check<A: Answer>(check: BodyCheck<'_>, payload: &mut Payload
         Ok(later) => Ok(Some(Charges::of_parts(limiter, [charges, later]))),
         Err(answer) => {
             charges.refund();
+            drop(charges.take_places());
             slot::refresh(request);
             Err(answer)
         }

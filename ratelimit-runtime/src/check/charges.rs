@@ -7,6 +7,7 @@ use actix_web::HttpResponse;
 use tokio::runtime::Handle;
 
 use crate::{
+    check::places::Places,
     counter::Counter,
     decision::{outcome::Outcome, settlement::Settle},
     limiter::RateLimiter,
@@ -14,12 +15,14 @@ use crate::{
     store::{CounterKey, Hit},
 };
 
-/// The charges of one request.
+/// The charges of one request, and its places.
 pub(crate) struct Charges {
     limiter: RateLimiter,
     charges: Vec<Charge>,
     /// The charges of the checks that this one consists of.
     parts: Vec<Arc<Self>>,
+    /// Until they are taken out, the places are held as long as the charges are known.
+    places: Mutex<Option<Box<Places>>>,
 }
 
 struct Charge {
@@ -67,6 +70,7 @@ impl Charges {
         keys: Vec<CounterKey>,
         outcomes: &[Option<Outcome>],
     ) -> Arc<Self> {
+        let places = Mutex::new(Places::new(limiter, hits, &keys, outcomes));
         let counted =
             hits.iter().zip(rules).zip(keys).zip(outcomes).filter_map(|(hit, outcome)| Some((hit, (*outcome)?)));
         let charges = counted.enumerate().filter_map(|(index, (((hit, rule), key), outcome))| {
@@ -77,7 +81,8 @@ impl Charges {
                 is_sending: false,
                 is_refunded: false,
             };
-            (is_priced || outcome.taken > 0).then_some(Charge {
+            let may_change = (is_priced || outcome.taken > 0) && !rule.rule.counts_places();
+            may_change.then_some(Charge {
                 index,
                 count_if: rule.rule.count_if,
                 is_priced,
@@ -87,12 +92,23 @@ impl Charges {
                 progress: Mutex::new(progress),
             })
         });
-        Arc::new(Self { limiter: limiter.clone(), charges: charges.collect(), parts: Vec::new() })
+        Arc::new(Self { limiter: limiter.clone(), charges: charges.collect(), parts: Vec::new(), places })
     }
 
     /// The charges of several checks of one request.
     pub(crate) fn of_parts(limiter: &RateLimiter, parts: impl IntoIterator<Item = Arc<Self>>) -> Arc<Self> {
-        Arc::new(Self { limiter: limiter.clone(), charges: Vec::new(), parts: parts.into_iter().collect() })
+        let (charges, parts) = (Vec::new(), parts.into_iter().collect());
+        Arc::new(Self { limiter: limiter.clone(), charges, parts, places: Mutex::default() })
+    }
+
+    /// Takes the places out, for whoever knows when the request ends.
+    pub(crate) fn take_places(&self) -> Option<Box<Places>> {
+        let own = self.places.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let all = own.into_iter().chain(self.parts.iter().filter_map(|part| part.take_places()));
+        all.reduce(|mut places, later| {
+            places.append(*later);
+            places
+        })
     }
 
     /// Refunds what does not count, as `response` says. Nobody waits for the store.

@@ -5,6 +5,8 @@ use std::{future::Future, pin::Pin, ptr, sync::Arc};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use smallvec::SmallVec;
 
+#[cfg(feature = "redis")]
+use crate::check::places::Awaited;
 use crate::{
     check::{charges::Charges, resolver::Resolver, slot, source::Source, subject::RequestSubject},
     counter::Counter,
@@ -14,7 +16,7 @@ use crate::{
     },
     limiter::{LimiterStep, RateLimiter},
     rule::{Rule, algorithm::Algorithm, limit::Limit, policy::Policy, prepared::Prepared, terms::Terms},
-    store::{CounterKey, Hit, Hits},
+    store::{CounterKey, Hit, Hits, new_place},
 };
 
 /// The result of a check: the charges of an admitted request that its response may refund, or the answer to one that is not
@@ -143,7 +145,9 @@ fn hit<S: Source>(
     let Prepared { rule, on_store_error, ref info, .. } = *prepared;
     let phase = if rule.stagger { counter.phase() } else { 0 };
     let terms = Terms { limit, algorithm, phase, cost: resolver.cost(rule) };
-    Hit { hash: counter.hash(), terms, refuses: info.refuses, lease: rule.lease.min(limit.limit), on_store_error }
+    let place = if rule.counts_places() { new_place() } else { 0 };
+    let lease = rule.lease.min(limit.limit);
+    Hit { hash: counter.hash(), terms, refuses: info.refuses, lease, on_store_error, place }
 }
 
 /// The rules of a state, each with what it admits.
@@ -162,7 +166,7 @@ pub(crate) struct Check<'a> {
     pub(crate) rules: Rules,
     /// One for each rule.
     pub(crate) hits: Hits,
-    /// The names of the counters, for charges that may be refunded.
+    /// The names of the counters, for charges that may be refunded and places that are released.
     pub(crate) keys: Option<Vec<CounterKey>>,
     pub(crate) limiter: &'a RateLimiter,
     pub(crate) request: &'a HttpRequest,
@@ -180,8 +184,11 @@ impl<'a> Check<'a> {
         match limiter.begin(&self.hits, counters) {
             LimiterStep::Done(decided) => self.conclude(decided),
             #[cfg(feature = "redis")]
-            LimiterStep::Pending(answer) => Step::Later(Box::pin(async move {
-                let decided = limiter.finish(&self.hits, answer).await;
+            LimiterStep::Pending(mut answer) => Step::Later(Box::pin(async move {
+                let decided = match &self.keys {
+                    Some(keys) => Awaited::new(limiter, &self.hits, keys, answer).get().await,
+                    None => limiter.finish(&self.hits, &mut answer).await,
+                };
                 self.conclude(decided).get().await
             })),
         }

@@ -1,5 +1,7 @@
 //! Checks that a program asks for itself, looks at counters, and resets.
 
+#[cfg(feature = "redis")]
+use crate::check::places::Awaited;
 use crate::{
     check::{
         charges::Charges,
@@ -20,6 +22,10 @@ impl RateLimiter {
     ///
     /// The check is the one that a handler under `#[ratelimit(policy = …)]` makes, and it counts in the same counters. The state says
     /// whether the subject was admitted, after `on_store_error` was applied. A rule with `count_if` counts every check.
+    ///
+    /// A rule of `concurrency` gives the state a place. It is released when the state and all its clones are dropped, so keep the state for as
+    /// long as the work takes: `if limiter.check(…).await?.is_admitted() { … }` drops it before the block. After the check of a request, by
+    /// [`Subject::of`](crate::Subject::of), the request keeps a clone.
     ///
     /// The future is `Send` for a [`Subject`](crate::Subject), and runs on any Tokio runtime. That of
     /// [`Subject::of`](crate::Subject::of) a request stays on the request's thread, and the state is kept with the request, as after the
@@ -57,7 +63,10 @@ impl RateLimiter {
         let decided = match self.begin(&hits, &counters) {
             LimiterStep::Done(decided) => decided,
             #[cfg(feature = "redis")]
-            LimiterStep::Pending(answer) => self.finish(&hits, answer).await,
+            LimiterStep::Pending(mut answer) => match &keys {
+                Some(keys) => Awaited::new(self, &hits, keys, answer).get().await,
+                None => self.finish(&hits, &mut answer).await,
+            },
         }?;
         let mut state = RateLimitState::new(policy.first_limit(), quotas(&rules, &hits), &decided);
         if let Some(keys) = keys.filter(|_| state.is_admitted()) {

@@ -14,7 +14,8 @@ pub(crate) struct Outcome {
     pub(crate) over: bool,
     /// What it took.
     pub(crate) taken: u64,
-    /// The end of the window from which that was taken; of GCRA the arrival time since then, in nanoseconds.
+    /// The end of the window from which that was taken; of GCRA the arrival time since then, in nanoseconds; of
+    /// concurrency the place.
     pub(crate) window_end: u64,
     /// Whether it was taken from the counter in memory that stands in for one of a failing store.
     pub(crate) is_degraded: bool,

@@ -53,6 +53,8 @@ pub(crate) struct RuleInfo {
     pub(crate) quota: Option<Quota>,
     /// Whether the rule refuses a request that does not fit; otherwise it counts and reports.
     pub(crate) refuses: bool,
+    /// Whether it counts what runs at the same time, and is no rate.
+    pub(crate) counts_places: bool,
     pub(crate) x_headers: bool,
     /// The limit as the value of a header, if it does not depend on the request. Its bytes are static, so that workers do not share a count
     /// of its clones.
@@ -173,7 +175,8 @@ impl RateLimitState {
     }
 
     /// The tightest rule, as an index into [`rules`](Self::rules). It is the rule that refuses the longest, or else the one with the
-    /// fewest requests of this cost remaining. Among equals it is the one that ends last.
+    /// fewest requests of this cost remaining. Among equals it is the one that ends last. A rule of `concurrency` is the tightest only where it
+    /// refuses, or stands alone.
     #[must_use]
     pub fn tightest(&self) -> usize {
         self.tightest
@@ -208,6 +211,17 @@ impl RateLimitState {
         self.rules.get(tightest(wanted)).filter(|state| state.info.x_headers)
     }
 
+    /// The rules that are rates, and not of what runs at the same time.
+    pub(crate) fn rates(&self) -> impl Iterator<Item = &RuleState> + Clone {
+        self.rules.iter().filter(|state| !state.info.counts_places)
+    }
+
+    /// The tightest of them.
+    pub(crate) fn tightest_rate(&self) -> Option<&RuleState> {
+        let rates = self.rules.iter().enumerate().filter(|(_, state)| !state.info.counts_places);
+        self.rules.get(tightest(rates)).filter(|state| !state.info.counts_places)
+    }
+
     /// The rule that refuses the request the longest.
     pub(crate) fn refused_by(&self) -> Option<&RuleState> {
         self.tight().filter(|rule| rule.refuses())
@@ -220,7 +234,7 @@ fn tightest<'a>(rules: impl Iterator<Item = (usize, &'a RuleState)>) -> usize {
         // A request takes several tokens of some rules, and one of others.
         let requests = || u64::from(state.remaining()) / state.outcome.taken.max(1);
         let remaining = if state.refuses() { 0 } else { requests() };
-        (!state.refuses(), remaining, Reverse(state.reset_at()))
+        (!state.refuses(), state.info.counts_places, remaining, Reverse(state.reset_at()))
     };
     rules.min_by_key(|(_, state)| order(state)).map_or(0, |(index, _)| index)
 }
@@ -229,7 +243,8 @@ impl RuleState {
     /// The name by which clients know the rule: its scope and its rate, such as `ip:300/300s`. It has at most 63 characters and a
     /// number, consists of ASCII letters, digits and `-_.:+/`, and is unique within a handler, though a middleware may have a rule of the same name.
     /// Functions in a scope are part of it, so clients see their names. Under `rate = plan`, it has the name of the
-    /// function, and the rate of the request: `user+plan:600/60s`.
+    /// function, and the rate of the request: `user+plan:600/60s`. Under `concurrency = 2`, it is
+    /// `user:2-at-once`.
     #[must_use]
     pub fn name(&self) -> Cow<'static, str> {
         match self.info.quota {
@@ -254,6 +269,13 @@ impl RuleState {
         self.quota.per
     }
 
+    /// Whether the rule counts what runs at the same time: `concurrency = …`. Its limit is the number of places, what remains are the free
+    /// ones, and its `per` is `hold`.
+    #[must_use]
+    pub fn is_concurrency(&self) -> bool {
+        self.info.counts_places
+    }
+
     /// How many more requests are admitted now.
     #[must_use]
     pub fn remaining(&self) -> u32 {
@@ -267,6 +289,7 @@ impl RuleState {
     /// | `"fixed-window"` | when the window ends | the same |
     /// | `"sliding-window"` | when the window ends | when so much has faded that it fits: in this window or the next |
     /// | `"gcra"` | when all tokens are back | when as many are back as it takes |
+    /// | `concurrency` | in a second | the same |
     ///
     /// With the latter two, the time may be earlier or later than the one that the previous request was told.
     #[must_use]

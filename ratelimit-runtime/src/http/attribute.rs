@@ -14,7 +14,7 @@ use crate::{
         slot,
     },
     decision::state::RateLimitState,
-    http::{problem, refusal, warnings},
+    http::{held_body, problem, refusal, warnings},
     limiter::RateLimiter,
     rule::{
         OverLimit, Rule,
@@ -65,6 +65,8 @@ where
         Ok(charges) => charges,
         Err(answer) => return answer,
     };
+    // The state keeps the charges for longer than the request runs.
+    let places = charges.as_ref().and_then(|charges| charges.take_places());
     let response = match Args::from_request(&request, &mut payload).await {
         Ok(args) => handler.call(args).await.respond_to(&request).map_into_boxed_body(),
         Err(error) => HttpResponse::from_error(error),
@@ -73,7 +75,10 @@ where
         charges.conclude(&response);
         slot::refresh(&request);
     }
-    response
+    match places {
+        None => response,
+        Some(places) => held_body::hold(response, places),
+    }
 }
 
 /// Checks a request by the limiter that serves it.

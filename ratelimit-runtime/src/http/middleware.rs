@@ -18,7 +18,7 @@ use crate::{
         charges::Charges,
         slot::{self, StateSlot},
     },
-    http::{attribute, headers::RateLimitHeaders},
+    http::{attribute, headers::RateLimitHeaders, held_body},
     rule::policy::Policy,
 };
 
@@ -176,11 +176,16 @@ impl Settings {
         match verdict {
             Err(refusal) => Ok(request.into_response(refusal)),
             Ok(charges) => {
+                // The state keeps the charges for longer than the request runs.
+                let places = charges.as_ref().and_then(|charges| charges.take_places());
                 let answer = service.call(request).await.map(ServiceResponse::map_into_boxed_body);
                 if let Some(charges) = charges {
                     settle(&charges, &answer, slot);
                 }
-                answer
+                match places {
+                    None => answer,
+                    Some(places) => answer.map(|answer| answer.map_body(|_, body| held_body::held(body, places))),
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     decision::outcome::{Decided, Outcome, Unavailable},
-    rule::{charge::Charged, on_store_error::OnStoreError},
+    rule::{algorithm::Algorithm, charge::Charged, on_store_error::OnStoreError},
     store::{Hit, Hits, memory::MemoryStore},
 };
 
@@ -23,9 +23,15 @@ impl Fallback {
     /// Keeps the outcomes of the store.
     pub(crate) fn keep(&self, now: impl Fn() -> Duration, hits: &[Hit], outcomes: &[Outcome]) {
         for (hit, outcome) in hits.iter().zip(outcomes) {
-            if self.wants(hit) == OnStoreError::Local {
+            if self.wants(hit) != OnStoreError::Local {
+                continue;
+            }
+            if hit.terms.algorithm != Algorithm::Concurrency {
                 let used = hit.terms.capacity().saturating_sub(outcome.remaining);
                 self.local.raise(now(), hit, used, outcome.window_end);
+            } else if outcome.taken > 0 {
+                // Of places, the process knows its own.
+                self.local.enter(hit);
             }
         }
     }
@@ -48,6 +54,11 @@ impl Fallback {
             OnStoreError::Local => self.local.settle(now, hit, charged, actual),
             OnStoreError::Allow | OnStoreError::Deny => charged,
         }
+    }
+
+    /// Releases a place, if it was entered here.
+    pub(crate) fn release(&self, now: Duration, hit: &Hit) {
+        self.local.refund(now, hit, hit.place, 1);
     }
 
     pub(crate) fn reset(&self, now: Duration, hit: &Hit) {

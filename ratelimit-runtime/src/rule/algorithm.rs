@@ -16,6 +16,8 @@ pub(crate) enum Algorithm {
     Gcra {
         burst: u32,
     },
+    /// At most `limit` requests run at the same time. Each holds a place, which the store keeps for `per` unless it is renewed.
+    Concurrency,
 }
 
 impl Algorithm {
@@ -23,7 +25,7 @@ impl Algorithm {
     #[inline]
     pub(crate) fn capacity(self, Limit { limit, .. }: Limit) -> u32 {
         match self {
-            Self::FixedWindow | Self::SlidingWindow => limit,
+            Self::FixedWindow | Self::SlidingWindow | Self::Concurrency => limit,
             Self::Gcra { burst } => burst,
         }
     }
@@ -31,7 +33,7 @@ impl Algorithm {
     /// The seconds in which that comes back, rounded up.
     pub(crate) fn refill(self, Limit { limit, per }: Limit) -> u32 {
         match self {
-            Self::FixedWindow | Self::SlidingWindow => per,
+            Self::FixedWindow | Self::SlidingWindow | Self::Concurrency => per,
             Self::Gcra { burst } => {
                 let seconds = (u64::from(burst) * u64::from(per)).div_ceil(limit.into());
                 u32::try_from(seconds).unwrap_or(u32::MAX)
@@ -47,6 +49,7 @@ impl Algorithm {
             (Self::SlidingWindow, false) => "-sliding",
             (Self::SlidingWindow, true) => "-sliding-staggered",
             (Self::Gcra { .. }, _) => "-gcra",
+            (Self::Concurrency, _) => "-concurrency",
         }
     }
 }

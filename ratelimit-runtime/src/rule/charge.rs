@@ -34,7 +34,7 @@ impl Charged {
     pub(crate) fn change(self, terms: &Terms, actual: u64, now: Duration) -> Change {
         let late = match terms.algorithm {
             // Windows that are over are known where they are counted.
-            Algorithm::FixedWindow | Algorithm::SlidingWindow => None,
+            Algorithm::FixedWindow | Algorithm::SlidingWindow | Algorithm::Concurrency => None,
             Algorithm::Gcra { .. } => now.checked_sub(Duration::from_nanos(self.window_end)),
         };
         match (actual.checked_sub(self.tokens), late) {
@@ -54,7 +54,7 @@ impl Charged {
     pub(crate) fn changed(self, terms: &Terms, actual: u64, lacking: u64) -> Self {
         let tokens = actual.saturating_sub(lacking);
         let window_end = match terms.algorithm {
-            Algorithm::FixedWindow | Algorithm::SlidingWindow => self.window_end,
+            Algorithm::FixedWindow | Algorithm::SlidingWindow | Algorithm::Concurrency => self.window_end,
             Algorithm::Gcra { .. } => shifted(self.window_end, self.tokens, tokens, terms.emission()),
         };
         Self { tokens, window_end }

@@ -4,6 +4,12 @@
 /// that range tells the past from the future.
 pub(crate) const LONGEST_WINDOW: i128 = i32::MAX as i128;
 
+/// The most places of a counter: Redis reads and writes all of them at each check.
+pub(crate) const MOST_PLACES: i128 = 10_000;
+
+/// The longest time for which a place is kept without being renewed, in seconds: one day.
+pub(crate) const LONGEST_HOLD: i128 = 86_400;
+
 /// `limit` requests in `per` seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(not(feature = "bench-internals"), expect(unreachable_pub, reason = "bench_internals exports it"))]

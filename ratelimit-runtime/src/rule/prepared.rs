@@ -52,7 +52,7 @@ impl Prepared {
         let (name, suffix, quota) = match rule.rate {
             RateSource::Fixed(limit) => {
                 let quota = Quota::new(limit, rule.algorithm);
-                (distinct(rule_name(scopes, Some(limit)), names), String::new(), Some(quota))
+                (distinct(rule_name(scopes, Some((limit, rule.algorithm))), names), String::new(), Some(quota))
             }
             RateSource::Function(path, _) => {
                 let name = rule_name(scopes.chain([last_segment(path)]), None);
@@ -65,7 +65,9 @@ impl Prepared {
             suffix,
             quota,
             refuses: rule.refuses(),
-            x_headers: rule.x_headers,
+            counts_places: rule.counts_places(),
+            // Headers speak of rates alone.
+            x_headers: rule.x_headers && !rule.counts_places(),
             limit_value: quota.map(|quota| HeaderValue::from_static(quota.limit.to_string().leak())),
         };
         Self {
@@ -74,7 +76,7 @@ impl Prepared {
             family,
             ordinal: u32::try_from(alike).unwrap_or(u32::MAX),
             asks: rule.asks(),
-            keeps_charge: rule.is_priced || rule.count_if.is_some(),
+            keeps_charge: rule.is_priced || rule.count_if.is_some() || rule.counts_places(),
             on_store_error: rule.on_store_error,
             info,
         }

@@ -74,7 +74,7 @@ impl Rate {
     pub(crate) fn of(self, algorithm: Algorithm) -> Result<(Limit, Algorithm), &'static str> {
         let longest = match algorithm {
             Algorithm::SlidingWindow => LONGEST_WINDOW / 2,
-            Algorithm::FixedWindow | Algorithm::Gcra { .. } => LONGEST_WINDOW,
+            Algorithm::FixedWindow | Algorithm::Gcra { .. } | Algorithm::Concurrency => LONGEST_WINDOW,
         };
         if self.limit == 0 {
             return Err("its limit is 0, and must be at least 1");

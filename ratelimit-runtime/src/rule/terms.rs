@@ -30,6 +30,8 @@ pub(crate) enum CounterState {
     /// GCRA's theoretical arrival time, in nanoseconds since the epoch: that of the rule's own bucket. Rules with different rates
     /// that share a counter have one bucket each.
     Arrival(u64),
+    /// How many places requests hold, besides the place of this request.
+    Places(u32),
 }
 
 impl Terms {
@@ -65,6 +67,7 @@ impl Terms {
                 u64::from(used) + sliding_window::weighed(self.limit, before, end, now)
             }
             CounterState::Arrival(arrival) => self.bucket().used(arrival, now),
+            CounterState::Places(held) => held.into(),
         }
     }
 
@@ -87,6 +90,7 @@ impl Terms {
             CounterState::Window { used, end } => CounterState::Window { used: more(used), end },
             CounterState::Windows { used, before, end } => CounterState::Windows { used: more(used), before, end },
             CounterState::Arrival(arrival) => CounterState::Arrival(self.bucket().take(arrival, tokens, now)),
+            CounterState::Places(held) => CounterState::Places(more(held)),
         }
     }
 
@@ -139,11 +143,12 @@ impl Terms {
             CounterState::Window { used, end } => CounterState::Window { used: less(used), end },
             CounterState::Windows { used, before, end } => CounterState::Windows { used: less(used), before, end },
             CounterState::Arrival(arrival) => CounterState::Arrival(self.bucket().refund(arrival, tokens)),
+            CounterState::Places(held) => CounterState::Places(less(held)),
         }
     }
 
     /// The time at which a request that does not fit will; for one that fits, the time at which the window ends, or all tokens
-    /// of GCRA are back.
+    /// of GCRA are back. A place may be free in a second.
     #[inline]
     pub(crate) fn reset(&self, state: CounterState, fits: bool, now: Duration) -> Duration {
         match state {
@@ -153,6 +158,8 @@ impl Terms {
                 sliding_window::reset(self.limit, self.cost, used, before, end)
             }
             CounterState::Arrival(arrival) => self.bucket().reset(arrival, self.cost, fits, now),
+            // Nobody knows when a request ends.
+            CounterState::Places(_) => now + Duration::from_secs(1),
         }
     }
 }

@@ -5,12 +5,15 @@
 //!
 //! A slot keeps the end of a window and its count, or GCRA's arrival time as the second after it and its nanoseconds. It also keeps a
 //! gauge of how full the counter is, by which a full set [evicts](eviction). A sliding window has a slot for each of its two windows,
-//! and a counter of GCRA has one for each of its [rates], in the same set.
+//! and a counter of GCRA has one for each of its [rates], in the same set. What runs at the same time is counted beside the table, as
+//! [places].
 //!
 //! The functions on the path of a fixed window are always inlined, here and in [`decide_one`]: together, this saves 87 of some 1,600
 //! instructions of a check (`benches/instructions.sh`).
 
 mod eviction;
+mod look;
+mod places;
 mod rates;
 mod settle;
 mod table;
@@ -29,32 +32,19 @@ use crate::{
     store::{
         Hit, decide, decide_one,
         memory::{
+            look::{Look, OVERDRAWN, arrival, look, look_fixed},
+            places::Places,
             rates::Rates,
-            table::{LARGEST_CAPACITY, Set, Slot, Table, Value},
+            table::{LARGEST_CAPACITY, Set, Table, Value},
             tag::{arrival_tag, tag, window_tag},
         },
     },
 };
 
-/// Marks a bucket of GCRA that had too few tokens for another rule since it was last full. Nanoseconds need 30 bits.
-const OVERDRAWN: u32 = 1 << 31;
-
 pub(crate) struct MemoryStore {
     table: Table,
     rates: Rates,
-}
-
-/// The slot of a counter, or the one that it would take over, and the counter's state.
-#[derive(Clone, Copy)]
-struct Look {
-    slot: Slot,
-    /// The tag of the counter.
-    tag: u32,
-    /// Whether the slot holds nothing of this counter: it is another's, or its window is over.
-    begins: bool,
-    found: CounterState,
-    /// [`OVERDRAWN`], or nothing.
-    mark: u32,
+    places: Places,
 }
 
 impl MemoryStore {
@@ -63,32 +53,62 @@ impl MemoryStore {
 
     /// A store for `capacity` counters, rounded up to a power of two.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { table: Table::new(capacity), rates: Rates::default() }
+        Self { table: Table::new(capacity), rates: Rates::default(), places: Places::default() }
     }
 
     /// Checks and counts a request of one rule at `now`, the time since the epoch: with one lock, and nothing to gather.
     #[inline(always)]
     pub(crate) fn hit_one(&self, now: Duration, hit: &Hit) -> Outcome {
-        let set = self.lock(hit.hash);
         match hit.terms.algorithm {
             // A path of its own, so that the compiler leaves out the other algorithms.
-            Algorithm::FixedWindow => count(&set, &self.rates, look_fixed(&set, hit.hash, &hit.terms, now), hit, now),
-            _ => count_other(&set, &self.rates, *hit, now),
+            Algorithm::FixedWindow => {
+                let set = self.lock(hit.hash);
+                count(&set, &self.rates, look_fixed(&set, hit.hash, &hit.terms, now), hit, now)
+            }
+            _ => self.hit_other(now, *hit),
         }
+    }
+
+    #[inline(never)]
+    fn hit_other(&self, now: Duration, hit: Hit) -> Outcome {
+        if hit.terms.algorithm == Algorithm::Concurrency {
+            let mut places = self.places.lock(&[hit]);
+            let outcome = decide_one(&hit, places.look(&hit), now);
+            if outcome.taken > 0 {
+                places.take(&hit);
+            }
+            return outcome;
+        }
+        let set = self.lock(hit.hash);
+        count(&set, &self.rates, look(&set, &self.rates, hit.hash, &hit.terms, now), &hit, now)
     }
 
     /// Checks and counts a request at `now`, the time since the epoch.
     pub(crate) fn hit(&self, now: Duration, hits: &[Hit]) -> Outcomes {
         let sets = self.lock_all(hits);
+        // After all sets, in all checks.
+        let mut places = self.places.lock(hits);
         let look = |hit: &Hit| {
             // Every set of a hit is locked.
             let set = sets.iter().find(|(index, _)| *index == self.table.set(hit.hash));
             set.map(|(_, set)| (set, look(set, &self.rates, hit.hash, &hit.terms, now)))
         };
-        let found: SmallVec<[CounterState; 2]> = hits.iter().filter_map(|hit| Some(look(hit)?.1.found)).collect();
+        let found: SmallVec<[CounterState; 2]> = hits
+            .iter()
+            .filter_map(|hit| match hit.terms.algorithm {
+                Algorithm::Concurrency => Some(places.look(hit)),
+                _ => Some(look(hit)?.1.found),
+            })
+            .collect();
         let decision = decide(hits.iter(), &found, now);
         let changes = |outcome: &Outcome| outcome.taken > 0 || outcome.remaining == 0;
         for (hit, outcome) in hits.iter().zip(&decision.outcomes).filter(|(_, outcome)| changes(outcome)) {
+            if hit.terms.algorithm == Algorithm::Concurrency {
+                if outcome.taken > 0 {
+                    places.take(hit);
+                }
+                continue;
+            }
             // Look again: another new counter of this request may have taken the slot.
             if let Some((set, look)) = look(hit) {
                 keep(set, &self.rates, look, hit, outcome, now);
@@ -100,12 +120,15 @@ impl MemoryStore {
     /// Resets a counter.
     pub(crate) fn reset(&self, now: Duration, hit: &Hit) {
         let terms = &hit.terms;
+        if terms.algorithm == Algorithm::Concurrency {
+            return self.places.lock(&[*hit]).reset(hit);
+        }
         let set = self.lock(hit.hash);
         let window = terms.window_end(now.as_secs()) / u64::from(terms.limit.per);
         let tags = match terms.algorithm {
             Algorithm::FixedWindow => [tag(hit.hash); 2],
             Algorithm::SlidingWindow => [window_tag(hit.hash, window), window_tag(hit.hash, window + 1)],
-            Algorithm::Gcra { .. } => [arrival_tag(hit.hash, terms); 2],
+            Algorithm::Gcra { .. } | Algorithm::Concurrency => [arrival_tag(hit.hash, terms); 2],
         };
         let others = self.rates.others(terms).map(|other| arrival_tag(hit.hash, &other));
         for slot in tags.into_iter().chain(others).filter_map(|tag| set.find(tag)) {
@@ -117,6 +140,9 @@ impl MemoryStore {
     /// Refunds tokens that were taken in the window that ends at `window_end`, if it still counts.
     pub(crate) fn refund(&self, now: Duration, hit: &Hit, window_end: u64, tokens: u64) {
         let terms = &hit.terms;
+        if terms.algorithm == Algorithm::Concurrency {
+            return self.places.lock(&[*hit]).release(hit, window_end);
+        }
         self.change(self.moment_in(now, hit, window_end), hit, |found| match found {
             CounterState::Window { end, .. } | CounterState::Windows { end, .. } if end != window_end => None,
             CounterState::Window { used: 0, .. } | CounterState::Windows { used: 0, .. } | CounterState::Arrival(0) => {
@@ -131,8 +157,14 @@ impl MemoryStore {
         match hit.terms.algorithm {
             // The window still counts in the next one. Its counter is found at its last moment.
             Algorithm::SlidingWindow => now.min(Duration::from_secs(window_end.saturating_sub(1))),
-            Algorithm::FixedWindow | Algorithm::Gcra { .. } => now,
+            Algorithm::FixedWindow | Algorithm::Gcra { .. } | Algorithm::Concurrency => now,
         }
+    }
+
+    /// Enters a place that another store has given, whether or not there is room.
+    #[cfg(feature = "redis")]
+    pub(crate) fn enter(&self, hit: &Hit) {
+        self.places.lock(&[*hit]).take(hit);
     }
 
     /// Raises a counter to `used`, if it holds less.
@@ -166,7 +198,8 @@ impl MemoryStore {
 
     /// Locks the sets of `hits`, each once and in ascending order, so that no two requests wait for each other.
     fn lock_all(&self, hits: &[Hit]) -> SmallVec<[(usize, Set<'_>); 2]> {
-        let mut sets: SmallVec<[usize; 2]> = hits.iter().map(|hit| self.table.set(hit.hash)).collect();
+        let in_table = hits.iter().filter(|hit| hit.terms.algorithm != Algorithm::Concurrency);
+        let mut sets: SmallVec<[usize; 2]> = in_table.map(|hit| self.table.set(hit.hash)).collect();
         sets.sort_unstable();
         sets.dedup();
         sets.into_iter().map(|set| (set, self.table.lock(set))).collect()
@@ -179,11 +212,6 @@ fn count(set: &Set<'_>, rates: &Rates, look: Look, hit: &Hit, now: Duration) -> 
     let outcome = decide_one(hit, look.found, now);
     keep(set, rates, look, hit, &outcome, now);
     outcome
-}
-
-#[inline(never)]
-fn count_other(set: &Set<'_>, rates: &Rates, hit: Hit, now: Duration) -> Outcome {
-    count(set, rates, look(set, rates, hit.hash, &hit.terms, now), &hit, now)
 }
 
 /// Writes the outcome of a hit.
@@ -253,97 +281,6 @@ fn note_full(set: &Set<'_>, look: Look, hit: &Hit, remaining: u32, taken: u64) {
     }
 }
 
-/// Finds a counter in its set, or the slot that it would take over.
-fn look(set: &Set<'_>, rates: &Rates, hash: u64, terms: &Terms, now: Duration) -> Look {
-    match terms.algorithm {
-        Algorithm::FixedWindow => look_fixed(set, hash, terms, now),
-        Algorithm::SlidingWindow => look_sliding(set, hash, terms, now),
-        Algorithm::Gcra { .. } => look_gcra(set, rates, hash, terms, now),
-    }
-}
-
-#[inline(always)]
-fn look_fixed(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
-    let seconds = now.as_secs();
-    let tag = tag(hash);
-    let Some(slot) = set.find(tag) else {
-        return Look::new(set, tag, seconds, CounterState::Window { used: 0, end: terms.window_end(seconds) }, |_| {
-            false
-        });
-    };
-    let Value { kept_until, number } = set.read(slot);
-    let left = seconds_left(kept_until, seconds);
-    // A clock that is set back a little stays in the window that it had reached. One that is set back by more than a window
-    // starts a new window, because clients would wait for the clock to catch up.
-    let is_live = 0 < left && left <= 2 * i64::from(terms.limit.per);
-    let found = match is_live {
-        true => CounterState::Window { used: number, end: seconds.saturating_add_signed(left) },
-        false => CounterState::Window { used: 0, end: terms.window_end(seconds) },
-    };
-    Look { slot, tag, begins: !is_live, found, mark: 0 }
-}
-
-fn look_sliding(set: &Set<'_>, hash: u64, terms: &Terms, now: Duration) -> Look {
-    let seconds = now.as_secs();
-    let end = terms.window_end(seconds);
-    let length = u64::from(terms.limit.per);
-    // A window keeps its slot while the next one lasts.
-    let used = |slot: Slot, end: u64| {
-        let Value { kept_until, number } = set.read(slot);
-        (kept_until == (end + length) as u32).then_some(number)
-    };
-    let last_end = end.saturating_sub(length);
-    let last = set.find(window_tag(hash, last_end / length));
-    let before = last.and_then(|slot| used(slot, last_end));
-    let found = |used| CounterState::Windows { used, before: before.unwrap_or(0), end };
-    let tag = window_tag(hash, end / length);
-    match set.find(tag) {
-        Some(slot) => {
-            let used = used(slot, end);
-            Look { slot, tag, begins: used.is_none(), found: found(used.unwrap_or(0)), mark: 0 }
-        }
-        None => Look::new(set, tag, seconds, found(0), |slot| before.is_some() && last == Some(slot)),
-    }
-}
-
-fn look_gcra(set: &Set<'_>, rates: &Rates, hash: u64, terms: &Terms, now: Duration) -> Look {
-    let seconds = now.as_secs();
-    let tag = arrival_tag(hash, terms);
-    let look = |tag| set.find(tag).map(|slot| (slot, set.read(slot)));
-    if let Some((slot, value)) = look(tag) {
-        let found = arrival(value, seconds);
-        let mark = if terms.used(found, now) > 0 { value.number & OVERDRAWN } else { 0 };
-        return Look { slot, tag, begins: false, found, mark };
-    }
-    // A new bucket starts with the most that was taken from the counter's other buckets.
-    let (mut own, mut used) = (SmallVec::<[Slot; 2]>::new(), 0);
-    for other in rates.others(terms) {
-        if let Some((slot, value)) = look(arrival_tag(hash, &other)) {
-            own.push(slot);
-            used = used.max(other.used(arrival(value, seconds), now));
-        }
-    }
-    let mark = if used > terms.capacity().into() { OVERDRAWN } else { 0 };
-    let look = Look::new(set, tag, seconds, terms.with_used(used, now), |slot| own.contains(&slot));
-    Look { mark, ..look }
-}
-
-/// GCRA's arrival time, as a slot holds it.
-#[inline(always)]
-fn arrival(Value { kept_until, number }: Value, seconds: u64) -> CounterState {
-    let whole = seconds.saturating_add_signed(seconds_left(kept_until, seconds) - 1);
-    CounterState::Arrival(whole.saturating_mul(NANOS).saturating_add((number & !OVERDRAWN).into()))
-}
-
-impl Look {
-    /// A counter without a slot takes one over. `is_own` says which slots hold the states that it starts from.
-    #[cold]
-    fn new(set: &Set<'_>, tag: u32, now: u64, found: CounterState, is_own: impl Fn(Slot) -> bool) -> Self {
-        let slot = eviction::slot(set, tag, is_own, |kept_until| seconds_left(kept_until, now));
-        Self { slot, tag, begins: true, found, mark: 0 }
-    }
-}
-
 /// Writes a counter's state into its slot, under the lock under which it was looked up.
 #[inline(always)]
 fn write(set: &Set<'_>, rates: &Rates, look: Look, terms: &Terms, found: CounterState, now: Duration) {
@@ -371,6 +308,8 @@ fn value(found: CounterState, terms: &Terms) -> Value {
         CounterState::Window { used, end } => (end, used),
         CounterState::Windows { used, end, .. } => (end + u64::from(terms.limit.per), used),
         CounterState::Arrival(arrival) => (arrival / NANOS + 1, (arrival % NANOS) as u32),
+        // Places have no slot.
+        CounterState::Places(held) => (0, held),
     };
     Value { kept_until: kept_until as u32, number }
 }
@@ -384,13 +323,6 @@ fn goes_on(before: CounterState, after: CounterState) -> bool {
         }
         _ => false,
     }
-}
-
-/// The time from `now` to the end of a window, of which the lower 32 bits were kept: windows are shorter than
-/// half of that range, so the sign of the difference tells the past from the future.
-#[inline(always)]
-fn seconds_left(window_end: u32, now: u64) -> i64 {
-    i64::from(window_end.wrapping_sub(now as u32) as i32)
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ use crate::{
             topology::url,
             transport::connector::Connector,
             work::{KeyedHit, Overdraft, Refund, Work},
-            worker::{WorkerCheck, follow_redirects::RouteEnd, registry::Workers},
+            worker::{WorkerCheck, follow_redirects::RouteEnd, registry::Workers, renewals::RenewedPlace},
         },
         url::StoreUrl,
     },
@@ -148,8 +148,8 @@ impl RedisStore {
     }
 
     /// Waits for the answer, until the deadline.
-    pub(crate) async fn wait(&self, pending: Pending) -> Result<Outcomes, StoreFailed> {
-        match pending.0 {
+    pub(crate) async fn wait(&self, pending: &mut Pending) -> Result<Outcomes, StoreFailed> {
+        match &mut pending.0 {
             PendingAnswer::Server(answer) => match answer.await {
                 Ok(CheckAnswer::Decided(outcomes)) => Ok(outcomes),
                 Ok(CheckAnswer::Redirected(_)) | Err(_) => Err(StoreFailed),
@@ -158,7 +158,12 @@ impl RedisStore {
         }
     }
 
-    /// Refunds tokens that were taken in the window that ends at `window_end`.
+    /// Renews the place of a hit until the result is dropped.
+    pub(crate) fn renew(&self, key: CounterKey, hit: Hit) -> Option<RenewedPlace> {
+        self.0.renew(key, hit)
+    }
+
+    /// Refunds tokens that were taken in the window that ends at `window_end`; of concurrency, the place of that name.
     pub(crate) async fn refund(
         &self,
         key: CounterKey,

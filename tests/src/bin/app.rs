@@ -106,6 +106,14 @@ async fn cross() -> impl Responder {
     "where two ways meet"
 }
 
+/// One at a time, for so many milliseconds.
+#[get("/place/{milliseconds}")]
+#[ratelimit(concurrency = 1, scope = "global", hold = "2s")]
+async fn place(milliseconds: Path<u64>) -> impl Responder {
+    rt::time::sleep(Duration::from_millis(*milliseconds)).await;
+    "done"
+}
+
 /// Not limited at all.
 #[get("/free")]
 async fn free() -> impl Responder {
@@ -277,6 +285,7 @@ fn routes(config: &mut ServiceConfig) {
     config
         .service(blocking)
         .service(free)
+        .service(place)
         .service(busy)
         .service(hourly)
         .service(leased)

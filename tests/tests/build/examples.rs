@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::SystemTime;
 
-use ratelimit_tests::http::{Reply, Server};
+use ratelimit_tests::http::{Reply, Server, request};
 use ratelimit_tests::process::Process;
 #[cfg(feature = "redis")]
 use ratelimit_tests::redis_server::RedisServer;
@@ -272,6 +272,26 @@ fn plans_admit_by_the_plan_and_an_upgrade_is_seen_at_once() {
     for _ in 0..10 {
         assert_eq!(example.get_with("/search", &[("X-User", "root")]).body, "no limit\n");
     }
+}
+
+#[test]
+fn concurrency_admits_two_exports_of_a_user_at_a_time() {
+    let _alone = alone();
+    let example = start("concurrency", None);
+    let start = |user: &str| {
+        let mut client = example.open();
+        client.send(&request("GET", "/export", &[("X-User", user)]));
+        wait::until("an answer begins", || client.has_answer());
+        client
+    };
+    let mut first = start("alice");
+    let second = start("alice");
+    assert_eq!(example.get_with("/export", &[("X-User", "alice")]).status, 429);
+    let mut bob = start("bob");
+    // A client that leaves, and one that reads to the end.
+    drop(second);
+    wait::until("a place is free", || start("alice").reply().status == 200);
+    assert_eq!((first.reply().status, bob.reply().status), (200, 200));
 }
 
 #[test]

@@ -225,6 +225,12 @@ handlers! {
     no_lease_with_cost: #[ratelimit("300/5m", cost = COST_2, lease = 1)]
     no_lease_with_any_cost: #[ratelimit("300/5m", cost = 5, lease = 1)]
     no_lease: #[ratelimit("300/5m", lease = 1)]
+    concurrency: #[ratelimit(concurrency = 2)]
+    concurrency_beside_a_rate: #[ratelimit("10/s; 300/5m", concurrency = 2, hold = "30s", scope = "user")]
+    concurrency_beside_a_limit: #[ratelimit(limit = LIMIT, per = 60, concurrency = 2, hold = 30)]
+    concurrency_const: #[ratelimit(concurrency = LIMIT, hold = config::HOUR)]
+    concurrency_expression: #[ratelimit(concurrency = LIMIT / 10, hold = 60 * 2, on_store_error = "deny")]
+    concurrency_shadow: #[ratelimit(concurrency = 1, over_limit = "allow", exempt = office, methods = ["POST"])]
     crate_path: #[ratelimit("300/5m", crate = ::ratelimit_runtime)]
     crate_text: #[ratelimit("300/5m", crate = "::ratelimit_runtime")]
     everything: #[ratelimit(

@@ -38,6 +38,7 @@ const OURS: &str = concat!(
     include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/fixed.lua"),
     include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/sliding.lua"),
     include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/gcra.lua"),
+    include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/concurrency.lua"),
     include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/kinds.lua"),
     include_str!("../../../../ratelimit-runtime/src/store/redis/protocol/check/main.lua"),
 );

@@ -22,6 +22,8 @@ const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 /// several rules, the other fields speak of the [tightest](crate::RateLimitState::tightest). `RateLimit-Policy` lists the tightest rule
 /// and each further rule whose limit is not listed yet, in the order of the attribute.
 ///
+/// A rule of `concurrency` is no quota, and stands in no field.
+///
 /// Times are seconds, rounded up and at least 1: those of [`RuleState::retry_after`](crate::RuleState::retry_after). A window is
 /// [`RuleState::per`](crate::RuleState::per), in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl Fields {
             set(headers, RESET, value);
         }
         if let Some(draft) = self.ietf
-            && let Some(tightest) = state.rules().nth(state.tightest())
+            && let Some(tightest) = state.tightest_rate()
         {
             write_ietf(draft, state, tightest, headers);
         }
@@ -76,10 +78,10 @@ fn write_ietf(draft: IetfDraft, state: &RateLimitState, tightest: &RuleState, he
             set_list(headers, RATELIMIT, members.into_iter());
         }
         IetfDraft::Draft10 => {
-            let policies = state.rules().map(|rule| format!("\"{}\";q={};w={}", rule.name(), rule.limit(), rule.per()));
+            let policies = state.rates().map(|rule| format!("\"{}\";q={};w={}", rule.name(), rule.limit(), rule.per()));
             set_list(headers, RATELIMIT_POLICY, policies);
             let limits = state
-                .rules()
+                .rates()
                 .map(|rule| format!("\"{}\";r={};t={}", rule.name(), rule.remaining(), rule.retry_after()));
             set_list(headers, RATELIMIT, limits);
         }
@@ -90,9 +92,9 @@ fn write_ietf(draft: IetfDraft, state: &RateLimitState, tightest: &RuleState, he
 fn unnamed_policies<'a>(state: &'a RateLimitState, tightest: &'a RuleState) -> impl Iterator<Item = String> + use<'a> {
     let is_listed = |(index, rule): &(usize, &RuleState)| {
         let has_same_limit = |other: &RuleState| other.limit() == rule.limit();
-        ptr::eq(*rule, tightest) || !(has_same_limit(tightest) || state.rules().take(*index).any(has_same_limit))
+        ptr::eq(*rule, tightest) || !(has_same_limit(tightest) || state.rates().take(*index).any(has_same_limit))
     };
-    let rules = state.rules().enumerate().filter(is_listed);
+    let rules = state.rates().enumerate().filter(is_listed);
     rules.map(|(_, rule)| format!("{};w={}", rule.limit(), rule.per()))
 }
 

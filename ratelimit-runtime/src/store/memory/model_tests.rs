@@ -44,7 +44,7 @@ fn hit(terms: Terms) -> Hit {
         stem: Stem { key: Name::Rule("a"), per: terms.limit.per, kind: "", ordinal: 0 },
         scope,
     };
-    Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None }
+    Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None, place: 0 }
 }
 
 /// Steps of which many fall into one window of `per` seconds, and some far apart.
@@ -132,6 +132,7 @@ fn start(terms: &Terms, now: Duration) -> CounterState {
         Algorithm::FixedWindow => CounterState::Window { used: 0, end },
         Algorithm::SlidingWindow => CounterState::Windows { used: 0, before: 0, end },
         Algorithm::Gcra { .. } => CounterState::Arrival(0),
+        Algorithm::Concurrency => CounterState::Places(0),
     }
 }
 
@@ -144,6 +145,6 @@ fn at(terms: &Terms, found: CounterState, now: Duration) -> CounterState {
             CounterState::Windows { used: 0, before: used, end: new }
         }
         CounterState::Window { .. } | CounterState::Windows { .. } => start(terms, now),
-        CounterState::Arrival(_) => found,
+        CounterState::Arrival(_) | CounterState::Places(_) => found,
     }
 }

@@ -46,7 +46,7 @@ impl Rate {
     fn of(terms: &Terms) -> Option<Self> {
         match terms.algorithm {
             Algorithm::Gcra { burst } => Some(Self { limit: terms.limit, burst }),
-            Algorithm::FixedWindow | Algorithm::SlidingWindow => None,
+            Algorithm::FixedWindow | Algorithm::SlidingWindow | Algorithm::Concurrency => None,
         }
     }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     decision::outcome::Outcomes,
-    rule::terms::CounterState,
+    rule::{algorithm::Algorithm, terms::CounterState},
     store::{
         Decision, Hit, Hits,
         redis::{
@@ -66,6 +66,10 @@ impl LocalCache {
         let DecidedCheck { hits, found, decision, sent, time } = *decided;
         for ((keyed, found), outcome) in hits.iter().zip(found).zip(&decision.outcomes) {
             let terms = &keyed.hit.terms;
+            if terms.algorithm == Algorithm::Concurrency {
+                // A place may be free at any moment.
+                continue;
+            }
             if !decision.admitted || keyed.tokens > terms.cost {
                 let reset = terms.reset(*found, !outcome.over, time);
                 // The server read its clock after the batch was sent, so its windows end no earlier than this.

@@ -8,6 +8,8 @@ pub(crate) mod follow_redirects;
 pub(crate) mod nodes;
 pub(crate) mod ping;
 pub(crate) mod registry;
+pub(crate) mod renew;
+pub(crate) mod renewals;
 pub(crate) mod route;
 pub(crate) mod slots;
 
@@ -32,7 +34,7 @@ use crate::{
             settings::Settings,
             topology::cluster::map::Map,
             work::{Delivery, KeyedHit, KeyedHits, Refund, Work},
-            worker::{connections::Connections, route::Route, slots::SlotHits},
+            worker::{connections::Connections, renewals::Renewals, route::Route, slots::SlotHits},
         },
     },
 };
@@ -45,6 +47,7 @@ pub(crate) struct Worker {
     settings: Arc<Settings>,
     cache: Arc<Mutex<LocalCache>>,
     connections: Connections,
+    renewals: Arc<Renewals>,
 }
 
 /// What a worker does with a check.
@@ -64,7 +67,7 @@ impl Worker {
         let cache = LocalCache::new(Leases::new(settings.deadline), deny_cache);
         let cache = Arc::new(Mutex::new(cache));
         let connections = Connections::start(&settings, &cache, limiter, &runtime);
-        Self { store, runtime, settings, cache, connections }
+        Self { store, runtime, settings, cache, connections, renewals: Arc::default() }
     }
 
     pub(crate) fn is_of(&self, store: u64, runtime: runtime::Id) -> bool {
@@ -143,6 +146,15 @@ impl Worker {
     /// Makes invalid what this worker remembers of a counter.
     pub(crate) fn forget(&self, hit: &Hit, is_reset: bool) {
         self.cache.lock().leases.forget(hit.hash, is_reset);
+    }
+
+    /// The places that requests of this worker hold.
+    pub(crate) fn renewals(&self) -> &Arc<Renewals> {
+        &self.renewals
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// The map of the cluster, to wait for.

@@ -235,7 +235,7 @@ mod tests {
     fn hit() -> Hit {
         let limit = Limit { limit: 5, per: PER };
         let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-        Hit { hash: 0x1234_5678_9abc_def0, terms, refuses: true, lease: 1, on_store_error: None }
+        Hit { hash: 0x1234_5678_9abc_def0, terms, refuses: true, lease: 1, on_store_error: None, place: 0 }
     }
 
     fn mark(time: Duration) -> u64 {

@@ -21,6 +21,7 @@ const SOURCE: &str = concat!(
     include_str!("check/fixed.lua"),
     include_str!("check/sliding.lua"),
     include_str!("check/gcra.lua"),
+    include_str!("check/concurrency.lua"),
     include_str!("check/kinds.lua"),
     include_str!("check/main.lua"),
 );

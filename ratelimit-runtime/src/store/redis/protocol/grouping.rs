@@ -15,7 +15,7 @@ impl Work {
         match (self, other) {
             (Self::Refund(one), Self::Refund(other)) => {
                 let refund = |refund: &Refund| {
-                    // The key of a fixed window names its window, and GCRA has no windows.
+                    // The key of a fixed window names its window, GCRA has no windows, and each place is an argument of its own.
                     let is_sliding = refund.terms.algorithm == Algorithm::SlidingWindow;
                     (kind(&refund.terms), refund.tokens, if is_sliding { refund.window_end } else { 0 })
                 };
@@ -61,7 +61,10 @@ impl Work {
 
     /// How many numbers the script returns for it.
     pub(crate) fn values(&self) -> usize {
-        let values = |keyed: &KeyedHit| if keyed.hit.terms.algorithm == Algorithm::FixedWindow { 1 } else { 2 };
+        let values = |keyed: &KeyedHit| match keyed.hit.terms.algorithm {
+            Algorithm::FixedWindow | Algorithm::Concurrency => 1,
+            Algorithm::SlidingWindow | Algorithm::Gcra { .. } => 2,
+        };
         match self {
             Self::ReadMark | Self::Refund(_) | Self::Overdraft(_) | Self::Reset(..) => 1,
             Self::Count(hits) => hits.iter().map(values).sum(),
@@ -101,6 +104,7 @@ fn kind(terms: &Terms) -> (u8, u32, u32, u32, u64, u32) {
         Algorithm::FixedWindow => (0, 0),
         Algorithm::SlidingWindow => (1, 0),
         Algorithm::Gcra { burst } => (2, burst),
+        Algorithm::Concurrency => (3, 0),
     };
     (algorithm, burst, terms.limit.limit, terms.limit.per, terms.cost, terms.phase)
 }

@@ -110,6 +110,10 @@ impl Plan {
                 Algorithm::SlidingWindow => {
                     command.text("refund_sliding").number(group.len()).number(*tokens).number(*window_end);
                 }
+                Algorithm::Concurrency => {
+                    command.text("release").number(group.len());
+                    self.push_places(command, works, group);
+                }
                 Algorithm::FixedWindow => {
                     command.text("refund_fixed").number(group.len()).number(*tokens).number(mark);
                 }
@@ -123,7 +127,8 @@ impl Plan {
                     command.text("overdraw_sliding").number(group.len()).number(*tokens);
                     command.number(*window_end).number(terms.limit.per);
                 }
-                Algorithm::FixedWindow => {
+                // No place is settled.
+                Algorithm::FixedWindow | Algorithm::Concurrency => {
                     command.text("overdraw_fixed").number(group.len()).number(*tokens).number(*window_end);
                 }
             },
@@ -141,8 +146,23 @@ impl Plan {
                 _ => {
                     command.text("all").number(group.len()).number(hits.len()).number(group[0].length);
                     hits.iter().for_each(|keyed| self.push_rule(command, keyed));
+                    self.push_places(command, works, group);
                 }
             },
+        }
+    }
+
+    /// Writes the names of the places that the works of a group take or release.
+    fn push_places(&self, command: &mut Command, works: &[&Work], group: &[Run]) {
+        for run in group {
+            match self.work(works, *run) {
+                Work::Refund(Refund { window_end: place, .. }) => push_place(command, *place),
+                Work::Count(hits) => {
+                    let places = hits.iter().filter(|keyed| keyed.hit.terms.algorithm == Algorithm::Concurrency);
+                    places.for_each(|keyed| push_place(command, keyed.hit.place));
+                }
+                Work::ReadMark | Work::Overdraft(_) | Work::Reset(..) => {}
+            }
         }
     }
 
@@ -191,6 +211,7 @@ impl Plan {
             Algorithm::FixedWindow => ("fixed", window_end),
             Algorithm::SlidingWindow => ("sliding", window_end),
             Algorithm::Gcra { .. } => ("gcra", terms.emission()),
+            Algorithm::Concurrency => ("concurrency", 0),
         };
         command.text(name).number(terms.capacity()).number(terms.cost).number(keyed.tokens).number(u8::from(*refuses));
         command.number(end).number(terms.limit.per);
@@ -201,6 +222,13 @@ impl Plan {
 fn push_key(command: &mut Command, name: &str, terms: &Terms, window_end: u64) {
     match terms.algorithm {
         Algorithm::FixedWindow => command.texts(&[name, "/", itoa::Buffer::new().format(window_end)]),
-        Algorithm::SlidingWindow | Algorithm::Gcra { .. } => command.text(name),
+        Algorithm::SlidingWindow | Algorithm::Gcra { .. } | Algorithm::Concurrency => command.text(name),
     };
+}
+
+/// Writes the name of a place: 16 digits.
+fn push_place(command: &mut Command, place: u64) {
+    let digits = std::array::from_fn(|index| b"0123456789abcdef"[(place >> (60 - 4 * index)) as usize & 15]);
+    let digits: [u8; 16] = digits;
+    command.text(str::from_utf8(&digits).unwrap_or("0000000000000000"));
 }

@@ -112,6 +112,7 @@ impl Reply {
         let end = terms.window_end(self.plan.now);
         match terms.algorithm {
             Algorithm::FixedWindow => Some(CounterState::Window { used: count()?, end }),
+            Algorithm::Concurrency => Some(CounterState::Places(count()?)),
             Algorithm::SlidingWindow => {
                 let (used, before) = (count(), count());
                 Some(CounterState::Windows { used: used?, before: before?, end })

@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -26,7 +26,24 @@ pub(crate) struct Workers {
     alive: Arc<watch::Sender<()>>,
 }
 
+/// The workers of a limiter that may have been dropped.
+pub(crate) struct WeakWorkers {
+    id: u64,
+    settings: Arc<Settings>,
+    alive: Weak<watch::Sender<()>>,
+}
+
+impl WeakWorkers {
+    pub(crate) fn upgrade(&self) -> Option<Workers> {
+        Some(Workers { id: self.id, settings: Arc::clone(&self.settings), alive: self.alive.upgrade()? })
+    }
+}
+
 impl Workers {
+    pub(crate) fn downgrade(&self) -> WeakWorkers {
+        WeakWorkers { id: self.id, settings: Arc::clone(&self.settings), alive: Arc::downgrade(&self.alive) }
+    }
+
     pub(crate) fn new(settings: Settings) -> Self {
         static IDS: AtomicU64 = AtomicU64::new(0);
         Self { id: IDS.fetch_add(1, Relaxed), settings: Arc::new(settings), alive: Arc::new(watch::Sender::new(())) }

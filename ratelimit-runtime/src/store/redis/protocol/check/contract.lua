@@ -12,13 +12,16 @@
 --   'overdraw_fixed': how many tokens each takes, whether or not they fit, and the window's end;
 --   'overdraw_sliding': the same, and the length;
 --   'overdraw_gcra': how many tokens each takes, as far as there are some, the nanoseconds of a token, the capacity and the length;
+--   'release': for each the name of its place;
 --   'take': how many tokens each takes, in units of how many, the limit, the window's end and its length;
 --   'all': how many rules each has, how many requests are the same as it, and for each rule
 --     its algorithm, its capacity, how many tokens a request costs, how many it takes if there are as many, whether the
---     rule may refuse (1 or 0), and the window's end, or the nanoseconds of a token, and the length.
+--     rule may refuse (1 or 0), and the window's end, or the nanoseconds of a token, or nothing for places, and the length;
+--     then for each request the names of its places, one for each rule of places.
 -- A mark is a key that holds the time in microseconds at which it was made, which is after all earlier resets and refunds.
 -- Returns the server's time (seconds, microseconds), then what each request found: the value of a mark, the number in a counter, the
--- two numbers of a sliding window, how many tokens were overdrawn, or the seconds and nanoseconds at which all tokens of GCRA are back, zeros if they are. Each value
+-- two numbers of a sliding window, how many tokens were overdrawn, how many other places are held, or the seconds and nanoseconds at
+-- which all tokens of GCRA are back, zeros if they are. Each value
 -- is -1 if a window is not the current one: that request was not counted and must be sent again for the time returned. The
 -- first value of a request that failed is an error, and its changes were undone.
 --

@@ -1,4 +1,4 @@
-  local algorithms = {fixed = fixed, sliding = sliding, gcra = gcra}
+  local algorithms = {fixed = fixed, sliding = sliding, gcra = gcra, concurrency = concurrency}
 
   -- Each kind gets its first key, the number of requests, and the index of its arguments. It returns the indices of the next group's
   -- keys and arguments.
@@ -7,7 +7,7 @@
   -- Requests with any rules: all counters are looked at first, then each request counts if all rules admit it.
   function kinds.all(first, requests, arg)
     local rules, times = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
-    local values, current = 0, true
+    local values, current, places = 0, true, 0
     local all, used = {}, {}
     for index = 1, rules do
       local at = arg + 2 + 7 * (index - 1)
@@ -24,6 +24,9 @@
       if name == 'gcra' then
         rule.emission, rule.bucket = tonumber(last), last .. ':' .. capacity
         rule.full = rule.emission * rule.capacity
+      elseif name == 'concurrency' then
+        places = places + 1
+        rule.place_index = places
       else
         rule.most = max(rule.wanted, times * rule.cost)
         rule.most_text = format('%.0f', rule.most)
@@ -31,10 +34,11 @@
         rule.last_text = format('%.0f', rule.window_end - rule.length)
         current = current and now < rule.window_end and now >= rule.window_end - rule.length
       end
-      values = values + (name == 'fixed' and 1 or 2)
+      values = values + ((name == 'fixed' or name == 'concurrency') and 1 or 2)
       all[index] = rule
     end
-    local next_key, next_arg = first + rules * requests, arg + 2 + 7 * rules
+    local places_at = arg + 2 + 7 * rules
+    local next_key, next_arg = first + rules * requests, places_at + places * requests
     if not current then
       for _ = 1, requests * values do
         answer(-1)
@@ -48,6 +52,9 @@
       for index = 1, rules do
         looked = index
         local rule = all[index]
+        if rule.place_index then
+          rule.place = ARGV[places_at + (key - first) / rules * places + rule.place_index - 1]
+        end
         local cost, free = rule.cost, rule.capacity - rule.look(rule, KEYS[key + index - 1])
         -- How many of the requests fit.
         local fits = cost == 0 and times or max(min(floor(free / cost), times), 0)
@@ -141,6 +148,14 @@
         refund(KEYS[key], tokens, window_end)
       end)
       return first + requests, arg + 2
+    end
+
+    function kinds.release(first, requests, arg)
+      local release = concurrency().release
+      each(first, requests, 1, 1, function(key)
+        release(KEYS[key], ARGV[arg + key - first])
+      end)
+      return first + requests, arg + requests
     end
 
     function kinds.refund_gcra(first, requests, arg)

@@ -1,7 +1,8 @@
 -- What most batches do not need: all kinds of groups except 'take', and `mend`. A script creates its functions at each call, so
 -- functions that are seldom used are created by functions, too. The files tools.lua to kinds.lua are the body of this one.
 local function other_functions()
-  local max, floor, format, find, match = math.max, math.floor, string.format, string.find, string.match
+  local max, floor, format = math.max, math.floor, string.format
+  local find, match, sub = string.find, string.match, string.sub
 
   local function answer(value)
     replied = replied + 1
