@@ -1,7 +1,7 @@
 //! The handler of every measurement: alone, and under the attribute.
 
 use actix_web::{HttpRequest, Route, web};
-use ratelimit_runtime::{Policy, Rate, policy, ratelimit};
+use ratelimit_runtime::{Policy, Rate, RateLimitState, policy, ratelimit};
 use tokio::task::yield_now;
 
 use crate::load::{ADMIT_ALL, ADMIT_ONE, Keys, Load, Verdict, WINDOW_SECONDS};
@@ -42,6 +42,19 @@ pub async fn planned() -> &'static str {
 
 fn plan(_: &HttpRequest) -> Rate {
     Rate::per_day(ADMIT_ALL)
+}
+
+/// The handler under a rule with a cost.
+#[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "ip", cost = 2)]
+pub async fn priced() -> &'static str {
+    ANSWER
+}
+
+/// The handler under a rule with a cost, which it replaces by another.
+#[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "ip", cost = 2)]
+pub async fn settled(mut state: RateLimitState) -> &'static str {
+    state.settle(1);
+    ANSWER
 }
 
 #[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "header:X-Api-Key")]

@@ -50,6 +50,18 @@ pub fn planned(limiter: &RateLimiter) -> impl Application + use<> {
     application(resource().get(handlers::planned), limiter)
 }
 
+/// The handler under a rule with a cost.
+#[must_use]
+pub fn priced(limiter: &RateLimiter) -> impl Application + use<> {
+    application(resource().get(handlers::priced), limiter)
+}
+
+/// The handler under a rule with a cost, which it replaces by another.
+#[must_use]
+pub fn settled(limiter: &RateLimiter) -> impl Application + use<> {
+    application(resource().get(handlers::settled), limiter)
+}
+
 fn resource() -> Resource {
     web::resource("/")
 }

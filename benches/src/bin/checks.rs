@@ -9,7 +9,7 @@ use ratelimit_benches::{
 };
 use ratelimit_runtime::RateLimiter;
 
-const USAGE: &str = "usage: checks bare|admitted|headers|refused|middleware|plan NUMBER";
+const USAGE: &str = "usage: checks bare|admitted|headers|refused|middleware|plan|cost|settled NUMBER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +24,8 @@ fn main() {
         "refused" => make(number, 429, &offline::limited(load(Verdict::Refused), &limiter)),
         "middleware" => make(number, 200, &offline::in_middleware(&limiter)),
         "plan" => make(number, 200, &offline::planned(&limiter)),
+        "cost" => make(number, 200, &offline::priced(&limiter)),
+        "settled" => make(number, 200, &offline::settled(&limiter)),
         _ => panic!("{USAGE}"),
     }
 }

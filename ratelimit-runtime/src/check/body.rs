@@ -36,9 +36,10 @@ pub(crate) async fn check<A: Answer>(check: BodyCheck<'_>, payload: &mut Payload
             }
             Err(unread) => {
                 let answer = A::unread(policy, unread);
-                charges.conclude(answer.response());
+                if charges.conclude(answer.response()) {
+                    slot::refresh(request);
+                }
                 drop(charges.take_places());
-                slot::refresh(request);
                 return Err(answer);
             }
         }

@@ -1,9 +1,13 @@
 //! What a request was charged, where that may change after the check: by its response, by a rule that is checked later, or by its true
 //! cost.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use actix_web::HttpResponse;
+use smallvec::SmallVec;
 use tokio::runtime::Handle;
 
 use crate::{
@@ -18,11 +22,13 @@ use crate::{
 /// The charges of one request, and its places.
 pub(crate) struct Charges {
     limiter: RateLimiter,
-    charges: Vec<Charge>,
+    charges: SmallVec<[Charge; 1]>,
     /// The charges of the checks that this one consists of.
     parts: Vec<Arc<Self>>,
     /// Until they are taken out, the places are held as long as the charges are known.
     places: Mutex<Option<Box<Places>>>,
+    /// Whether a charge has changed since the check.
+    has_changed: AtomicBool,
 }
 
 struct Charge {
@@ -92,13 +98,12 @@ impl Charges {
                 progress: Mutex::new(progress),
             })
         });
-        Arc::new(Self { limiter: limiter.clone(), charges: charges.collect(), parts: Vec::new(), places })
+        Self::with(limiter, charges.collect(), Vec::new(), places)
     }
 
     /// The charges of several checks of one request.
     pub(crate) fn of_parts(limiter: &RateLimiter, parts: impl IntoIterator<Item = Arc<Self>>) -> Arc<Self> {
-        let (charges, parts) = (Vec::new(), parts.into_iter().collect());
-        Arc::new(Self { limiter: limiter.clone(), charges, parts, places: Mutex::default() })
+        Self::with(limiter, SmallVec::new(), parts.into_iter().collect(), Mutex::default())
     }
 
     /// Takes the places out, for whoever knows when the request ends.
@@ -111,9 +116,24 @@ impl Charges {
         })
     }
 
-    /// Refunds what does not count, as `response` says. Nobody waits for the store.
-    pub(crate) fn conclude(self: &Arc<Self>, response: &HttpResponse) {
+    fn with(
+        limiter: &RateLimiter,
+        charges: SmallVec<[Charge; 1]>,
+        parts: Vec<Arc<Self>>,
+        places: Mutex<Option<Box<Places>>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { limiter: limiter.clone(), charges, parts, places, has_changed: AtomicBool::new(false) })
+    }
+
+    /// Refunds what does not count, as `response` says. Nobody waits for the store. Returns whether a charge has changed since the check, so
+    /// that the state must be refreshed.
+    pub(crate) fn conclude(self: &Arc<Self>, response: &HttpResponse) -> bool {
         self.refund_where(&|charge| charge.count_if.is_some_and(|count_if| !count_if.counts(response)));
+        self.has_changed()
+    }
+
+    fn has_changed(&self) -> bool {
+        self.has_changed.load(Relaxed) || self.parts.iter().any(|part| part.has_changed())
     }
 
     /// Refunds all of them. Nobody waits for the store.
@@ -138,6 +158,7 @@ impl Charges {
             return;
         }
         (progress.actual, progress.is_refunded) = (actual, is_refunded);
+        self.has_changed.store(true, Relaxed);
         if progress.is_sending || progress.charged.tokens == actual {
             return;
         }

@@ -37,7 +37,7 @@ impl Outcome {
     pub(crate) fn settled(self, actual: u64, emission: Option<u64>) -> Self {
         let room = u64::from(self.remaining).saturating_add(self.taken);
         let remaining = u32::try_from(room.saturating_sub(actual)).unwrap_or(u32::MAX);
-        let settled = Self { remaining, taken: actual, ..self };
+        let settled = Self { remaining, ..self };
         let Some(emission) = emission else { return settled };
         let now = self.reset.saturating_sub(self.retry_after.into());
         // A bucket is empty at most.

@@ -71,8 +71,9 @@ where
         Ok(args) => handler.call(args).await.respond_to(&request).map_into_boxed_body(),
         Err(error) => HttpResponse::from_error(error),
     };
-    if let Some(charges) = charges {
-        charges.conclude(&response);
+    if let Some(charges) = charges
+        && charges.conclude(&response)
+    {
         slot::refresh(&request);
     }
     match places {

@@ -194,13 +194,8 @@ impl Settings {
 /// Refunds what the answer does not let count.
 fn settle(charges: &Arc<Charges>, answer: &Result<ServiceResponse<BoxBody>, Error>, slot: &StateSlot) {
     match answer {
-        Ok(response) => {
-            charges.conclude(response.response());
-            slot::refresh(response.request());
-        }
-        Err(error) => {
-            charges.conclude(&error.error_response());
-            slot.refresh();
-        }
+        Ok(response) if charges.conclude(response.response()) => slot::refresh(response.request()),
+        Err(error) if charges.conclude(&error.error_response()) => slot.refresh(),
+        Ok(_) | Err(_) => {}
     }
 }

@@ -208,6 +208,14 @@ async fn by_function(mut state: RateLimitState) -> String {
     state.remaining().to_string()
 }
 
+/// The rule of places comes first, and has no cost.
+#[ratelimit(concurrency = 2, scope = "global")]
+#[ratelimit("10/minute", scope = "global", cost = 3)]
+async fn beside_places(mut state: RateLimitState) -> String {
+    state.settle(8);
+    state.remaining().to_string()
+}
+
 fn of_query(request: &HttpRequest) -> u64 {
     request.query_string().parse().unwrap_or(0)
 }
@@ -226,6 +234,7 @@ fn never(_: &HttpResponse) -> bool {
 fn the_headers_show_the_true_cost() {
     let server = Served::limited(&in_memory().0, |config| {
         config.route("/handler", web::get().to(handler)).route("/none", web::get().to(without_cost));
+        config.route("/places", web::get().to(beside_places));
         config.route("/function", web::get().to(by_function)).route("/watched", web::get().to(watched));
     });
     let ask = |path: &str| {
@@ -242,6 +251,8 @@ fn the_headers_show_the_true_cost() {
     // A cost that is known to be 0 in advance is settled, too.
     assert_eq!(ask("/function?0"), (200, "6".to_owned(), (10, 6, reset)));
     assert_eq!(ask("/function?6"), (200, "2".to_owned(), (10, 2, reset)));
+    assert_eq!(ask("/places"), (200, "2".to_owned(), (10, 2, reset)));
+    assert_eq!(server.get("/places").status, 429);
     // A request that only a watching rule is over was not charged.
     for left in [6, 2, 2] {
         assert_eq!(ask("/watched"), (200, left.to_string(), (10, left, reset)));
