@@ -32,6 +32,7 @@
 //! | count in Redis | [`guide::redis`] |
 //! | know what happens when Redis fails | [`guide::failures`], [`OnStoreError`] |
 //! | tell clients about their limits | [`RateLimitHeaders`], [`guide::middleware`] |
+//! | charge a cost that is known afterwards | [`RateLimitState::settle`] |
 //! | answer in the application's own format | [`guide::responses`] |
 //! | read the state of a limit in a handler | [`RateLimitState`] |
 //! | limit by the caller's plan | [`Rate`], [`guide::plans`] |

@@ -348,6 +348,23 @@ fn a_refused_request_has_nothing_to_settle() {
 
 #[cfg(feature = "redis")]
 #[test]
+fn a_cost_beyond_the_limit_is_remembered_when_the_store_fails() {
+    let mut redis = RedisServer::on_port();
+    let limiter = RateLimiter::builder().store(&redis.url()).deadline(wait::PATIENCE / 10).build().expect("a URL");
+    let runtime = actix_web::rt::Runtime::new().expect("a runtime");
+    let check = || runtime.block_on(limiter.check(&FIXED, &subject("outage"))).expect("a decision");
+    let mut state = check();
+    assert!(!state.is_degraded());
+    runtime.block_on(async { state.settle(30) });
+    let left = || runtime.block_on(limiter.peek(&FIXED, &subject("outage"))).map(|state| state.remaining());
+    wait::until("the store is told", || left() == Ok(0));
+    redis.kill();
+    let degraded = check();
+    assert_eq!((degraded.is_degraded(), degraded.is_admitted()), (true, false));
+}
+
+#[cfg(feature = "redis")]
+#[test]
 fn a_charge_that_was_made_without_the_store_is_settled_without_it() {
     let mut redis = RedisServer::on_port();
     redis.kill();
