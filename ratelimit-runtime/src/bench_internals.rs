@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 
 use crate::{
-    counter::{Family, Name, SubjectPart},
+    counter::{BaseHash, Name, SubjectPart},
     limiter::{RateLimiter, Store},
     rule::{algorithm::Algorithm, terms::Terms},
     store::{Hit, memory::MemoryStore},
@@ -17,7 +17,7 @@ pub use crate::rule::limit::Limit;
 pub struct MemoryCheck<'a> {
     limiter: &'a RateLimiter,
     store: &'a MemoryStore,
-    family: Family,
+    base_hash: BaseHash,
     terms: Terms,
 }
 
@@ -28,7 +28,7 @@ impl<'a> MemoryCheck<'a> {
         match limiter.store() {
             Store::Memory(store) => {
                 let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-                Some(Self { limiter, store, family: Family::new(0), terms })
+                Some(Self { limiter, store, base_hash: BaseHash::new(0), terms })
             }
             #[cfg(feature = "redis")]
             Store::Redis(..) => None,
@@ -38,8 +38,8 @@ impl<'a> MemoryCheck<'a> {
     /// Whether a request of `client` is admitted: hashing the address, reading the clock and counting.
     #[must_use]
     pub fn admits(&self, client: IpAddr) -> bool {
-        let Self { limiter, store, family, terms } = *self;
-        let hash = family.hash(0, &Name::Rule("hit"), &[SubjectPart::Ip(client.into())]);
+        let Self { limiter, store, base_hash, terms } = *self;
+        let hash = base_hash.hash(0, &Name::Rule("hit"), &[SubjectPart::Ip(client.into())]);
         let hit = Hit { hash, terms, refuses: true, lease: 1, on_store_error: None, place: 0 };
         !store.hit_one(limiter.now(), &hit).over
     }

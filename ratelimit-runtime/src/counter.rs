@@ -21,14 +21,14 @@ use crate::counter::{
 /// One counter, named after its rule and the subject of a request. Two counters are the same if and only if all fields are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counter<'a> {
-    pub(crate) family: Family,
-    pub(crate) stem: Stem<'a>,
+    pub(crate) base_hash: BaseHash,
+    pub(crate) base: BaseName<'a>,
     pub(crate) scope: SmallVec<[SubjectPart<'a>; 1]>,
 }
 
 /// The part of a counter's name that is the same for all subjects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stem<'a> {
+pub(crate) struct BaseName<'a> {
     pub(crate) key: Name<'a>,
     /// Seconds: rules of one key with the same window share a counter, whatever their limits.
     pub(crate) per: u32,
@@ -53,17 +53,17 @@ pub(crate) struct Style<'a> {
 #[cfg(feature = "redis")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlainCounter {
-    stem: Stem<'static>,
+    base: BaseName<'static>,
     address: Option<Address>,
 }
 
 /// The hash of the part of a counter's name that is known before there is a request: its window, a key that is written in the
 /// program, and the kinds of its scope with the names of headers and functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Family(WordHasher);
+pub(crate) struct BaseHash(WordHasher);
 
-impl Family {
-    /// The family with this hash.
+impl BaseHash {
+    /// Of a base name with this hash.
     pub(crate) fn new(hash: u64) -> Self {
         let mut hasher = WordHasher::new();
         hasher.word(hash);
@@ -125,14 +125,14 @@ impl Counter<'_> {
     /// The hash by which tables know the counter.
     #[inline]
     pub(crate) fn hash(&self) -> u64 {
-        self.family.hash(self.stem.ordinal, &self.stem.key, &self.scope)
+        self.base_hash.hash(self.base.ordinal, &self.base.key, &self.scope)
     }
 
     /// `{prefix}/{key}/{per}/{scope}`, the counter's name in Redis, behind which stands the end of a window;
     /// `{per}.{ordinal}` for the second and later rules of a handler that are alike.
     pub(crate) fn write(&self, style: Style<'_>, out: &mut String) {
         let Style { tagged, digests, .. } = style;
-        self.stem.write(style, out);
+        self.base.write(style, out);
         out.push_str(if tagged { "/{" } else { "/" });
         for (index, who) in self.scope.iter().enumerate() {
             if index > 0 {
@@ -151,20 +151,25 @@ impl Counter<'_> {
         self.write(Style { prefix: "", tagged: false, digests: None }, &mut name);
         let digest = Sha256::digest(name.as_bytes());
         let number = digest.iter().take(8).fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
-        u32::try_from(number % u64::from(self.stem.per)).unwrap_or_default()
+        u32::try_from(number % u64::from(self.base.per)).unwrap_or_default()
     }
 
     /// This counter as a plain one, if it is one.
     #[cfg(feature = "redis")]
     pub(crate) fn plain(&self) -> Option<PlainCounter> {
-        let Name::Rule(key) = self.stem.key else { return None };
+        let Name::Rule(key) = self.base.key else { return None };
         let address = match self.scope[..] {
             [SubjectPart::Global] => None,
             [SubjectPart::Ip(address)] => Some(address),
             _ => return None,
         };
         Some(PlainCounter {
-            stem: Stem { key: Name::Rule(key), per: self.stem.per, kind: self.stem.kind, ordinal: self.stem.ordinal },
+            base: BaseName {
+                key: Name::Rule(key),
+                per: self.base.per,
+                kind: self.base.kind,
+                ordinal: self.base.ordinal,
+            },
             address,
         })
     }
@@ -174,13 +179,13 @@ impl Counter<'_> {
 impl PlainCounter {
     /// The counter's name, as [`Counter::write`] has it.
     pub(crate) fn write(&self, style: Style<'_>, out: &mut String) {
-        self.stem.write(style, out);
+        self.base.write(style, out);
         out.push('/');
         self.address.map_or(SubjectPart::Global, SubjectPart::Ip).write(style.digests, out);
     }
 }
 
-impl Stem<'_> {
+impl BaseName<'_> {
     fn write(&self, Style { prefix, digests, .. }: Style<'_>, out: &mut String) {
         let mut number = itoa::Buffer::new();
         push(out, &[prefix, "/"]);

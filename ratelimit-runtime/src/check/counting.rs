@@ -124,7 +124,7 @@ pub(crate) fn gather<'a, S: Source>(
         let Some((mut counter, limit, algorithm)) = resolver.counter(rule) else { continue };
         // One function may stand in two rules by two paths.
         while counters.contains(&counter) {
-            counter.stem.ordinal += 1;
+            counter.base.ordinal += 1;
         }
         hits.push(hit(resolver, rule, &counter, limit, algorithm));
         counters.push(counter);

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::{
     check::source::Source,
     counter::{
-        Counter, Name, Stem, SubjectPart,
+        BaseName, Counter, Name, SubjectPart,
         address::Address,
         key_part::{self, KeyPart},
     },
@@ -227,9 +227,9 @@ impl<'a, S: Source> Resolver<'a, S> {
         for part in rule.rule.scope {
             scope.push(self.subject_part(part)?);
         }
-        let family = if rule.info.quota.is_some() { rule.family } else { rule.family_in(limit.per) };
-        let stem = Stem { key, per: limit.per, kind: rule.rule.kind(), ordinal: rule.ordinal };
-        Some((Counter { family, stem, scope }, limit, algorithm))
+        let base_hash = if rule.info.quota.is_some() { rule.base_hash } else { rule.base_hash_in(limit.per) };
+        let base = BaseName { key, per: limit.per, kind: rule.rule.kind(), ordinal: rule.ordinal };
+        Some((Counter { base_hash, base, scope }, limit, algorithm))
     }
 
     /// The subject's part under one part of a scope. The address stands in for a missing value.

@@ -135,8 +135,8 @@ impl Shared {
     }
 
     fn relation(&self, other: &Self) -> Relation {
-        let stem = |rule: &Self| (rule.key, rule.per, rule.kind, rule.ordinal, rule.scope.len());
-        if stem(self) != stem(other) {
+        let base = |rule: &Self| (rule.key, rule.per, rule.kind, rule.ordinal, rule.scope.len());
+        if base(self) != base(other) {
             return Relation::Good;
         }
         let (mut same_names, mut same_functions) = (true, true);

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use actix_web::http::header::HeaderValue;
 
 use crate::{
-    counter::{Family, key_part::escaped},
+    counter::{BaseHash, key_part::escaped},
     decision::state::{Quota, RuleInfo},
     rule::{
         KeySource, RateSource, Rule,
@@ -24,7 +24,7 @@ pub(crate) struct Prepared {
     /// The handler's path, or the name that it was given in its place, escaped; of no meaning where a function gives the key.
     pub(crate) key: String,
     /// The part of the counters' names that is the same for all requests.
-    pub(crate) family: Family,
+    pub(crate) base_hash: BaseHash,
     /// The number of the rule among those before it that are alike.
     pub(crate) ordinal: u32,
     /// Whether functions of users have to be asked before it can count a request.
@@ -44,8 +44,8 @@ impl Prepared {
             KeySource::Handler => escaped(&name.replace("r#", "")),
             KeySource::Named(name) | KeySource::Function(name, _) => escaped(name),
         };
-        let family = family_of(rule, &key, rule.limit().map_or(0, |limit| limit.per));
-        let is_alike = |other: &&Self| other.family == family && other.rule.has_key_function_of(rule);
+        let base_hash = base_hash_of(rule, &key, rule.limit().map_or(0, |limit| limit.per));
+        let is_alike = |other: &&Self| other.base_hash == base_hash && other.rule.has_key_function_of(rule);
         let alike = before[first..].iter().filter(is_alike).count();
         let names = before.iter().map(|other| other.info.name.as_str());
         let scopes = rule.scope.iter().map(Scope::name);
@@ -73,7 +73,7 @@ impl Prepared {
         Self {
             rule,
             key,
-            family,
+            base_hash,
             ordinal: u32::try_from(alike).unwrap_or(u32::MAX),
             asks: rule.asks(),
             keeps_charge: rule.is_priced || rule.count_if.is_some() || rule.counts_places(),
@@ -88,24 +88,24 @@ impl Prepared {
         Self { on_store_error: self.on_store_error.map(OnStoreError::admitting), info, ..self.clone() }
     }
 
-    /// The family of its counters in a window of `per` seconds, which a function returned.
-    pub(crate) fn family_in(&self, per: u32) -> Family {
-        family_of(self.rule, &self.key, per)
+    /// The hash of its counters' base name in a window of `per` seconds, which a function returned.
+    pub(crate) fn base_hash_in(&self, per: u32) -> BaseHash {
+        base_hash_of(self.rule, &self.key, per)
     }
 }
 
-fn family_of(rule: &Rule, key: &str, per: u32) -> Family {
+fn base_hash_of(rule: &Rule, key: &str, per: u32) -> BaseHash {
     // A function's key differs from request to request.
     let literal = (!matches!(rule.key, KeySource::Function(..))).then_some(key);
-    family(per, rule.kind(), literal, rule.scope.iter().map(Scope::identity))
+    base_hash(per, rule.kind(), literal, rule.scope.iter().map(Scope::identity))
 }
 
 /// The part of counters' names that is the same for all requests, hashed. Clients have no part in it, so it needs no secret.
-fn family<'a>(per: u32, kind: &str, key: Option<&str>, scope: impl Iterator<Item = (&'a str, &'a str)>) -> Family {
+fn base_hash<'a>(per: u32, kind: &str, key: Option<&str>, scope: impl Iterator<Item = (&'a str, &'a str)>) -> BaseHash {
     let mut hasher = DefaultHasher::new();
     (per, kind, key).hash(&mut hasher);
     scope.for_each(|part| part.hash(&mut hasher));
-    Family::new(hasher.finish())
+    BaseHash::new(hasher.finish())
 }
 
 impl Quota {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::{collection::vec, prelude::*};
 
 use crate::{
-    counter::{Counter, Family, Name, Stem, SubjectPart},
+    counter::{BaseHash, BaseName, Counter, Name, SubjectPart},
     rule::{
         algorithm::Algorithm,
         limit::Limit,
@@ -40,8 +40,8 @@ fn terms(algorithm: Algorithm, limit: u32, per: u32, phase: u32) -> Terms {
 fn hit(terms: Terms) -> Hit {
     let scope = smallvec::smallvec![SubjectPart::Global];
     let counter = Counter {
-        family: Family::new(0),
-        stem: Stem { key: Name::Rule("a"), per: terms.limit.per, kind: "", ordinal: 0 },
+        base_hash: BaseHash::new(0),
+        base: BaseName { key: Name::Rule("a"), per: terms.limit.per, kind: "", ordinal: 0 },
         scope,
     };
     Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None, place: 0 }

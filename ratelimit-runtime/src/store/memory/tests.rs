@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::{
-    counter::{Counter, Family, Name, Stem, SubjectPart, key_part::KeyPart},
+    counter::{BaseHash, BaseName, Counter, Name, SubjectPart, key_part::KeyPart},
     rule::limit::Limit,
 };
 
 fn hit(key: &str, limit: u32, per: u32) -> Hit {
     let text = KeyPart::from_bytes(key.as_bytes());
     let (key, scope) = (Name::Given(&text), smallvec::smallvec![SubjectPart::Global]);
-    let counter = Counter { family: Family::new(0), stem: Stem { key, per, kind: "", ordinal: 0 }, scope };
+    let counter = Counter { base_hash: BaseHash::new(0), base: BaseName { key, per, kind: "", ordinal: 0 }, scope };
     let limit = Limit { limit, per };
     let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
     Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None, place: 0 }

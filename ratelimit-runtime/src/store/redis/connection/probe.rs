@@ -6,7 +6,7 @@ use redis::RedisError;
 use smallvec::smallvec;
 
 use crate::{
-    counter::{Counter, Family, Name, Stem, SubjectPart},
+    counter::{BaseHash, BaseName, Counter, Name, SubjectPart},
     rule::{algorithm::Algorithm, limit::Limit, terms::Terms},
     store::{
         CounterKey, Hit,
@@ -71,8 +71,8 @@ pub(crate) fn is_counted(batch: &Batch, reply: &Reply) -> Result<bool, RedisErro
 fn key(names: &KeyNames, algorithm: Algorithm, number: Option<u32>) -> CounterKey {
     let text = number.map(|number| number.to_string().into());
     let scope = text.into_iter().map(|text| SubjectPart::Header("", text)).collect();
-    let stem = Stem { key: Name::Rule("probe"), per: PER, kind: algorithm.kind(false), ordinal: 0 };
-    names.key(&Counter { family: Family::new(0), stem, scope })
+    let base = BaseName { key: Name::Rule("probe"), per: PER, kind: algorithm.kind(false), ordinal: 0 };
+    names.key(&Counter { base_hash: BaseHash::new(0), base, scope })
 }
 
 /// A number in the key that gives it a slot of the node, if the destination is a node with slots.
