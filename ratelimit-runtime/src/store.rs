@@ -45,6 +45,7 @@ pub(crate) struct Hit {
 }
 
 /// The name of a new place. No two places have the same name in a process, and hardly ever in two.
+#[cold]
 pub(crate) fn new_place() -> u64 {
     static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(process::id()));
     static PLACES: AtomicU64 = AtomicU64::new(1);

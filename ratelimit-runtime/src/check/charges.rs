@@ -107,6 +107,7 @@ impl Charges {
     }
 
     /// Takes the places out, for whoever knows when the request ends.
+    #[cold]
     pub(crate) fn take_places(&self) -> Option<Box<Places>> {
         let own = self.places.lock().unwrap_or_else(PoisonError::into_inner).take();
         let all = own.into_iter().chain(self.parts.iter().filter_map(|part| part.take_places()));

@@ -76,10 +76,10 @@ where
     {
         slot::refresh(&request);
     }
-    match places {
-        None => response,
-        Some(places) => held_body::hold(response, places),
+    if let Some(places) = places {
+        return held_body::hold(response, places);
     }
+    response
 }
 
 /// Checks a request by the limiter that serves it.

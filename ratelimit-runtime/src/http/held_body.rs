@@ -20,6 +20,7 @@ struct HeldBody {
 }
 
 /// The response, whose body holds the places.
+#[cold]
 pub(crate) fn hold(response: HttpResponse, places: Box<Places>) -> HttpResponse {
     response.map_body(|_, body| held(body, places))
 }
