@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ratelimit_runtime::{OnStoreError, RateLimiter};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::process::Process;
+use ratelimit_tests::redis_cluster::RedisCluster;
 use ratelimit_tests::redis_server::RedisServer;
 use ratelimit_tests::wait::{self, PATIENCE};
 
@@ -53,6 +54,22 @@ fn the_place_of_a_long_request_is_renewed() {
     room.open();
     assert!(running.iter_mut().all(|client| client.reply().status == 200));
     wait::until("the places are released", || places(&redis) == 0);
+}
+
+#[test]
+fn places_are_renewed_in_a_cluster() {
+    let (cluster, room) = (RedisCluster::steady(), Room::default());
+    let [here, there] = [0, 1].map(|_| serve_as(&cluster.url(), PATIENCE, OnStoreError::Deny, &room));
+    let mut running = [start(&here, "/wait"), start(&there, "/wait")];
+    room.wait_for(2);
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(6) {
+        assert_eq!(get(&there, "/wait").status, 429);
+    }
+    assert_eq!((cluster.keys().len(), cluster.keys_without_expiry().len()), (1, 0));
+    room.open();
+    assert!(running.iter_mut().all(|client| client.reply().status == 200));
+    wait::until("the places are released", || cluster.keys().is_empty());
 }
 
 #[test]
