@@ -44,6 +44,12 @@ fn plan(_: &HttpRequest) -> Rate {
     Rate::per_day(ADMIT_ALL)
 }
 
+/// The handler under a rate and a number of places.
+#[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "ip", concurrency = 2)]
+pub async fn placed() -> &'static str {
+    ANSWER
+}
+
 /// The handler under a rule with a cost.
 #[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "ip", cost = 2)]
 pub async fn priced() -> &'static str {

@@ -56,6 +56,12 @@ pub fn priced(limiter: &RateLimiter) -> impl Application + use<> {
     application(resource().get(handlers::priced), limiter)
 }
 
+/// The handler under a rule with a rate and places.
+#[must_use]
+pub fn placed(limiter: &RateLimiter) -> impl Application + use<> {
+    application(resource().get(handlers::placed), limiter)
+}
+
 /// The handler under a rule with a cost, which it replaces by another.
 #[must_use]
 pub fn settled(limiter: &RateLimiter) -> impl Application + use<> {

@@ -9,7 +9,7 @@ use ratelimit_benches::{
 };
 use ratelimit_runtime::RateLimiter;
 
-const USAGE: &str = "usage: checks bare|admitted|headers|refused|middleware|plan|cost|settled NUMBER";
+const USAGE: &str = "usage: checks bare|admitted|headers|refused|middleware|plan|cost|settled|places NUMBER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +25,7 @@ fn main() {
         "middleware" => make(number, 200, &offline::in_middleware(&limiter)),
         "plan" => make(number, 200, &offline::planned(&limiter)),
         "cost" => make(number, 200, &offline::priced(&limiter)),
+        "places" => make(number, 200, &offline::placed(&limiter)),
         "settled" => make(number, 200, &offline::settled(&limiter)),
         _ => panic!("{USAGE}"),
     }
