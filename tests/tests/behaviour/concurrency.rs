@@ -4,6 +4,7 @@ mod direct;
 mod middleware;
 #[cfg(feature = "redis")]
 mod redis;
+mod upgrade;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
