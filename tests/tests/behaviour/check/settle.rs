@@ -5,7 +5,9 @@ use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{App, Error, HttpMessage, HttpRequest, HttpResponse, Responder};
 use actix_web::{body::MessageBody, dev::ServiceRequest, dev::ServiceResponse, middleware::Next};
-use ratelimit_runtime::{Policy, RateLimit, RateLimitHeaders, RateLimitState, RateLimiter, Subject, policy, ratelimit};
+#[cfg(feature = "redis")]
+use ratelimit_runtime::RateLimiter;
+use ratelimit_runtime::{Policy, RateLimit, RateLimitHeaders, RateLimitState, Subject, policy, ratelimit};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::wait;
