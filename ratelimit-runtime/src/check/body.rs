@@ -1,6 +1,6 @@
 //! The check of a policy with rules that read the body: first the rules that need none, then the body, then the others.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use actix_web::{
     HttpMessage, HttpRequest,
@@ -44,7 +44,10 @@ pub(crate) async fn check<A: Answer>(check: BodyCheck<'_>, payload: &mut Payload
             }
         }
     }
-    let later = count::<A>(policy, reading, limiter, request).await;
+    let later = {
+        let _refund = RefundOnPanic(&charges);
+        count::<A>(policy, reading, limiter, request).await
+    };
     request.extensions_mut().remove::<ReadBody>();
     match later {
         Ok(later) => Ok(Some(Charges::of_parts(limiter, [charges, later]))),
@@ -53,6 +56,17 @@ pub(crate) async fn check<A: Answer>(check: BodyCheck<'_>, payload: &mut Payload
             drop(charges.take_places());
             slot::refresh(request);
             Err(answer)
+        }
+    }
+}
+
+/// Refunds the charges of the first rules if a function of the later ones panics. A client that leaves keeps them.
+struct RefundOnPanic<'a>(&'a Arc<Charges>);
+
+impl Drop for RefundOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.refund();
         }
     }
 }

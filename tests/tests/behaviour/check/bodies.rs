@@ -107,7 +107,20 @@ async fn priced(_: Json<Login>) -> impl Responder {
     HttpResponse::Ok()
 }
 
+static BEFORE_A_PANIC: Policy = policy!("5/hour", key = "bodies: before a panic", scope = "global");
+
+async fn panics(_: Bytes) -> String {
+    panic!("on purpose");
+}
+
+#[ratelimit(policy = BEFORE_A_PANIC)]
+#[ratelimit("5/hour", scope = panics, body = "1 KiB")]
+async fn panicking() -> impl Responder {
+    HttpResponse::Ok()
+}
+
 fn routes(config: &mut ServiceConfig) {
+    config.route("/panicking", web::post().to(panicking));
     config.route("/missing", web::post().to(missing)).route("/priced", web::post().to(priced));
     config.route("/login", web::post().to(login)).route("/form", web::post().to(form));
     config.route("/upload/{room}", web::post().to(upload)).route("/unread", web::post().to(unread));
@@ -196,6 +209,18 @@ fn what_fails_beside_the_body_is_no_malformed_body() {
     }
     let malformed = post(&server, "/missing", "application/json", "junk");
     assert_eq!(malformed.status, 200, "it counts for the address, and the handler needs no body");
+}
+
+#[test]
+fn a_function_that_panics_leaves_nothing_counted() {
+    let limiter = in_memory().0;
+    let server = Served::limited(&limiter, routes);
+    let mut connection = server.open();
+    connection.send(&(request("POST", "/panicking", &[("Content-Length", "4")]) + "body"));
+    assert!(connection.try_reply().is_err(), "the connection ends with the panic");
+    let everybody = Subject::new();
+    let left = actix_web::rt::System::new().block_on(limiter.peek(&BEFORE_A_PANIC, &everybody)).expect("memory");
+    assert_eq!(left.remaining(), 5);
 }
 
 #[test]
