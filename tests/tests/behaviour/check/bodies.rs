@@ -212,7 +212,7 @@ fn what_fails_beside_the_body_is_no_malformed_body() {
 }
 
 #[test]
-fn a_function_that_panics_leaves_nothing_counted() {
+fn a_function_that_panics_on_the_body_leaves_nothing_counted() {
     let limiter = in_memory().0;
     let server = Served::limited(&limiter, routes);
     let mut connection = server.open();
