@@ -12,7 +12,7 @@ pub struct Subject {
     pub(crate) kind: Kind,
     /// Where it counts.
     pub store: Store,
-    /// Whether admitted requests get headers about the limit, too.
+    /// Admitted requests get headers about the limit, too.
     pub headers: bool,
 }
 
@@ -55,13 +55,13 @@ impl Subject {
         self.kind == Kind::Ours || self.is_variant()
     }
 
-    /// Whether it is the project with more than one plain rule. Its handlers admit all requests.
+    /// The project with more than one plain rule. Its handlers admit all requests.
     #[must_use]
     pub fn is_variant(&self) -> bool {
         matches!(self.kind, Kind::Leased | Kind::LeasedMore | Kind::TwoRules | Kind::Sliding | Kind::Gcra)
     }
 
-    /// Whether its handler waits, and so answers pipelined requests one by one.
+    /// Its handler waits, and so answers pipelined requests one by one.
     #[must_use]
     pub fn waits(&self) -> bool {
         self.kind == Kind::Waiting || self.store != Store::Memory

@@ -11,6 +11,7 @@ pub(crate) mod on_store_error;
 pub(crate) mod policy;
 pub(crate) mod prepared;
 pub(crate) mod rate;
+pub(crate) mod reported;
 pub(crate) mod scope;
 pub(crate) mod terms;
 

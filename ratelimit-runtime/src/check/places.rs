@@ -57,9 +57,7 @@ impl Places {
         let runtime = if limiter.is_in_memory() { None } else { Handle::try_current().ok() };
         Some(Box::new(Self { limiter: limiter.clone(), runtime, places }))
     }
-}
 
-impl Places {
     /// Adds the places of a later check of the same request.
     pub(crate) fn append(&mut self, mut later: Self) {
         self.places.append(&mut later.places);

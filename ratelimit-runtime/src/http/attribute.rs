@@ -65,7 +65,7 @@ where
         Ok(charges) => charges,
         Err(answer) => return answer,
     };
-    // The state keeps the charges for longer than the request runs.
+    // Taken out of the charges, which the state keeps for longer than the request runs.
     let places = charges.as_ref().and_then(|charges| charges.take_places());
     let response = match Args::from_request(&request, &mut payload).await {
         Ok(args) => handler.call(args).await.respond_to(&request).map_into_boxed_body(),

@@ -28,9 +28,10 @@ use crate::{
 /// limit is answered as under `#[ratelimit]`, before anything within runs, and its body is not read.
 ///
 /// It writes the headers by itself: those of [`RateLimitHeaders::default`], or of [`headers`](Self::headers). Where
-/// [`RateLimitHeaders`] or another `RateLimit` is around it, the outer one writes them, and nothing is written twice. A handler within
-/// keeps its own `#[ratelimit]`: both limits apply (of one policy in both places, twice), and headers and [`RateLimitState`](crate::RateLimitState) speak of the tightest
-/// of both.
+/// [`RateLimitHeaders`] or another `RateLimit` is around it, the outer one writes them, and nothing is written twice.
+///
+/// A handler within keeps its own `#[ratelimit]`, and both limits apply. One policy in both places counts a request twice. Headers and
+/// [`RateLimitState`](crate::RateLimitState) speak of the tightest of all rules.
 ///
 /// ```
 /// use actix_web::{App, web};
@@ -80,7 +81,7 @@ impl RateLimit {
         self
     }
 
-    /// Which headers it writes: those of this middleware, which need not be wrapped.
+    /// Sets the headers that it writes. The given middleware need not be wrapped.
     ///
     /// ```
     /// use ratelimit_runtime::{Policy, RateLimit, RateLimitHeaders, policy};

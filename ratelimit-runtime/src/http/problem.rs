@@ -1,7 +1,5 @@
 //! Answers in the form of RFC 9457, which no cache may keep.
 
-use std::{collections::BTreeSet, sync::Mutex};
-
 use actix_web::{
     HttpResponse, ResponseError,
     body::BoxBody,
@@ -18,6 +16,7 @@ use crate::{
     rule::{
         function::extract::ExtractsBody,
         rate::{ParseRateError, RateOutOfRange},
+        reported::Reported,
     },
 };
 
@@ -86,13 +85,11 @@ impl ResponseError for CheckError {
     }
 }
 
-/// Tells the log of a mistake, once for each message. After so many messages, it has told enough.
+/// Tells the log of a mistake, once for each message.
 fn log_once(mistake: &CheckError) {
-    const MOST: usize = 64;
-    static REPORTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    static REPORTED: Reported = Reported::at_most(64);
     let message = mistake.to_string();
-    let Ok(mut reported) = REPORTED.lock() else { return };
-    if reported.len() < MOST && reported.insert(message.clone()) {
+    if REPORTED.is_new(&message) {
         log::error!("a check of the application failed: {message:?} (RL027)");
     }
 }

@@ -5,13 +5,11 @@ mod app_data;
 mod forwarding;
 mod per_worker;
 
-use std::{collections::BTreeSet, sync::Mutex};
-
 use actix_web::HttpRequest;
 
 use crate::{
     limiter::{RateLimiter, origin::LOOKS},
-    rule::{policy::Policy, prepared::Prepared},
+    rule::{policy::Policy, prepared::Prepared, reported::Reported},
 };
 
 /// Looks at a request to a handler under `rules` that `limiter` serves.
@@ -28,9 +26,9 @@ pub(crate) fn look(limiter: &RateLimiter, request: &HttpRequest, rules: &[Prepar
 
 /// Tells the log once that a middleware has a policy that reads the body.
 pub(crate) fn body_in_middleware(policy: &'static Policy) {
-    static REPORTED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
+    static REPORTED: Reported = Reported::by_name();
     let name = policy.name();
-    if REPORTED.lock().is_ok_and(|mut reported| reported.insert(name)) {
+    if REPORTED.is_new(name) {
         log::error!(
             "the policy `{name}` reads the body of a request, which the middleware RateLimit cannot, so its requests are answered 500: \
              write `#[ratelimit(policy = …)]` on the handlers that need it (RL026)"

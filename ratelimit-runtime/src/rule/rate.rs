@@ -1,10 +1,11 @@
 //! A rate that is known at run time: of a caller's plan.
 
-use std::{collections::BTreeSet, str::FromStr, sync::Mutex, time::Duration};
+use std::{str::FromStr, time::Duration};
 
 use crate::rule::{
     algorithm::{Algorithm, gcra::LONGEST_REFILL},
     limit::{LONGEST_WINDOW, Limit},
+    reported::Reported,
 };
 
 /// So many requests in so much time, as a function in `rate = …` returns it.
@@ -175,8 +176,8 @@ pub struct RateOutOfRange {
 impl RateOutOfRange {
     /// Tells the log once for each function.
     pub(crate) fn report(&self) {
-        static REPORTED: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
-        if REPORTED.lock().is_ok_and(|mut reported| reported.insert(self.function)) {
+        static REPORTED: Reported = Reported::by_name();
+        if REPORTED.is_new(self.function) {
             log::error!("{self}");
         }
     }

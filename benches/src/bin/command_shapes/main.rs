@@ -33,7 +33,7 @@ struct Load {
     title: &'static str,
     keys: u32,
     in_flight: usize,
-    /// Whether all keys are new.
+    /// Each request has a new key.
     new: bool,
 }
 

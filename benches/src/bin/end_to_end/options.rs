@@ -26,7 +26,7 @@ pub(crate) struct Options {
     pub(crate) write: bool,
 }
 
-/// What to do: measure, or print a text.
+/// The task of a run: to measure, or to print a text.
 pub(crate) enum Command {
     Measure(Options),
     Print(String),

@@ -77,12 +77,12 @@ impl Scenario {
         }
     }
 
-    /// Whether the plot shows it: a busy server with one worker.
+    /// The plot shows it: a busy server with one worker.
     pub(crate) fn is_plain(&self) -> bool {
         matches!(self.workers, Workers::One) && self.connections > 1 && self.pipelined == 1
     }
 
-    /// Whether the latency of a request depends on the subject and not on a queue.
+    /// The latency of a request depends on the subject and not on a queue.
     pub(crate) fn is_lone(&self) -> bool {
         self.connections == 1
     }

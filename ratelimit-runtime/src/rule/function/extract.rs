@@ -2,12 +2,12 @@
 //! that asks for it is a mistake to report: to an extractor in an `Option`, a missing body looks like a client that
 //! sent nothing, and the limit would be switched off without a word.
 
-use std::{collections::BTreeSet, sync::Mutex};
-
 use actix_web::{
     Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError, dev::Payload, http::StatusCode,
     web::Bytes,
 };
+
+use crate::rule::reported::Reported;
 
 /// The arguments of `function`, out of everything but the request's body.
 ///
@@ -70,9 +70,8 @@ pub(crate) struct ExtractsBody {
 impl ExtractsBody {
     /// Tells the log once for each handler and function.
     pub(crate) fn report(&self, handler: &'static str) {
-        static REPORTED: Mutex<BTreeSet<(&str, &str)>> = Mutex::new(BTreeSet::new());
-        let is_new = REPORTED.lock().is_ok_and(|mut reported| reported.insert((handler, self.function)));
-        if is_new {
+        static REPORTED: Reported = Reported::by_name();
+        if REPORTED.is_new(&format!("{handler} {}", self.function)) {
             log::error!(
                 "#[ratelimit] on `{handler}`: {self}, which the handler alone can read, so requests are answered 500: \
                  write `body = \"16 KiB\"` in the rule, or let the function use the path, the query or a header (RL010)"
