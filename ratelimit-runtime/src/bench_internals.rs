@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::{
     counter::{BaseHash, Name, SubjectPart},
-    limiter::{RateLimiter, Store},
+    limiter::{LimiterStore, RateLimiter},
     rule::{algorithm::Algorithm, terms::Terms},
     store::{Hit, memory::MemoryStore},
 };
@@ -26,12 +26,11 @@ impl<'a> MemoryCheck<'a> {
     #[must_use]
     pub fn new(limiter: &'a RateLimiter, limit: Limit) -> Option<Self> {
         match limiter.store() {
-            Store::Memory(store) => {
+            LimiterStore::Memory(store) => {
                 let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
                 Some(Self { limiter, store, base_hash: BaseHash::new(0), terms })
             }
-            #[cfg(feature = "redis")]
-            Store::Redis(..) => None,
+            LimiterStore::Shared(..) => None,
         }
     }
 

@@ -50,7 +50,6 @@ pub(crate) struct Style<'a> {
 
 /// A counter of all clients together or of an address, under a key that is written in the program, as most are. It holds no
 /// allocation, so its name can be written late, and once for many requests.
-#[cfg(feature = "redis")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PlainCounter {
     base: BaseName<'static>,
@@ -155,7 +154,6 @@ impl Counter<'_> {
     }
 
     /// This counter as a plain one, if it is one.
-    #[cfg(feature = "redis")]
     pub(crate) fn plain(&self) -> Option<PlainCounter> {
         let Name::Rule(key) = self.base.key else { return None };
         let address = match self.scope[..] {
@@ -175,7 +173,6 @@ impl Counter<'_> {
     }
 }
 
-#[cfg(feature = "redis")]
 impl PlainCounter {
     /// The counter's name, as [`Counter::write`] has it.
     pub(crate) fn write(&self, style: Style<'_>, out: &mut String) {

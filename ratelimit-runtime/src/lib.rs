@@ -99,5 +99,14 @@ pub use crate::{
         policy::Policy,
         rate::{ParseRateError, Rate},
     },
-    store::clock::ManualClock,
+    store::{
+        clock::ManualClock,
+        contract::{
+            Store,
+            erased::IntoStore,
+            error::StoreError,
+            operation::{Applied, Increment, Operation, Write},
+            value::Value,
+        },
+    },
 };

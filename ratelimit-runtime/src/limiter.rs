@@ -3,7 +3,6 @@
 pub(crate) mod answers;
 pub(crate) mod builder;
 pub(crate) mod clients;
-#[cfg(feature = "redis")]
 pub(crate) mod fallback;
 pub(crate) mod holding;
 pub(crate) mod mode;
@@ -20,14 +19,14 @@ use std::{
 use crate::{
     counter::Counter,
     decision::outcome::{Decided, Outcome, Outcomes, Unavailable},
-    limiter::{answers::Answers, clients::Clients, mode::Mode, origin::Origin},
+    limiter::{answers::Answers, clients::Clients, fallback::Fallback, mode::Mode, origin::Origin},
     rule::{policy::Policy, prepared::Prepared},
-    store::{CounterKey, Hits, clock::Clock, memory::MemoryStore},
-};
-#[cfg(feature = "redis")]
-use crate::{
-    limiter::fallback::Fallback,
-    store::redis::{Pending, RedisStore, StoreStep},
+    store::{
+        CounterKey, Hits, StoreStep,
+        clock::Clock,
+        memory::MemoryStore,
+        shared::{Pending, SharedStore},
+    },
 };
 
 /// Counts requests in a store, on behalf of every handler under `#[ratelimit]`.
@@ -67,7 +66,7 @@ use crate::{
 pub struct RateLimiter(Arc<Limiter>);
 
 pub(crate) struct Limiter {
-    pub(crate) store: Store,
+    pub(crate) store: LimiterStore,
     pub(crate) clock: Clock,
     pub(crate) clients: Clients,
     pub(crate) answers: Answers,
@@ -84,20 +83,17 @@ impl WeakLimiter {
     }
 }
 
-pub(crate) enum Store {
+pub(crate) enum LimiterStore {
     Memory(MemoryStore),
-    #[cfg(feature = "redis")]
-    Redis(RedisStore, Fallback),
+    Shared(SharedStore, Fallback),
 }
 
 /// A decision, or the request to the store that is under way for it.
 pub(crate) enum LimiterStep {
     Done(Result<Decided, Unavailable>),
-    #[cfg(feature = "redis")]
     Pending(Pending),
 }
 
-#[cfg_attr(not(feature = "redis"), allow(unused_variables, reason = "a store in this process needs no names"))]
 impl RateLimiter {
     pub(crate) fn new(limiter: Limiter) -> Self {
         Self(Arc::new(limiter))
@@ -113,7 +109,7 @@ impl RateLimiter {
     }
 
     pub(crate) fn is_in_memory(&self) -> bool {
-        matches!(self.0.store, Store::Memory(_))
+        matches!(self.0.store, LimiterStore::Memory(_))
     }
 
     pub(crate) fn origin(&self) -> &Origin {
@@ -142,7 +138,7 @@ impl RateLimiter {
     }
 
     #[cfg(feature = "bench-internals")]
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &LimiterStore {
         &self.0.store
     }
 
@@ -155,9 +151,8 @@ impl RateLimiter {
     /// The key of a counter in a store outside this process.
     pub(crate) fn key(&self, counter: &Counter<'_>) -> CounterKey {
         match &self.0.store {
-            Store::Memory(_) => CounterKey::Written(String::new()),
-            #[cfg(feature = "redis")]
-            Store::Redis(store, _) => store.key(counter),
+            LimiterStore::Memory(_) => CounterKey::Written(String::new()),
+            LimiterStore::Shared(store, _) => store.key(counter),
         }
     }
 
@@ -169,12 +164,11 @@ impl RateLimiter {
         }
         match (&self.0.store, &hits[..]) {
             // One rule, as most handlers have: it saves 40 instructions to gather nothing.
-            (Store::Memory(store), [hit]) => {
+            (LimiterStore::Memory(store), [hit]) => {
                 LimiterStep::Done(Ok(Decided::from_buf([Some(store.hit_one(self.now(), hit))])))
             }
-            (Store::Memory(store), hits) => LimiterStep::Done(Ok(all(&store.hit(self.now(), hits)))),
-            #[cfg(feature = "redis")]
-            (Store::Redis(store, fallback), _) => match store.check(hits, counters) {
+            (LimiterStore::Memory(store), hits) => LimiterStep::Done(Ok(all(&store.hit(self.now(), hits)))),
+            (LimiterStore::Shared(store, fallback), _) => match store.check(hits, counters) {
                 StoreStep::Decided(outcomes) => LimiterStep::Done(Ok(self.decided(fallback, hits, &outcomes))),
                 StoreStep::Pending(answer) => LimiterStep::Pending(answer),
                 StoreStep::Failed => LimiterStep::Done(fallback.hit(self.now(), hits)),
@@ -183,19 +177,17 @@ impl RateLimiter {
     }
 
     /// Waits for the answer to a check.
-    #[cfg(feature = "redis")]
     pub(crate) async fn finish(&self, hits: &Hits, pending: &mut Pending) -> Result<Decided, Unavailable> {
         match &self.0.store {
             // Memory decides at once.
-            Store::Memory(_) => Err(Unavailable),
-            Store::Redis(store, fallback) => match store.wait(pending).await {
+            LimiterStore::Memory(_) => Err(Unavailable),
+            LimiterStore::Shared(store, fallback) => match store.wait(pending).await {
                 Ok(outcomes) => Ok(self.decided(fallback, hits, &outcomes)),
                 Err(_) => fallback.hit(self.now(), hits),
             },
         }
     }
 
-    #[cfg(feature = "redis")]
     fn decided(&self, fallback: &Fallback, hits: &Hits, outcomes: &[Outcome]) -> Decided {
         fallback.keep(|| self.now(), hits, outcomes);
         all(outcomes)
@@ -204,9 +196,8 @@ impl RateLimiter {
     /// Reads the counters of hits that cost nothing.
     pub(crate) async fn read(&self, hits: &Hits, keys: Vec<CounterKey>) -> Result<Outcomes, Unavailable> {
         match &self.0.store {
-            Store::Memory(store) => Ok(store.hit(self.now(), hits)),
-            #[cfg(feature = "redis")]
-            Store::Redis(store, _) => {
+            LimiterStore::Memory(store) => Ok(store.hit(self.now(), hits)),
+            LimiterStore::Shared(store, _) => {
                 let mut outcomes = Outcomes::new();
                 for (hit, key) in hits.iter().zip(keys) {
                     outcomes.extend(store.peek(key, *hit).await.map_err(|_| Unavailable)?);
@@ -219,11 +210,9 @@ impl RateLimiter {
     /// Asks the store whether it counts.
     pub(crate) async fn ask_store(&self) -> Result<(), Unavailable> {
         match &self.0.store {
-            Store::Memory(_) => Ok(()),
-            #[cfg(feature = "redis")]
-            Store::Redis(..) if self.mode() == Mode::Disabled => Ok(()),
-            #[cfg(feature = "redis")]
-            Store::Redis(store, _) => store.ping().await.map_err(|_| Unavailable),
+            LimiterStore::Memory(_) => Ok(()),
+            LimiterStore::Shared(..) if self.mode() == Mode::Disabled => Ok(()),
+            LimiterStore::Shared(store, _) => store.ping().await.map_err(|_| Unavailable),
         }
     }
 
@@ -231,9 +220,8 @@ impl RateLimiter {
     pub(crate) async fn clear(&self, hits: &Hits, keys: Vec<CounterKey>) -> Result<(), Unavailable> {
         for (hit, key) in hits.iter().zip(keys) {
             match &self.0.store {
-                Store::Memory(store) => store.reset(self.now(), hit),
-                #[cfg(feature = "redis")]
-                Store::Redis(store, fallback) => {
+                LimiterStore::Memory(store) => store.reset(self.now(), hit),
+                LimiterStore::Shared(store, fallback) => {
                     store.reset(key, hit).await.map_err(|_| Unavailable)?;
                     fallback.reset(self.now(), hit);
                 }
@@ -248,9 +236,8 @@ impl Limiter {
     #[inline]
     fn now(&self) -> Duration {
         match &self.store {
-            Store::Memory(_) => self.clock.now(),
-            #[cfg(feature = "redis")]
-            Store::Redis(store, _) => self.clock.of_store(store.now()),
+            LimiterStore::Memory(_) => self.clock.now(),
+            LimiterStore::Shared(store, _) => self.clock.of_store(store.now()),
         }
     }
 }
@@ -264,9 +251,8 @@ impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("RateLimiter");
         match &self.0.store {
-            Store::Memory(_) => debug.field("store", &"memory"),
-            #[cfg(feature = "redis")]
-            Store::Redis(store, fallback) => debug.field("store", store).field("fallback", fallback),
+            LimiterStore::Memory(_) => debug.field("store", &"memory"),
+            LimiterStore::Shared(store, fallback) => debug.field("store", store).field("fallback", fallback),
         };
         debug.finish_non_exhaustive()
     }

@@ -4,6 +4,7 @@ pub(crate) mod algorithm;
 pub(crate) mod charge;
 pub(crate) mod claims;
 pub(crate) mod function;
+pub(crate) mod held;
 pub(crate) mod limit;
 pub(crate) mod name;
 pub(crate) mod number;

@@ -1,9 +1,16 @@
 //! The contract of a store: hits in, outcomes out. A store knows no Actix type.
 
 pub(crate) mod clock;
+pub(crate) mod contract;
+pub(crate) mod episode;
+pub(crate) mod external;
+pub(crate) mod keys;
 pub(crate) mod memory;
+pub(crate) mod printable;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+pub(crate) mod server_clock;
+pub(crate) mod shared;
 pub(crate) mod url;
 
 use std::{
@@ -18,9 +25,8 @@ use std::{
 
 use smallvec::SmallVec;
 
-#[cfg(feature = "redis")]
-use crate::counter::PlainCounter;
 use crate::{
+    counter::PlainCounter,
     decision::outcome::{Outcome, Outcomes},
     rule::{
         on_store_error::OnStoreError,
@@ -61,8 +67,30 @@ pub(crate) fn new_place() -> u64 {
 pub(crate) enum CounterKey {
     Written(String),
     /// The name is written when a batch is sent, once for all requests that are counted together.
-    #[cfg(feature = "redis")]
     Plain(PlainCounter),
+}
+
+/// The store made no decision: it is down, it is late, or it answered with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreFailed;
+
+/// A check that was given to a store.
+pub(crate) enum StoreStep<P> {
+    /// It is decided.
+    Decided(Outcomes),
+    /// The store decides it.
+    Pending(P),
+    Failed,
+}
+
+impl<P> StoreStep<P> {
+    pub(crate) fn map<Q>(self, pending: impl FnOnce(P) -> Q) -> StoreStep<Q> {
+        match self {
+            Self::Decided(outcomes) => StoreStep::Decided(outcomes),
+            Self::Pending(answer) => StoreStep::Pending(pending(answer)),
+            Self::Failed => StoreStep::Failed,
+        }
+    }
 }
 
 /// The hits of one request. Most requests have one or two.
@@ -70,7 +98,7 @@ pub(crate) type Hits = SmallVec<[Hit; 1]>;
 
 /// The decision about one request.
 pub(crate) struct Decision {
-    #[cfg(feature = "redis")]
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "only a cache asks"))]
     pub(crate) admitted: bool,
     pub(crate) outcomes: Outcomes,
 }
@@ -86,11 +114,7 @@ pub(crate) fn decide<'a>(
     if let (Some(hit), [found]) = (hits.clone().next(), found) {
         // One rule, as most handlers have: nothing to gather.
         let outcome = decide_one(hit, *found, now);
-        return Decision {
-            #[cfg(feature = "redis")]
-            admitted: !outcome.over || !hit.refuses,
-            outcomes: Outcomes::from_buf([outcome]),
-        };
+        return Decision { admitted: !outcome.over || !hit.refuses, outcomes: Outcomes::from_buf([outcome]) };
     }
     let refuses = |(hit, found): (&'a Hit, &CounterState)| hit.refuses && !fits((hit, found));
     let admitted = !hits.clone().zip(found).any(refuses);
@@ -98,11 +122,7 @@ pub(crate) fn decide<'a>(
     for (hit, found) in hits.zip(found) {
         outcomes.push(hit.outcome(*found, fits((hit, found)), admitted, now));
     }
-    Decision {
-        #[cfg(feature = "redis")]
-        admitted,
-        outcomes,
-    }
+    Decision { admitted, outcomes }
 }
 
 /// The same decision about a request with one hit.

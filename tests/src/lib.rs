@@ -11,6 +11,7 @@ pub mod app;
 pub mod certificates;
 pub mod fake_redis;
 pub mod http;
+pub mod map_store;
 pub mod process;
 pub mod proxy;
 #[cfg(feature = "redis")]

@@ -5,7 +5,6 @@ use std::{future::Future, pin::Pin, ptr, sync::Arc};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use smallvec::SmallVec;
 
-#[cfg(feature = "redis")]
 use crate::check::places::Awaited;
 use crate::{
     check::{charges::Charges, resolver::Resolver, slot, source::Source, subject::RequestSubject},
@@ -184,7 +183,6 @@ impl<'a> Check<'a> {
         }
         match limiter.begin(&self.hits, counters) {
             LimiterStep::Done(decided) => self.conclude(decided),
-            #[cfg(feature = "redis")]
             LimiterStep::Pending(mut answer) => Step::Later(Box::pin(async move {
                 let decided = match &self.keys {
                     Some(keys) => Awaited::new(limiter, &self.hits, keys, answer).get().await,

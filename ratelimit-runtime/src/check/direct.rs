@@ -1,6 +1,5 @@
 //! Checks that a program asks for itself, looks at counters, and resets.
 
-#[cfg(feature = "redis")]
 use crate::check::places::Awaited;
 use crate::{
     check::{
@@ -62,7 +61,6 @@ impl RateLimiter {
         let keys = Charges::keys(self, &rules, &counters);
         let decided = match self.begin(&hits, &counters) {
             LimiterStep::Done(decided) => decided,
-            #[cfg(feature = "redis")]
             LimiterStep::Pending(mut answer) => match &keys {
                 Some(keys) => Awaited::new(self, &hits, keys, answer).get().await,
                 None => self.finish(&hits, &mut answer).await,

@@ -3,15 +3,13 @@
 use tokio::runtime::Handle;
 
 use crate::{
-    decision::outcome::Outcome,
-    limiter::{RateLimiter, holding::Renewal},
+    decision::outcome::{Decided, Outcome, Unavailable},
+    limiter::RateLimiter,
     rule::algorithm::Algorithm,
-    store::{CounterKey, Hit},
-};
-#[cfg(feature = "redis")]
-use crate::{
-    decision::outcome::{Decided, Unavailable},
-    store::{Hits, redis::Pending},
+    store::{
+        CounterKey, Hit, Hits,
+        shared::{Pending, Renewal},
+    },
 };
 
 /// The places of one request. Dropping releases them: after the response's body, or when the request is cancelled or panics. Nobody waits
@@ -27,7 +25,7 @@ struct Place {
     key: CounterKey,
     hit: Hit,
     /// Renews it until this is dropped.
-    _renewal: Renewal,
+    _renewal: Option<Renewal>,
 }
 
 impl Place {
@@ -82,7 +80,6 @@ fn release(limiter: &RateLimiter, runtime: Option<&Handle>, key: CounterKey, hit
 }
 
 /// A check that waits for its store. If the request is cancelled meanwhile, the places that the answer brings are released.
-#[cfg(feature = "redis")]
 pub(crate) struct Awaited<'a> {
     limiter: &'a RateLimiter,
     hits: &'a Hits,
@@ -91,7 +88,6 @@ pub(crate) struct Awaited<'a> {
     answer: Option<Pending>,
 }
 
-#[cfg(feature = "redis")]
 impl<'a> Awaited<'a> {
     pub(crate) fn new(limiter: &'a RateLimiter, hits: &'a Hits, keys: &'a [CounterKey], answer: Pending) -> Self {
         Self { limiter, hits, keys, answer: Some(answer) }
@@ -108,7 +104,6 @@ impl<'a> Awaited<'a> {
     }
 }
 
-#[cfg(feature = "redis")]
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         let has_places = self.hits.iter().any(|hit| hit.terms.algorithm == Algorithm::Concurrency);
@@ -127,7 +122,6 @@ impl Drop for Awaited<'_> {
 }
 
 /// Waits for the answer to a check. If none has come in time, the store may have given places of which nobody knows.
-#[cfg(feature = "redis")]
 async fn decide(
     limiter: &RateLimiter,
     hits: &Hits,

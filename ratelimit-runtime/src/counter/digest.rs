@@ -16,7 +16,6 @@ const KEPT: usize = 16;
 const BLOCK: usize = 64;
 
 /// What the builder was told of digests.
-#[cfg(feature = "redis")]
 #[derive(Default)]
 pub(crate) struct Hashing {
     pub(crate) is_on: bool,
@@ -24,7 +23,6 @@ pub(crate) struct Hashing {
 }
 
 /// Without the secret.
-#[cfg(feature = "redis")]
 impl fmt::Debug for Hashing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hashing").field("is_on", &self.is_on).field("has_secret", &!self.secret.is_empty()).finish()
@@ -37,7 +35,6 @@ pub(crate) struct Digests(Hmac);
 
 impl Digests {
     /// For the names of counters with this prefix; `None`, if they are not to be hashed.
-    #[cfg(feature = "redis")]
     pub(crate) fn new(hashing: &Hashing, prefix: &str) -> Option<Self> {
         let key = || Hmac::new(&hashing.secret).of(prefix.as_bytes());
         hashing.is_on.then(|| Self(Hmac::new(&key())))
@@ -66,7 +63,6 @@ struct Hmac {
     outer: Sha256,
 }
 
-#[cfg_attr(not(any(feature = "redis", test)), expect(dead_code, reason = "only names in Redis have digests"))]
 impl Hmac {
     fn new(key: &[u8]) -> Self {
         let mut block = [0; BLOCK];

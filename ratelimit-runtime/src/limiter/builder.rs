@@ -1,24 +1,29 @@
 //! How a limiter is set up.
 
 mod answers;
+mod keys;
+mod open;
 #[cfg(feature = "redis")]
 mod redis;
 
-use std::{fmt, sync::Once, time::Duration};
+use std::{fmt, time::Duration};
 
 use crate::{
-    counter::client_ip::{self, ClientIp, TrustedProxies},
+    counter::{
+        client_ip::{self, ClientIp, TrustedProxies},
+        digest::Hashing,
+    },
     error::Error,
     limiter::{
-        Limiter, RateLimiter, Store,
+        RateLimiter,
         answers::Answers,
         clients::{Clients, UserFunction},
         mode::Mode,
-        origin::Origin,
     },
     rule::{function::traits::ScopeFunction, on_store_error::OnStoreError},
     store::{
         clock::{Clock, ManualClock},
+        contract::erased::{GivenStore, IntoStore},
         memory::MemoryStore,
         url::{Scheme, StoreUrl},
     },
@@ -92,8 +97,7 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(3600);
 /// ```
 #[must_use]
 pub struct RateLimiterBuilder {
-    /// The URL of the store, which may hold a password.
-    url: Option<String>,
+    store: Option<GivenStore>,
     /// The first setting that cannot be used.
     error: Option<Error>,
     prefix: String,
@@ -103,6 +107,7 @@ pub struct RateLimiterBuilder {
     is_shadow: bool,
     capacity: usize,
     clock: Clock,
+    hashing: Hashing,
     ip: ClientIp,
     user: Option<Box<UserFunction>>,
     answers: Answers,
@@ -113,7 +118,7 @@ pub struct RateLimiterBuilder {
 impl Default for RateLimiterBuilder {
     fn default() -> Self {
         Self {
-            url: None,
+            store: None,
             error: None,
             prefix: "rate-limit".to_owned(),
             deadline: Duration::from_millis(100),
@@ -122,6 +127,7 @@ impl Default for RateLimiterBuilder {
             is_shadow: false,
             capacity: 1_000_000,
             clock: Clock::System,
+            hashing: Hashing::default(),
             ip: ClientIp { trusted: None, ipv6_prefix: 64, nat64: Vec::new() },
             user: None,
             answers: Answers::default(),
@@ -132,20 +138,10 @@ impl Default for RateLimiterBuilder {
 }
 
 impl RateLimiterBuilder {
-    /// The store that counts, by its URL as in [`RateLimiter::open`]; this process's memory unless set. [`build`](Self::build)
-    /// fails with [`Error::Url`] for a URL that makes no sense.
-    pub fn store(mut self, url: &str) -> Self {
-        self.url = Some(url.to_owned());
-        self
-    }
-
-    /// The first part of every key in Redis; `rate-limit` unless set. Applications that share a Redis and not
-    /// their limits have different ones.
-    ///
-    /// It has at most 256 bytes and no control characters. In a cluster it has no braces, since they choose the slot of a key: the
-    /// counters are spread by whom they count. [`build`](Self::build) fails for any other one with [`Error::Prefix`].
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = prefix.into();
+    /// The store that counts, by its URL as in [`RateLimiter::open`], or a [`Store`](crate::Store) of your own; this process's memory
+    /// unless set. [`build`](Self::build) fails with [`Error::Url`] for a URL that makes no sense.
+    pub fn store(mut self, store: impl IntoStore) -> Self {
+        self.store = Some(store.given());
         self
     }
 
@@ -309,8 +305,12 @@ impl RateLimiterBuilder {
     #[track_caller]
     pub fn build(mut self) -> Result<RateLimiter, Error> {
         self.check()?;
-        let text = self.url.take();
-        let url = StoreUrl::read(text.as_deref().unwrap_or("memory://"))?;
+        let text = match self.store.take() {
+            Some(GivenStore::Store(store)) => return self.external(store),
+            Some(GivenStore::Url(text)) => text,
+            None => "memory://".to_owned(),
+        };
+        let url = StoreUrl::read(&text)?;
         match url.scheme {
             Scheme::Memory if url.rest.is_empty() => Ok(self.in_memory()),
             Scheme::Memory => {
@@ -336,30 +336,7 @@ impl RateLimiterBuilder {
         }
     }
 
-    #[cfg(not(feature = "redis"))]
-    fn redis(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
-        Err(Error::Url {
-            part: "scheme",
-            reason: "Redis is the cargo feature `redis` of ratelimit-runtime; switch it on, or write memory://"
-                .to_owned(),
-        })
-    }
-
-    #[track_caller]
-    fn in_memory(self) -> RateLimiter {
-        let store = Store::Memory(MemoryStore::new(self.capacity));
-        self.limiter(store)
-    }
-
-    #[track_caller]
-    fn limiter(self, store: Store) -> RateLimiter {
-        let mode = self.mode();
-        let origin = Origin::here(mode != Mode::Enforcing);
-        let clients = Clients { ip: self.ip, user: self.user, reported: Once::new() };
-        RateLimiter::new(Limiter { store, clock: self.clock, clients, answers: self.answers, origin, mode })
-    }
-
-    fn mode(&self) -> Mode {
+    pub(super) fn mode(&self) -> Mode {
         match (self.is_enabled, self.is_shadow) {
             (false, _) => Mode::Disabled,
             (true, true) => Mode::Shadow,
@@ -372,13 +349,14 @@ impl fmt::Debug for RateLimiterBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("RateLimiterBuilder");
         debug
-            .field("store", &self.url.as_ref().map(|_| "of a URL"))
+            .field("store", &self.store)
             .field("prefix", &self.prefix)
             .field("deadline", &self.deadline)
             .field("on_store_error", &self.on_store_error)
             .field("mode", &self.mode())
             .field("capacity", &self.capacity)
             .field("clock", &self.clock)
+            .field("hashing", &self.hashing)
             .field("ip", &self.ip)
             .field("user", &self.user.is_some())
             .field("over_limit", &self.answers.over_limit.is_some())

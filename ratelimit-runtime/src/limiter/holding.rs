@@ -2,27 +2,17 @@
 
 use std::future::Future;
 
-#[cfg(feature = "redis")]
-use crate::store::redis::worker::renewals::RenewedPlace;
 use crate::{
-    limiter::{RateLimiter, Store},
-    store::{CounterKey, Hit},
+    limiter::{LimiterStore, RateLimiter},
+    store::{CounterKey, Hit, shared::Renewal},
 };
 
-/// What renews a place in a shared store until it is dropped.
-#[cfg(feature = "redis")]
-pub(crate) type Renewal = Option<RenewedPlace>;
-#[cfg(not(feature = "redis"))]
-pub(crate) type Renewal = ();
-
-#[cfg_attr(not(feature = "redis"), allow(unused_variables, reason = "a store in this process renews nothing"))]
 impl RateLimiter {
     /// Renews the place of a hit in a shared store until the result is dropped.
-    pub(crate) fn renew(&self, key: &CounterKey, hit: Hit) -> Renewal {
+    pub(crate) fn renew(&self, key: &CounterKey, hit: Hit) -> Option<Renewal> {
         match &self.0.store {
-            Store::Memory(_) => Renewal::default(),
-            #[cfg(feature = "redis")]
-            Store::Redis(store, _) => store.renew(key.clone(), hit),
+            LimiterStore::Memory(_) => None,
+            LimiterStore::Shared(store, _) => store.renew(key.clone(), hit),
         }
     }
 
@@ -30,16 +20,16 @@ impl RateLimiter {
     /// that failed may have been entered there since.
     pub(crate) fn release(self, key: CounterKey, hit: Hit) -> Option<impl Future<Output = ()> + Send> {
         match &self.0.store {
-            Store::Memory(store) => store.refund(self.now(), &hit, hit.place, 1),
-            #[cfg(feature = "redis")]
-            Store::Redis(_, fallback) => fallback.release(self.now(), &hit),
+            LimiterStore::Memory(store) => store.refund(self.now(), &hit, hit.place, 1),
+            LimiterStore::Shared(_, fallback) => fallback.release(self.now(), &hit),
         }
         (!self.is_in_memory()).then_some(async move {
             match &self.0.store {
-                Store::Memory(_) => drop(key),
+                LimiterStore::Memory(_) => drop(key),
                 // If it fails, the place ends by itself.
-                #[cfg(feature = "redis")]
-                Store::Redis(store, _) => drop(store.refund(key, &hit, hit.place, 1).await),
+                LimiterStore::Shared(store, _) => {
+                    let _ = store.refund(key, &hit, hit.place, 1).await;
+                }
             }
         })
     }

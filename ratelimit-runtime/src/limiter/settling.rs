@@ -1,32 +1,26 @@
 //! How a limiter replaces a charge after the check.
 
-#[cfg(feature = "redis")]
-use crate::rule::charge::Change;
 use crate::{
-    limiter::{RateLimiter, Store},
-    rule::charge::Charged,
+    limiter::{LimiterStore, RateLimiter},
+    rule::charge::{Change, Charged},
     store::{CounterKey, Hit},
 };
 
-#[cfg_attr(not(feature = "redis"), allow(unused_variables, reason = "a store in this process needs no names"))]
 impl RateLimiter {
     /// Replaces a charge by `actual` tokens at once; `None` where a shared store must be told. A degraded charge was made in this process.
     pub(crate) fn settle(&self, hit: &Hit, charged: Charged, actual: u64, is_degraded: bool) -> Option<Charged> {
         match &self.0.store {
-            Store::Memory(store) => Some(store.settle(self.now(), hit, charged, actual)),
-            #[cfg(feature = "redis")]
-            Store::Redis(_, fallback) if is_degraded => Some(fallback.settle(self.now(), hit, charged, actual)),
-            #[cfg(feature = "redis")]
-            Store::Redis(..) => None,
+            LimiterStore::Memory(store) => Some(store.settle(self.now(), hit, charged, actual)),
+            LimiterStore::Shared(_, fallback) if is_degraded => Some(fallback.settle(self.now(), hit, charged, actual)),
+            LimiterStore::Shared(..) => None,
         }
     }
 
     /// Replaces a charge by `actual` tokens in a shared store, and in what this process has seen of it.
     pub(crate) async fn settle_in_store(&self, key: CounterKey, hit: &Hit, charged: Charged, actual: u64) -> Charged {
         match &self.0.store {
-            Store::Memory(store) => store.settle(self.now(), hit, charged, actual),
-            #[cfg(feature = "redis")]
-            Store::Redis(store, fallback) => {
+            LimiterStore::Memory(store) => store.settle(self.now(), hit, charged, actual),
+            LimiterStore::Shared(store, fallback) => {
                 let now = self.now();
                 fallback.settle(now, hit, charged, actual);
                 let lacking = match charged.change(&hit.terms, actual, now) {

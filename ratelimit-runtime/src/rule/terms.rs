@@ -108,7 +108,6 @@ impl Terms {
     }
 
     /// The counter in the window that ends at `window_end`, which may be a later one than its own; `None` if that is over.
-    #[cfg(feature = "redis")]
     pub(crate) fn in_window(&self, state: CounterState, window_end: u64) -> Option<CounterState> {
         match state {
             CounterState::Window { end, .. } if end < window_end => {

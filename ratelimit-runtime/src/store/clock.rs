@@ -66,7 +66,6 @@ pub(crate) enum Clock {
 impl Clock {
     /// The time for counters that stand in for those of a store. The store's clock decides, if its time is known and no manual clock is
     /// set, so that windows go on.
-    #[cfg(feature = "redis")]
     pub(crate) fn of_store(&self, store: Option<Duration>) -> Duration {
         match (self, store) {
             (Self::System, Some(now)) => now,

@@ -162,13 +162,11 @@ impl MemoryStore {
     }
 
     /// Enters a place that another store has given, whether or not there is room.
-    #[cfg(feature = "redis")]
     pub(crate) fn enter(&self, hit: &Hit) {
         self.places.lock(&[*hit]).take(hit);
     }
 
     /// Raises a counter to `used`, if it holds less.
-    #[cfg(feature = "redis")]
     pub(crate) fn raise(&self, now: Duration, hit: &Hit, used: u32, window_end: u64) {
         let terms = &hit.terms;
         self.change(now, hit, |found| {

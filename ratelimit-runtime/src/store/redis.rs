@@ -11,7 +11,7 @@
 //!    ▼
 //!  Worker::check                  worker.rs
 //!    │ decided here?              cache.rs: deny cache and leases
-//!    │ key, slot, connection      keys.rs, worker/connections.rs, worker/nodes.rs
+//!    │ key, slot, connection      store/keys.rs, slot.rs, worker/connections.rs, worker/nodes.rs
 //!    ▼
 //!  Queue::push                    connection/queue.rs
 //!    │ checks become a batch      pipeline/batch.rs
@@ -40,20 +40,20 @@
 //!
 //! # Layers
 //!
-//! Each imports only from those before it: `work`, `redirect`, `server_error`, `keys`, `transport`, `options`, `failure`, `health`,
+//! Each imports only from those before it: `work`, `redirect`, `server_error`, `slot`, `transport`, `options`, `failure`, `health`,
 //! `protocol`, `pipeline`, `cache`, `topology`, `settings`, `connection`, `worker`, this file.
 
 pub(crate) mod cache;
 pub(crate) mod connection;
 pub(crate) mod failure;
 pub(crate) mod health;
-pub(crate) mod keys;
 pub(crate) mod options;
 pub(crate) mod pipeline;
 pub(crate) mod protocol;
 pub(crate) mod redirect;
 pub(crate) mod server_error;
 pub(crate) mod settings;
+pub(crate) mod slot;
 pub(crate) mod topology;
 pub(crate) mod transport;
 pub(crate) mod work;
@@ -65,39 +65,30 @@ use smallvec::smallvec;
 use tokio::sync::oneshot;
 
 use crate::{
-    counter::Counter,
+    counter::{Counter, digest::Hashing},
     decision::outcome::Outcomes,
     error::Error,
     store::{
-        CounterKey, Hit, Hits,
+        CounterKey, Hit, Hits, StoreFailed, StoreStep,
+        keys::{KeyNames, prefix},
         redis::{
             cache::deny_cache::DenyCache,
-            failure::StoreFailed,
             health::Health,
-            keys::{KeyNames, prefix},
             options::Options,
-            pipeline::{check::CheckAnswer, server_clock::SharedClock},
+            pipeline::check::CheckAnswer,
             settings::Settings,
             topology::url,
             transport::connector::Connector,
             work::{KeyedHit, Overdraft, Refund, Work},
             worker::{WorkerCheck, follow_redirects::RouteEnd, registry::Workers, renewals::RenewedPlace},
         },
+        server_clock::SharedClock,
         url::StoreUrl,
     },
 };
 
-/// A check that was given to the store.
-pub(crate) enum StoreStep {
-    /// The local cache has decided it.
-    Decided(Outcomes),
-    /// Redis decides it.
-    Pending(Pending),
-    Failed,
-}
-
 /// A check whose answer has not come.
-pub(crate) struct Pending(PendingAnswer);
+pub(crate) struct PendingCheck(PendingAnswer);
 
 enum PendingAnswer {
     Server(oneshot::Receiver<CheckAnswer>),
@@ -110,13 +101,19 @@ pub(crate) struct RedisStore(Workers);
 
 impl RedisStore {
     /// Reads the URL and the options. It connects nothing yet.
-    pub(crate) fn new(url: StoreUrl<'_>, prefix: String, deadline: Duration, options: Options) -> Result<Self, Error> {
+    pub(crate) fn new(
+        url: StoreUrl<'_>,
+        prefix: String,
+        deadline: Duration,
+        hashing: &Hashing,
+        options: Options,
+    ) -> Result<Self, Error> {
         let topology = url::open(url, Connector::new(options.keepalive), options.credentials)?;
         #[cfg(feature = "rustls")]
         topology.set_up_tls(options.tls)?;
         let is_cluster = topology.is_cluster();
         prefix::check(&prefix, is_cluster)?;
-        let names = Arc::new(KeyNames::new(prefix, is_cluster, &options.hashing));
+        let names = Arc::new(KeyNames::new(prefix, is_cluster, hashing));
         let health = Arc::new(Health::new(topology.name(), names.prefix.clone()));
         let deny_cache = (!is_cluster).then(|| Arc::new(DenyCache::new()));
         let clock = SharedClock::default();
@@ -134,21 +131,21 @@ impl RedisStore {
     }
 
     /// Decides a check by the local cache, or sends it to Redis. `counters` are those of `hits`.
-    pub(crate) fn check(&self, hits: &Hits, counters: &[Counter<'_>]) -> StoreStep {
+    pub(crate) fn check(&self, hits: &Hits, counters: &[Counter<'_>]) -> StoreStep<PendingCheck> {
         match self.0.with(|worker| worker.check(hits, counters)) {
             Ok(WorkerCheck::Decided(outcomes)) => StoreStep::Decided(outcomes),
-            Ok(WorkerCheck::Queued(answer)) => StoreStep::Pending(Pending(PendingAnswer::Server(answer))),
+            Ok(WorkerCheck::Queued(answer)) => StoreStep::Pending(PendingCheck(PendingAnswer::Server(answer))),
             Ok(WorkerCheck::InSlots(slots)) => {
                 let (workers, hits) = (self.0.clone(), hits.clone());
                 let answer = Box::pin(workers.check_in_slots(hits, slots));
-                StoreStep::Pending(Pending(PendingAnswer::Cluster(answer)))
+                StoreStep::Pending(PendingCheck(PendingAnswer::Cluster(answer)))
             }
             Err(StoreFailed) => StoreStep::Failed,
         }
     }
 
     /// Waits for the answer, until the deadline.
-    pub(crate) async fn wait(&self, pending: &mut Pending) -> Result<Outcomes, StoreFailed> {
+    pub(crate) async fn wait(&self, pending: &mut PendingCheck) -> Result<Outcomes, StoreFailed> {
         match &mut pending.0 {
             PendingAnswer::Server(answer) => match answer.await {
                 Ok(CheckAnswer::Decided(outcomes)) => Ok(outcomes),

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::{fmt::Display, future::Future, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use crate::{
-    counter::digest::Hashing,
     error::Error,
-    limiter::{RateLimiter, Store, builder::RateLimiterBuilder, fallback::Fallback, mode::Mode},
+    limiter::{RateLimiter, builder::RateLimiterBuilder},
     store::{
         redis::{
             RedisStore,
             transport::credentials::{Credentials, Provider},
         },
+        shared::SharedStore,
         url::StoreUrl,
     },
 };
@@ -93,52 +93,6 @@ impl RateLimiterBuilder {
         self
     }
 
-    /// Replaces the values that clients send by digests in the names of counters in Redis; `false` unless set.
-    ///
-    /// Names stand in clear in `SCAN`, `MONITOR`, the slow log and dumps, and contain the values of headers (which may be API keys), users, the
-    /// results of scope and key functions, and addresses. With `true`, each of these is replaced by half of its HMAC-SHA256, keyed by the
-    /// [`prefix`](Self::prefix) and the [secret](Self::hash_secret). Applications with the same prefix and secret share their counters, in all
-    /// processes and releases; [`peek`](RateLimiter::peek) and [`reset`](RateLimiter::reset) go by the values as ever. Keys that
-    /// are written in the program, and the names of headers and functions, stay in clear.
-    ///
-    /// Without a secret, this hides what cannot be guessed, such as API keys. The prefix stands in each name, so whoever sees the names can try
-    /// out addresses, mail addresses and the like, and see which of them are there.
-    ///
-    /// A change of this setting, the prefix or the secret starts every counter anew. In memory, nothing has a name.
-    ///
-    /// ```
-    /// use ratelimit_runtime::RateLimiter;
-    ///
-    /// # fn main() -> Result<(), ratelimit_runtime::Error> {
-    /// let limiter = RateLimiter::builder().hash_keys(true).store("redis://127.0.0.1/").build()?;
-    /// # drop(limiter);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn hash_keys(mut self, hash_keys: bool) -> Self {
-        self.redis.hashing.is_on = hash_keys;
-        self
-    }
-
-    /// A secret for the digests of [`hash_keys`](Self::hash_keys), which this switches on: without it, nobody can find out a value by
-    /// trial. Every process that shares counters has the same one. Its length is up to you; 32 random bytes are enough.
-    ///
-    /// ```
-    /// use ratelimit_runtime::RateLimiter;
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let secret = || Ok::<_, std::env::VarError>("0123456789");
-    /// let secret = secret()?; // std::env::var("RATELIMIT_HASH_SECRET"), say
-    /// let limiter = RateLimiter::builder().hash_secret(secret).store("redis://127.0.0.1/").build()?;
-    /// # drop(limiter);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn hash_secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
-        self.redis.hashing = Hashing { is_on: true, secret: secret.into() };
-        self
-    }
-
     /// An async function that gives the user and the password of the servers, for credentials that change: tokens of AWS IAM or
     /// Microsoft Entra ID, passwords that are rotated. The URL holds none then; sentinels keep theirs from the URL.
     ///
@@ -185,12 +139,7 @@ impl RateLimiterBuilder {
             return Err(Error::Setting { setting: "tcp_keepalive", reason });
         }
         let (prefix, options) = (std::mem::take(&mut self.prefix), std::mem::take(&mut self.redis));
-        let store = RedisStore::new(url, prefix, self.deadline, options)?;
-        let on_store_error = match self.mode() {
-            Mode::Enforcing => self.on_store_error,
-            Mode::Shadow | Mode::Disabled => self.on_store_error.admitting(),
-        };
-        let store = Store::Redis(store, Fallback::new(on_store_error, self.capacity));
-        Ok(self.limiter(store))
+        let store = RedisStore::new(url, prefix, self.deadline, &self.hashing, options)?;
+        Ok(self.shared(SharedStore::Redis(store)))
     }
 }

@@ -88,7 +88,6 @@ fn a_refused_request_fits_at_its_reset_time_though_numbers_are_rounded() {
     assert!(terms.fits(found, reset), "{reset:?}");
 }
 
-#[cfg(feature = "redis")]
 #[test]
 fn what_another_store_counted_goes_into_its_window_or_a_later_one_begins() {
     let terms = terms(Algorithm::FixedWindow, 10, 60, 0);

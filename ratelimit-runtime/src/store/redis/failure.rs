@@ -1,14 +1,10 @@
-//! Failures: of the store, and of one connection to it.
+//! Failures of one connection to the store.
 
 use std::{fmt, time::Duration};
 
 use redis::RedisError;
 
 use crate::store::redis::transport::progress::ConnectStep;
-
-/// The store made no decision: it is down, it is late, or it answered with an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct StoreFailed;
 
 /// Why a connection ends.
 #[derive(Debug)]

@@ -1,8 +1,6 @@
 //! The log's messages about the store, for all workers of a process: one when a failure starts, one a minute while it lasts, and
 //! one when it ends.
 
-pub(crate) mod printable;
-
 use std::{
     fmt::{self, Display},
     time::{Duration, Instant},
@@ -10,14 +8,14 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::store::redis::{
-    failure::Failure,
-    health::printable::Printable,
-    server_error::{Advice, ErrorClass},
+use crate::store::{
+    episode::Episode,
+    printable::Printable,
+    redis::{
+        failure::Failure,
+        server_error::{Advice, ErrorClass},
+    },
 };
-
-/// How often the log repeats a failure that lasts or comes back.
-const REMINDER: Duration = Duration::from_secs(60);
 
 /// How many kinds of refusals are distinguished.
 const KINDS: usize = 16;
@@ -32,20 +30,6 @@ pub(crate) struct Health {
     outage: Mutex<Episode>,
     /// The refusals of servers that decide other checks, by kinds of errors.
     refusals: Mutex<Vec<(ErrorClass, Episode)>>,
-}
-
-/// A failure from its start to its end.
-#[derive(Debug, Default)]
-struct Episode {
-    /// How many connections have it.
-    connections: usize,
-    since: Option<Instant>,
-    /// When the log mentioned it last.
-    logged: Option<Instant>,
-    /// Whether the log has mentioned it, and not its end.
-    is_open: bool,
-    /// How many checks were refused since the start.
-    checks: u64,
 }
 
 impl Health {
@@ -144,33 +128,6 @@ impl Health {
     }
 }
 
-impl Episode {
-    /// Starts or continues. If a message is due, `log` gets how long it has lasted, or `None` at the start.
-    fn fail(&mut self, now: Instant, log: impl FnOnce(Option<Duration>)) {
-        let started = self.since.replace(self.since.unwrap_or(now));
-        if self.logged.is_some_and(|logged| now.duration_since(logged) < REMINDER) {
-            return;
-        }
-        self.logged = Some(now);
-        self.is_open = true;
-        log(started.map(|started| now.duration_since(started)));
-    }
-
-    /// Ends on a connection. If that was the last one and the log has mentioned the failure, `log` gets how long it lasted.
-    fn end(&mut self, log: impl FnOnce(Duration)) {
-        self.connections = self.connections.saturating_sub(1);
-        if self.connections > 0 {
-            return;
-        }
-        self.checks = 0;
-        if let Some(since) = self.since.take()
-            && std::mem::take(&mut self.is_open)
-        {
-            log(since.elapsed());
-        }
-    }
-}
-
 /// Why a connection ended, and what to do about it.
 struct FailureAdvice<'a> {
     failure: &'a Failure,
@@ -183,23 +140,5 @@ impl Display for FailureAdvice<'_> {
             Failure::Redis(error) => Advice { error, prefix: self.prefix }.fmt(f),
             failure => failure.fmt(f),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_is_logged_when_it_begins_and_once_a_minute_while_it_lasts() {
-        let (mut episode, start) = (Episode { connections: 1, ..Episode::default() }, Instant::now());
-        let mut logged = Vec::new();
-        // A check fails in each tenth of a second of three minutes.
-        for tenths in 0..=1800 {
-            let failed = Duration::from_millis(100 * tenths);
-            episode
-                .fail(start + failed, |lasted| logged.push((failed.as_secs(), lasted.map(|lasted| lasted.as_secs()))));
-        }
-        assert_eq!(logged, [(0, None), (60, Some(60)), (120, Some(120)), (180, Some(180))]);
     }
 }

@@ -2,16 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::store::redis::transport::credentials::Provider;
 #[cfg(feature = "rustls")]
 use crate::store::redis::transport::tls_options::TlsOptions;
-use crate::{counter::digest::Hashing, store::redis::transport::credentials::Provider};
 
 /// What an application may set for Redis besides the URL.
 #[derive(Debug)]
 pub(crate) struct Options {
     /// The idle time after which a TCP connection is kept alive; zero for never.
     pub(crate) keepalive: Duration,
-    pub(crate) hashing: Hashing,
     pub(crate) credentials: Option<Arc<Provider>>,
     #[cfg(feature = "rustls")]
     pub(crate) tls: TlsOptions,
@@ -21,7 +20,6 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             keepalive: Duration::from_secs(30),
-            hashing: Hashing::default(),
             credentials: None,
             #[cfg(feature = "rustls")]
             tls: TlsOptions::default(),

@@ -11,7 +11,6 @@ pub(crate) mod batch;
 pub(crate) mod buffered_stream;
 pub(crate) mod check;
 pub(crate) mod refusals;
-pub(crate) mod server_clock;
 pub(crate) mod silence;
 
 use std::{
@@ -26,12 +25,15 @@ use std::{
 use redis::{ErrorKind, RedisError, RedisResult};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::store::redis::{
-    failure::Failure,
+use crate::store::{
     keys::KeyNames,
-    pipeline::{batch::Batch, buffered_stream::BufferedStream, server_clock::ServerClock, silence::Silence},
-    protocol::{call::ScriptCall, reply::Reply, resp::ReplyValues},
-    transport::{address::ServerAddress, stream::Stream},
+    redis::{
+        failure::Failure,
+        pipeline::{batch::Batch, buffered_stream::BufferedStream, silence::Silence},
+        protocol::{call::ScriptCall, reply::Reply, resp::ReplyValues},
+        transport::{address::ServerAddress, stream::Stream},
+    },
+    server_clock::ServerClock,
 };
 
 /// The shortest extension of the timer. The worker handles its other connections meanwhile.

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::store::redis::{
-    cache::deny_cache::DenyCache, health::Health, keys::KeyNames, pipeline::server_clock::SharedClock,
-    topology::Topology,
+use crate::store::{
+    keys::KeyNames,
+    redis::{cache::deny_cache::DenyCache, health::Health, topology::Topology},
+    server_clock::SharedClock,
 };
 
 /// What all workers of a limiter share.

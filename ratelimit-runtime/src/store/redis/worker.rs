@@ -26,10 +26,9 @@ use crate::{
     counter::Counter,
     decision::outcome::Outcomes,
     store::{
-        CounterKey, Hit, Hits,
+        CounterKey, Hit, Hits, StoreFailed,
         redis::{
             cache::{LocalCache, deny_cache::DenyCacheView, leases::Leases},
-            failure::StoreFailed,
             pipeline::check::CheckAnswer,
             settings::Settings,
             topology::cluster::map::Map,

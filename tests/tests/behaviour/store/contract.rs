@@ -18,6 +18,7 @@ type Check = fn(&Shared, &Handlers, &str);
 fn in_each_store(name: &str, check: Check) {
     let memory = Shared::in_memory(routes);
     with_each_algorithm(&memory, name, check);
+    with_each_algorithm(&Shared::in_map(routes), name, check);
     #[cfg(feature = "redis")]
     {
         let redis = RedisServer::on_socket();

@@ -1,12 +1,13 @@
 //! Two servers that share a store, for each kind of store.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use actix_web::rt::Runtime;
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse};
 use ratelimit_runtime::{OnStoreError, RateLimiter, RateLimiterBuilder, RuleState};
 use ratelimit_tests::app::Served;
+use ratelimit_tests::map_store::MapStore;
 use ratelimit_tests::target::Target;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -34,6 +35,12 @@ impl Shared {
     pub(crate) fn in_memory(routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static) -> Self {
         let limiter = builder().build().expect("a limiter in memory");
         Self::new("in memory", || limiter.clone(), routes)
+    }
+
+    /// In a store of the application's own.
+    pub(crate) fn in_map(routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static) -> Self {
+        let map = Arc::new(MapStore::default());
+        Self::new("in a map", || builder().store(Arc::clone(&map)).build().expect("a store"), routes)
     }
 
     #[cfg(feature = "redis")]

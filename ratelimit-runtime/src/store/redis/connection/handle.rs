@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::store::redis::{
-    connection::queue::Queue,
-    failure::StoreFailed,
-    pipeline::check::{CheckAnswer, QueuedCheck},
-    work::{Delivery, Work},
+use crate::store::{
+    StoreFailed,
+    redis::{
+        connection::queue::Queue,
+        pipeline::check::{CheckAnswer, QueuedCheck},
+        work::{Delivery, Work},
+    },
 };
 
 /// Queues checks for a connection. The connection ends with its handle, after it has answered what is in flight.

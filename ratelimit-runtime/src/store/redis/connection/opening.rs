@@ -7,20 +7,23 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::store::redis::{
-    connection::probe,
-    failure::Failure,
-    pipeline::{AnsweredBatch, Pipeline, server_clock::ServerClock},
-    protocol::reply::server_time,
-    server_error::Blame,
-    settings::Settings,
-    topology::destination::Destination,
-    transport::{
-        address::ServerAddress,
-        patience::Patience,
-        progress::{ConnectStep, Progress},
-        stream::Stream,
+use crate::store::{
+    redis::{
+        connection::probe,
+        failure::Failure,
+        pipeline::{AnsweredBatch, Pipeline},
+        protocol::reply::server_time,
+        server_error::Blame,
+        settings::Settings,
+        topology::destination::Destination,
+        transport::{
+            address::ServerAddress,
+            patience::Patience,
+            progress::{ConnectStep, Progress},
+            stream::Stream,
+        },
     },
+    server_clock::ServerClock,
 };
 
 /// The shortest limit for one attempt to connect. A longer deadline extends it. An attempt and a pause together are shorter

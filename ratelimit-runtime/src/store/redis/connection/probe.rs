@@ -10,8 +10,8 @@ use crate::{
     rule::{algorithm::Algorithm, limit::Limit, terms::Terms},
     store::{
         CounterKey, Hit,
+        keys::KeyNames,
         redis::{
-            keys::KeyNames,
             pipeline::{batch::Batch, check::QueuedCheck},
             protocol::reply::{Reply, WorkResult},
             server_error::Blame,

@@ -15,11 +15,13 @@ use std::{
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::store::redis::{
-    failure::{Failure, StoreFailed},
-    pipeline::{
-        Pipeline, PipelineEvent, batch::Batch, check::QueuedCheck, refusals::Refusals, server_clock::ServerClock,
+use crate::store::{
+    StoreFailed,
+    redis::{
+        failure::Failure,
+        pipeline::{Pipeline, PipelineEvent, batch::Batch, check::QueuedCheck, refusals::Refusals},
     },
+    server_clock::ServerClock,
 };
 
 /// The waiting checks of one connection, and its pipeline while it is open.

@@ -4,14 +4,16 @@ use std::{sync::LazyLock, time::Duration};
 
 use redis::{ErrorKind, RedisError, RedisResult, Script, ServerErrorKind};
 
-use crate::store::redis::{
+use crate::store::{
     keys::KeyNames,
-    protocol::{
-        plan::Plan,
-        reply::{Reply, server_time},
-        resp::ReplyValues,
+    redis::{
+        protocol::{
+            plan::Plan,
+            reply::{Reply, server_time},
+            resp::ReplyValues,
+        },
+        work::{Delivery, Work},
     },
-    work::{Delivery, Work},
 };
 
 /// The script. Its parts are one chunk of Lua: `tools.lua` opens a function that `kinds.lua` closes.

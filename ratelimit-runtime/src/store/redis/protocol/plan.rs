@@ -8,8 +8,8 @@ use crate::{
     rule::{algorithm::Algorithm, limit::Limit, terms::Terms},
     store::{
         Hit,
+        keys::KeyNames,
         redis::{
-            keys::KeyNames,
             protocol::resp::Command,
             work::{KeyedHit, Overdraft, Refund, Work},
         },

@@ -7,9 +7,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     decision::outcome::{Outcome, Outcomes},
     store::{
-        Hits,
+        Hits, StoreFailed,
         redis::{
-            failure::StoreFailed,
             transport::patience::Patience,
             work::{Refund, Work},
             worker::{follow_redirects::RouteEnd, registry::Workers, slots::SlotHits},

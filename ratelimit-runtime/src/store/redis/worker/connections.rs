@@ -8,13 +8,15 @@ use tokio::{
     sync::{Notify, watch},
 };
 
-use crate::store::redis::{
-    cache::LocalCache,
-    connection::{Connection, handle::ConnectionHandle},
-    failure::StoreFailed,
-    settings::Settings,
-    topology::{Topology, destination::Destination},
-    worker::{nodes::NodeConnections, route::Route},
+use crate::store::{
+    StoreFailed,
+    redis::{
+        cache::LocalCache,
+        connection::{Connection, handle::ConnectionHandle},
+        settings::Settings,
+        topology::{Topology, destination::Destination},
+        worker::{nodes::NodeConnections, route::Route},
+    },
 };
 
 /// The connections of a worker.

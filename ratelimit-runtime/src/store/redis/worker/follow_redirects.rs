@@ -6,12 +6,14 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     decision::outcome::Outcomes,
-    store::redis::{
-        failure::StoreFailed,
-        pipeline::check::CheckAnswer,
-        transport::patience::Patience,
-        work::Work,
-        worker::{registry::Workers, route::Route},
+    store::{
+        StoreFailed,
+        redis::{
+            pipeline::check::CheckAnswer,
+            transport::patience::Patience,
+            work::Work,
+            worker::{registry::Workers, route::Route},
+        },
     },
 };
 

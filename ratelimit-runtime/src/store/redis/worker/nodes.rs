@@ -12,18 +12,20 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::store::redis::{
-    cache::LocalCache,
-    connection::{Connection, handle::ConnectionHandle},
-    failure::StoreFailed,
-    health::Health,
-    redirect::Node,
-    settings::Settings,
-    topology::{
-        cluster::{Cluster, map::Map, mapper::Mapper},
-        destination::Destination,
+use crate::store::{
+    StoreFailed,
+    redis::{
+        cache::LocalCache,
+        connection::{Connection, handle::ConnectionHandle},
+        health::Health,
+        redirect::Node,
+        settings::Settings,
+        topology::{
+            cluster::{Cluster, map::Map, mapper::Mapper},
+            destination::Destination,
+        },
+        worker::route::Route,
     },
-    worker::route::Route,
 };
 
 /// The most nodes that a worker connects to: more than a cluster should have. A redirect may name any node.

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use tokio::time::Instant;
 
-use crate::store::redis::{
-    connection::probe,
-    failure::StoreFailed,
+use crate::store::{
+    StoreFailed,
     keys::KeyNames,
-    topology::{Topology, cluster::map::Map},
-    transport::patience::Patience,
-    work::Work,
-    worker::{follow_redirects::RouteEnd, registry::Workers},
+    redis::{
+        connection::probe,
+        topology::{Topology, cluster::map::Map},
+        transport::patience::Patience,
+        work::Work,
+        worker::{follow_redirects::RouteEnd, registry::Workers},
+    },
 };
 
 /// How many keys are tried for each node, to find one that the node has, and how many at most. Each key has a random slot. So a node is

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::{runtime, sync::watch};
 
-use crate::store::redis::{failure::StoreFailed, settings::Settings, worker::Worker};
+use crate::store::{
+    StoreFailed,
+    redis::{settings::Settings, worker::Worker},
+};
 
 thread_local! {
     static WORKERS: RefCell<Vec<Worker>> = const { RefCell::new(Vec::new()) };

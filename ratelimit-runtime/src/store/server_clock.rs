@@ -33,6 +33,7 @@ impl ServerClock {
     }
 
     /// Corrects the clock by the time in a reply to a batch that was sent at `sent` and read at `read`.
+    #[cfg(feature = "redis")]
     pub(crate) fn observe(&mut self, time: Duration, sent: Instant, read: Instant) {
         let (least, most) = (ahead(time, read), ahead(time, sent));
         self.ahead = self.ahead.max(least).min(most);

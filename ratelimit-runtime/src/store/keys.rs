@@ -1,17 +1,22 @@
-//! The names of keys in Redis.
+//! The names of keys in stores outside this process.
 
 pub(crate) mod prefix;
-pub(crate) mod slot;
 
 use std::borrow::Cow;
+
+use sha2::{Digest, Sha256};
 
 use crate::{
     counter::{
         Counter, Style,
         digest::{Digests, Hashing},
+        key_part::push_hex,
     },
     store::CounterKey,
 };
+
+/// The longest bounded name, in bytes: what Memcached takes.
+const LONGEST: usize = 250;
 
 /// Writes the names of a limiter's keys.
 #[derive(Debug)]
@@ -20,6 +25,7 @@ pub(crate) struct KeyNames {
     /// Whether the scope stands in braces, which choose the slot in a cluster.
     pub(crate) tagged: bool,
     /// The key of the mark, which a reset or a refund replaces. It is empty where no deny cache reads it.
+    #[cfg(feature = "redis")]
     pub(crate) mark: String,
     /// The digests that stand in the names in place of a client's text, if the limiter hashes it.
     digests: Option<Digests>,
@@ -27,9 +33,16 @@ pub(crate) struct KeyNames {
 
 impl KeyNames {
     pub(crate) fn new(prefix: String, is_cluster: bool, hashing: &Hashing) -> Self {
+        #[cfg(feature = "redis")]
         let mark = if is_cluster { String::new() } else { format!("{prefix}/mark") };
         let digests = Digests::new(hashing, &prefix);
-        Self { prefix, tagged: is_cluster, mark, digests }
+        Self {
+            prefix,
+            tagged: is_cluster,
+            #[cfg(feature = "redis")]
+            mark,
+            digests,
+        }
     }
 
     fn style(&self) -> Style<'_> {
@@ -48,9 +61,17 @@ impl KeyNames {
         CounterKey::Written(name)
     }
 
-    /// The slot of a counter in a cluster. The end of a window stands behind the braces and does not change the slot.
-    pub(crate) fn slot(&self, key: &CounterKey) -> u16 {
-        slot::slot_of(&self.name(key))
+    /// The name of a counter for any store: from 1 to [`LONGEST`] bytes of printable ASCII without blanks. A name that is not so already is
+    /// replaced by its digest.
+    pub(crate) fn bounded_name(&self, key: &CounterKey) -> String {
+        let name = self.name(key);
+        if (1..=LONGEST).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return name.into_owned();
+        }
+        // No other name begins with this: a prefix is followed by a slash.
+        let mut digest = String::from("!");
+        Sha256::digest(name.as_bytes()).iter().for_each(|byte| push_hex(*byte, &mut digest));
+        digest
     }
 
     /// The name of a counter, without a window.

@@ -1,5 +1,7 @@
 //! The slots of a cluster.
 
+use crate::store::{CounterKey, keys::KeyNames};
+
 /// How many slots a cluster has.
 pub(crate) const SLOTS: u16 = 16384;
 
@@ -8,6 +10,13 @@ pub(crate) fn slot_of(key: &str) -> u16 {
     const CRC16: crc::Crc<u16> = crc::Crc::<u16>::new(&crc::CRC_16_XMODEM);
     let tag = key.split_once('{').and_then(|(_, rest)| rest.split_once('}')).map(|(tag, _)| tag);
     CRC16.checksum(tag.filter(|tag| !tag.is_empty()).unwrap_or(key).as_bytes()) % SLOTS
+}
+
+impl KeyNames {
+    /// The slot of a counter in a cluster. The end of a window stands behind the braces and does not change the slot.
+    pub(crate) fn slot(&self, key: &CounterKey) -> u16 {
+        slot_of(&self.name(key))
+    }
 }
 
 #[cfg(test)]

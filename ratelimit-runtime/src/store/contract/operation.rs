@@ -1,0 +1,244 @@
+//! What a store is asked to do, and what follows from the contents of the counters.
+
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use crate::{
+    decision::outcome::Outcomes,
+    rule::{
+        algorithm::Algorithm,
+        held::{Correction, Held, OtherAlgorithm},
+        terms::{CounterState, Terms},
+    },
+    store::{
+        Decision, Hit,
+        contract::{
+            error::StoreError,
+            value::{LATEST, Value},
+        },
+        decide,
+    },
+};
+
+/// One step for a [`Store`](crate::Store): to check a request, to look at counters, to refund, or to reset.
+///
+/// An operation knows the counters that it needs, by their [`keys`](Self::keys). [`apply`](Self::apply) takes their contents and the time,
+/// and says what to write.
+#[derive(Debug)]
+pub struct Operation {
+    kind: Kind,
+    counters: SmallVec<[OperationCounter; 1]>,
+    deadline: Instant,
+}
+
+/// A counter of an operation.
+#[derive(Debug)]
+pub(crate) struct OperationCounter {
+    pub(crate) key: String,
+    pub(crate) hit: Hit,
+}
+
+/// What an operation does to its counters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Counts the hits of one request: all of them or none. Hits that cost nothing look at their counters.
+    Count,
+    Correct(Correction),
+    Reset,
+}
+
+/// An operation that adds to one fixed window if the tokens fit, for stores with a command of their own for that.
+///
+/// Returned by [`Operation::increment`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Increment {
+    /// The end of the window, in seconds since the Unix epoch. The counter means nothing any more from then on.
+    pub window_end: u64,
+    /// How many tokens the request takes, at least 1.
+    pub tokens: u64,
+    /// How many tokens the window has. The request fits if no more are taken after it.
+    pub limit: u32,
+}
+
+/// What follows from an operation: what to write, and the limiter's answer.
+#[derive(Debug)]
+pub struct Applied {
+    writes: Vec<Write>,
+    answer: Answer,
+    now: Duration,
+}
+
+/// A counter to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    index: usize,
+    value: Option<Value>,
+    expires_at: u64,
+}
+
+/// What a counter holds next, or nothing; `None` if it stays as it is.
+type Next = Option<Option<Held>>;
+
+/// What the limiter learns from an operation.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Decided(Outcomes),
+    /// How many tokens were taken or removed.
+    Done(u64),
+}
+
+impl Operation {
+    pub(crate) fn new(kind: Kind, counters: impl IntoIterator<Item = OperationCounter>, deadline: Instant) -> Self {
+        Self { kind, counters: counters.into_iter().collect(), deadline }
+    }
+
+    /// The keys of the counters, no two of them the same. Each has from 1 to 250 bytes, all of them printable ASCII without blanks, so that any
+    /// store can use them as they are.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
+        self.counters.iter().map(|counter| counter.key.as_str())
+    }
+
+    /// When the operation is of no use any more. The limiter drops the store's future then.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// What follows if the counters hold `held` at the time `now`. Nothing is changed; the store writes
+    /// [`Applied::writes`].
+    ///
+    /// `now` is the time since the Unix epoch, by one clock for all processes that share the store. `held` has the contents of the counter of
+    /// each key, in the order of [`keys`](Self::keys); `None` for a counter that is not there. It does not matter whether the store has
+    /// removed counters that have expired. An operation may be applied several times, for instance after a conflict.
+    ///
+    /// # Errors
+    /// [`StoreError`], if a value is none that a limiter has written. It concerns this check alone, and the store passes it on.
+    pub fn apply(&self, now: Duration, held: &[Option<Value>]) -> Result<Applied, StoreError> {
+        // Sums with times cannot overflow.
+        let now = now.min(Duration::from_secs(LATEST / 2));
+        let held = self.read(held)?;
+        let (next, answer) = match self.kind {
+            Kind::Count => self.count(held, now)?,
+            Kind::Correct(correction) => self.correct(held, correction, now)?,
+            Kind::Reset => {
+                let removed = held.iter().flatten().count();
+                (held.iter().map(|held| held.is_some().then_some(None)).collect(), Answer::Done(removed as u64))
+            }
+        };
+        let write = |(index, next): (usize, Next)| {
+            let next = next?;
+            let terms = &self.counters.get(index)?.hit.terms;
+            let expires_at = next.as_ref().map_or(0, |held| held.expires(terms));
+            Some(Write { index, value: next.as_ref().map(Value::new), expires_at })
+        };
+        let writes = next.into_iter().enumerate().filter_map(write).collect();
+        Ok(Applied { writes, answer, now })
+    }
+
+    /// The operation as an addition to one fixed window, if it is no more than that: the check of a request under one rule.
+    ///
+    /// A store whose own command adds and creates with an expiry uses it in place of reading and writing. If no more than
+    /// [`Increment::limit`] are taken afterwards, the tokens stay; otherwise, the store takes them back. Then it calls
+    /// [`apply`](Self::apply) with [`Value::window`] of what the counter held before, and has nothing to write. Other operations on such
+    /// counters read and write them as [`Value::as_window`] says.
+    #[must_use]
+    pub fn increment(&self, now: Duration) -> Option<Increment> {
+        let (Kind::Count, [OperationCounter { hit: Hit { terms, .. }, .. }]) = (self.kind, &self.counters[..]) else {
+            return None;
+        };
+        let is_addition = terms.algorithm == Algorithm::FixedWindow && terms.cost > 0;
+        is_addition.then(|| Increment {
+            window_end: terms.window_end(now.as_secs()),
+            tokens: terms.cost,
+            limit: terms.limit.limit,
+        })
+    }
+
+    /// The end of the fixed window in which the counter with this index is now, in seconds since the Unix epoch; `None` for counters of
+    /// other algorithms.
+    #[must_use]
+    pub fn window_end(&self, index: usize, now: Duration) -> Option<u64> {
+        let terms = &self.counters.get(index)?.hit.terms;
+        (terms.algorithm == Algorithm::FixedWindow).then(|| terms.window_end(now.as_secs()))
+    }
+
+    fn read(&self, held: &[Option<Value>]) -> Result<Vec<Option<Held>>, StoreError> {
+        let read = |(index, counter): (usize, &OperationCounter)| match held.get(index) {
+            Some(Some(value)) => value.read().map(Some).ok_or_else(|| StoreError::foreign_value(&counter.key)),
+            _ => Ok(None),
+        };
+        self.counters.iter().enumerate().map(read).collect()
+    }
+
+    fn count(&self, held: Vec<Option<Held>>, now: Duration) -> Result<(Vec<Next>, Answer), StoreError> {
+        let look = |(counter, held): (&OperationCounter, &Option<Held>)| {
+            let OperationCounter { key, hit } = counter;
+            hit.terms.look(held.as_ref(), hit.place, now).map_err(|OtherAlgorithm| StoreError::foreign_value(key))
+        };
+        let found = self.counters.iter().zip(&held).map(look);
+        let found = found.collect::<Result<SmallVec<[CounterState; 1]>, _>>()?;
+        let Decision { outcomes, .. } = decide(self.counters.iter().map(|counter| &counter.hit), &found, now);
+        let next =
+            self.counters.iter().zip(held).zip(&outcomes).map(|((OperationCounter { hit, .. }, held), outcome)| {
+                (outcome.taken > 0).then(|| hit.terms.count(held, hit.place, outcome.taken, now))
+            });
+        Ok((next.collect(), Answer::Decided(outcomes)))
+    }
+
+    fn correct(
+        &self,
+        held: Vec<Option<Held>>,
+        correction: Correction,
+        now: Duration,
+    ) -> Result<(Vec<Next>, Answer), StoreError> {
+        let (mut next, mut done) = (Vec::new(), 0);
+        for (OperationCounter { key, hit }, held) in self.counters.iter().zip(held) {
+            let terms: &Terms = &hit.terms;
+            let corrected = terms.correct(held, correction, now);
+            let corrected = corrected.map_err(|OtherAlgorithm| StoreError::foreign_value(key))?;
+            done += corrected.as_ref().map_or(0, |(_, taken)| *taken);
+            next.push(corrected.map(|(next, _)| next));
+        }
+        Ok((next, Answer::Done(done)))
+    }
+}
+
+impl Applied {
+    /// The counters to write, all or none of them. The others stay as they are.
+    #[must_use]
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+
+    /// The time for which the operation was applied.
+    pub(crate) fn now(&self) -> Duration {
+        self.now
+    }
+
+    pub(crate) fn into_answer(self) -> Answer {
+        self.answer
+    }
+}
+
+impl Write {
+    /// The index of the counter among the [`keys`](Operation::keys).
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The contents to keep; `None` to remove the counter.
+    #[must_use]
+    pub fn value(&self) -> Option<&Value> {
+        self.value.as_ref()
+    }
+
+    /// Until when the counter must be kept, in seconds since the Unix epoch by the clock that [`apply`](Operation::apply) was given. It may be
+    /// kept for longer. 0 for a counter to remove.
+    #[must_use]
+    pub fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+}
