@@ -72,7 +72,7 @@ fn a_connection_cut_after_any_byte_leaves_no_counter_without_an_expiry() {
         let proxy = Proxy::to(redis.address());
         proxy.cut_after_request_bytes(bytes);
         let limiter =
-            RateLimiter::builder().on_store_error(OnStoreError::Allow).store(&proxy.url()).build().expect("a URL");
+            RateLimiter::builder().on_store_error(OnStoreError::Allow).store(proxy.url()).build().expect("a URL");
         let server = Served::limited_by(&limiter, 1, |config| {
             config.route("/", web::get().to(counted));
         });

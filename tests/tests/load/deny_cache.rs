@@ -48,7 +48,7 @@ fn routes(config: &mut ServiceConfig) {
 
 fn limiter(redis: &RedisServer) -> RateLimiter {
     let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny);
-    limiter.store(&redis.url()).build().expect("a URL")
+    limiter.store(redis.url()).build().expect("a URL")
 }
 
 /// One worker, and a connection to it.

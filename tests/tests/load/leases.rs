@@ -105,7 +105,7 @@ fn routes(config: &mut ServiceConfig) {
 
 fn serve(redis: &RedisServer) -> Served {
     let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny);
-    Served::limited_by(&limiter.store(&redis.url()).build().expect("a URL"), 1, routes)
+    Served::limited_by(&limiter.store(redis.url()).build().expect("a URL"), 1, routes)
 }
 
 #[test]

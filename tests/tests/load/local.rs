@@ -113,7 +113,7 @@ fn an_earlier_refund_stays() {
 fn what_was_reset_before_is_left() {
     let _alone = alone();
     let mut redis = RedisServer::on_port();
-    let limiter = patient().store(&redis.url()).build().expect("a URL");
+    let limiter = patient().store(redis.url()).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
     assert_eq!(passed(&server, "/ten", "a", 7), 7);
     let target = Target::new(concat!(module_path!(), "::ten"), 10, FOREVER).header("x-id", "a");
@@ -128,7 +128,7 @@ fn a_local_charge_is_not_refunded_to_the_store() {
     let redis = RedisServer::on_port();
     let limiter = RateLimiter::builder().deadline(Duration::from_millis(500));
     // One worker, so that its requests reach Redis in order.
-    let server = Served::limited_by(&limiter.store(&redis.url()).build().expect("a URL"), 1, routes);
+    let server = Served::limited_by(&limiter.store(redis.url()).build().expect("a URL"), 1, routes);
     let fail = |client| server.get_with("/login", &[("X-Id", client), ("X-Fails", "")]).status;
     let counted = |client: &str| -> u64 {
         let key = redis.keys().into_iter().find(|key| key.contains(&format!("x-id:{client}/")));
@@ -156,7 +156,7 @@ fn a_clock_that_the_application_sets_is_that_of_the_counters_that_stand_in() {
     let _alone = alone();
     let mut redis = RedisServer::on_port();
     let clock = ManualClock::new(START);
-    let limiter = patient().clock(clock.clone()).store(&redis.url()).build().expect("a URL");
+    let limiter = patient().clock(clock.clone()).store(redis.url()).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
     assert_eq!(server.get("/short").status, 200);
     redis.kill();
@@ -218,7 +218,7 @@ fn a_store_that_comes_back_with_its_data_has_its_word_again() {
     let _alone = alone();
     let redis = RedisServer::on_port();
     let limiter = RateLimiter::builder().deadline(Duration::from_millis(500));
-    let server = Served::limited(&limiter.store(&redis.url()).build().expect("a URL"), routes);
+    let server = Served::limited(&limiter.store(redis.url()).build().expect("a URL"), routes);
     assert_eq!(passed(&server, "/ten", "a", 7), 7);
     redis.ask::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(passed(&server, "/ten", "a", 12), 3);

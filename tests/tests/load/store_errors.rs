@@ -73,7 +73,7 @@ fn routes(config: &mut ServiceConfig) {
 fn serve(on_store_error: OnStoreError) -> Served {
     let mut redis = RedisServer::on_port();
     redis.kill();
-    let limiter = RateLimiter::builder().on_store_error(on_store_error).store(&redis.url()).build().expect("a URL");
+    let limiter = RateLimiter::builder().on_store_error(on_store_error).store(redis.url()).build().expect("a URL");
     Served::limited(&limiter, routes)
 }
 
@@ -96,7 +96,7 @@ fn a_decision_without_the_store_is_degraded() {
     assert_eq!(down.get("/degraded/local").body, "counted true, degraded true");
     assert_eq!(down.get("/degraded/allow").body, "counted false, degraded true");
     let redis = RedisServer::on_port();
-    let limiter = RateLimiter::builder().deadline(wait::PATIENCE).store(&redis.url()).build().expect("a URL");
+    let limiter = RateLimiter::builder().deadline(wait::PATIENCE).store(redis.url()).build().expect("a URL");
     let up = Served::limited(&limiter, routes);
     for path in ["/degraded/local", "/degraded/allow"] {
         assert_eq!(up.get(path).body, "counted true, degraded false", "{path}");
@@ -126,7 +126,7 @@ fn a_store_that_never_answers_keeps_nobody_waiting() {
     let redis = RedisServer::on_port();
     // The system accepts connections.
     redis.pause();
-    let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).store(&redis.url()).build().expect("a URL");
+    let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).store(redis.url()).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
     let outage = Instant::now();
     for _ in 0..100 {
@@ -169,7 +169,7 @@ fn connecting_and_the_first_check_share_one_deadline() {
     proxy.delay_replies(DEADLINE * 60 / 100);
     for _ in 0..3 {
         let limiter = RateLimiter::builder().on_store_error(OnStoreError::Deny).deadline(DEADLINE);
-        let limiter = limiter.store(&proxy.url()).build().expect("a URL");
+        let limiter = limiter.store(proxy.url()).build().expect("a URL");
         let server = Served::limited_by(&limiter, 1, routes);
         let start = Instant::now();
         assert_eq!(server.get("/limiter").status, 503);

@@ -245,7 +245,7 @@ async fn on_store_error_is_applied_before_a_program_sees_the_state() {
 #[test]
 fn a_check_runs_on_any_tokio_runtime() {
     let redis = RedisServer::on_socket();
-    let limiter = RateLimiter::builder().deadline(Duration::from_secs(5)).store(&redis.url()).build().expect("a URL");
+    let limiter = RateLimiter::builder().deadline(Duration::from_secs(5)).store(redis.url()).build().expect("a URL");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
     let admitted = runtime.block_on(async {

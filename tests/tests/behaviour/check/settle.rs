@@ -352,7 +352,7 @@ fn a_refused_request_has_nothing_to_settle() {
 #[test]
 fn a_cost_beyond_the_limit_is_remembered_when_the_store_fails() {
     let mut redis = RedisServer::on_port();
-    let limiter = RateLimiter::builder().store(&redis.url()).deadline(wait::PATIENCE / 10).build().expect("a URL");
+    let limiter = RateLimiter::builder().store(redis.url()).deadline(wait::PATIENCE / 10).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let check = || runtime.block_on(limiter.check(&FIXED, &subject("outage"))).expect("a decision");
     let mut state = check();
@@ -370,7 +370,7 @@ fn a_cost_beyond_the_limit_is_remembered_when_the_store_fails() {
 fn a_charge_that_was_made_without_the_store_is_settled_without_it() {
     let mut redis = RedisServer::on_port();
     redis.kill();
-    let limiter = RateLimiter::builder().store(&redis.url()).build().expect("a URL");
+    let limiter = RateLimiter::builder().store(redis.url()).build().expect("a URL");
     let server = Served::limited_by(&limiter, 1, |config| {
         config.route("/handler", web::get().to(handler));
     });

@@ -155,7 +155,7 @@ fn limiters_share_counters_if_they_have_the_same_secret() {
     let redis = RedisServer::on_socket();
     let limiters = || {
         [builder(), builder().hash_keys(true), builder().hash_secret("one"), builder().hash_secret("another")]
-            .map(|builder| builder.store(&redis.url()).build().expect("a URL"))
+            .map(|builder| builder.store(redis.url()).build().expect("a URL"))
     };
     let (target, one) = (Target::new("user", 2, FOREVER).user("alice"), limiters());
     for limiter in &one {

@@ -159,7 +159,7 @@ mod unavailable {
     fn dead() -> RateLimiterBuilder {
         let mut redis = RedisServer::on_port();
         redis.kill();
-        RateLimiter::builder().on_store_error(OnStoreError::Deny).store(&redis.url())
+        RateLimiter::builder().on_store_error(OnStoreError::Deny).store(redis.url())
     }
 
     fn not_now(request: &HttpRequest) -> HttpResponse {

@@ -218,7 +218,7 @@ async fn a_ping_of_memory_succeeds() {
 #[test]
 fn a_limiter_that_is_switched_off_does_not_ask_redis() {
     let redis = RedisServer::on_socket();
-    let limiter = build(off().store(&redis.url()));
+    let limiter = build(off().store(redis.url()));
     assert_eq!(bodies(&serve(&limiter), "/denied", 5), [UNCOUNTED; 5]);
     assert_eq!((redis.keys(), redis.clients()), (vec![], 0));
     let nowhere = build(off().store("redis+unix:///nowhere.sock"));
@@ -230,11 +230,11 @@ fn a_limiter_that_is_switched_off_does_not_ask_redis() {
 #[test]
 fn in_shadow_redis_counts_and_nothing_is_refused() {
     let redis = RedisServer::on_socket();
-    let server = serve(&build(shadow().deadline(PATIENCE).store(&redis.url())));
+    let server = serve(&build(shadow().deadline(PATIENCE).store(redis.url())));
     for path in ["/two", "/answered"] {
         assert_eq!(bodies(&server, path, 5), [COUNTED, COUNTED, OVER, OVER, OVER], "{path}");
     }
-    let enforcing = serve(&build(RateLimiter::builder().deadline(PATIENCE).store(&redis.url())));
+    let enforcing = serve(&build(RateLimiter::builder().deadline(PATIENCE).store(redis.url())));
     assert_eq!(enforcing.statuses("/two", 2), [429; 2], "they share their counters");
     assert_eq!(bodies(&server, "/two", 2), [OVER; 2]);
 }
@@ -246,7 +246,7 @@ fn in_shadow_a_store_that_fails_refuses_nothing() {
 
     let mut redis = RedisServer::on_socket();
     redis.kill();
-    let limiter = shadow().on_store_error(OnStoreError::Deny).store(&redis.url());
+    let limiter = shadow().on_store_error(OnStoreError::Deny).store(redis.url());
     let server = serve(&build(limiter));
     for path in ["/denied", "/default"] {
         assert_eq!(bodies(&server, path, 4), ["counted false, over false, degraded true"; 4], "{path}");

@@ -165,8 +165,8 @@ fn all_stores_agree_on_shared_counters() {
     let (redis, cluster) = (RedisServer::on_socket(), RedisCluster::steady());
     let limiters = [
         patient().build().expect("a limiter in memory"),
-        patient().store(&redis.url()).build().expect("a URL"),
-        patient().store(&cluster.url()).build().expect("a URL"),
+        patient().store(redis.url()).build().expect("a URL"),
+        patient().store(cluster.url()).build().expect("a URL"),
     ];
     let stores = std::cell::RefCell::new(limiters.map(Alone::new));
     let case = std::cell::Cell::new(0);

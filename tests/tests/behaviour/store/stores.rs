@@ -124,7 +124,7 @@ fn in_each_store(test: impl Fn(&str, [&Served; 2])) {
         let connect = || {
             // The deadline is long, because these tests are not about failures.
             let builder = builder().deadline(ratelimit_tests::wait::PATIENCE);
-            builder.store(&redis.url()).build().expect("a URL")
+            builder.store(redis.url()).build().expect("a URL")
         };
         run(name, connect, &test);
     }

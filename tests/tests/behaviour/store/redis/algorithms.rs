@@ -141,7 +141,7 @@ fn a_counter_that_something_else_has_overwritten_is_replaced_in_every_algorithm(
     let redis = RedisServer::on_socket();
     let values =
         ["", "garbage", "-7", "1.5", "0:0", "1:1", "-1:-1", "5:", "99999999999999999999:1", "1:99999999999999999999"];
-    let limiter = patient().store(&redis.url()).build().expect("a URL");
+    let limiter = patient().store(redis.url()).build().expect("a URL");
     let server = Served::limited_by(&limiter, 1, routes);
     for path in PATHS {
         for (index, value) in values.into_iter().enumerate() {
@@ -171,7 +171,7 @@ fn a_user_needs_no_more_privileges_for_any_of_this() {
     let privileges = format!("ACL SETUSER app on >secret ~rate-limit/* -@all {}", crate::APP_PRIVILEGES);
     redis.ask::<()>(&privileges.split(' ').collect::<Vec<_>>());
     redis.ask::<()>(&["ACL", "SETUSER", "default", "off"]);
-    let limiter = patient().store(&format!("redis://app:secret@{}/", redis.address())).build().expect("a URL");
+    let limiter = patient().store(format!("redis://app:secret@{}/", redis.address())).build().expect("a URL");
     let server = Served::limited(&limiter, routes);
     for path in PATHS {
         assert_eq!([(); 6].map(|()| ask(&server, path, "a").status), [200, 200, 200, 200, 200, 429], "{path}");
@@ -192,7 +192,7 @@ fn staggered_windows_are_the_same_in_each_server_whatever_its_clock() {
     let servers = [0, 1_000_000].map(|ago| {
         let now = redis.ask::<(u64, u64)>(&["TIME"]).0;
         Served::limited(
-            &patient().clock(ManualClock::new(now - ago)).store(&redis.url()).build().expect("a URL"),
+            &patient().clock(ManualClock::new(now - ago)).store(redis.url()).build().expect("a URL"),
             routes,
         )
     });
@@ -229,7 +229,7 @@ fn gcra_of(id: &str) -> Target {
 fn what_many_clients_took_at_once_is_what_is_counted() {
     const CLIENTS: u64 = 24;
     let redis = RedisServer::on_socket();
-    let limiters = [(); 2].map(|()| patient().store(&redis.url()).build().expect("a URL"));
+    let limiters = [(); 2].map(|()| patient().store(redis.url()).build().expect("a URL"));
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let left = |target: &Target| u64::from(runtime.block_on(target.peek(&limiters[0])).expect("a store").remaining());
     for round in 0..6 {
@@ -278,7 +278,7 @@ fn what_many_clients_took_at_once_is_what_is_counted() {
 #[test]
 fn a_store_that_does_not_answer_is_said_to() {
     let mut redis = RedisServer::on_socket();
-    let limiter = RateLimiter::builder().store(&redis.url()).build().expect("a URL");
+    let limiter = RateLimiter::builder().store(redis.url()).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let target = all();
     let answers = || {

@@ -70,7 +70,7 @@ fn routes(config: &mut ServiceConfig) {
 /// No slot in these tests arrives within a deadline.
 fn limiter(cluster: &RedisCluster) -> RateLimiter {
     let builder = RateLimiter::builder().deadline(Duration::from_secs(3)).on_store_error(OnStoreError::Deny);
-    builder.store(&cluster.url()).build().expect("a URL")
+    builder.store(cluster.url()).build().expect("a URL")
 }
 
 /// Moves the slot of a client away from its primary, and no keys.

@@ -37,7 +37,7 @@ fn serve(limiter: RateLimiterBuilder, url: &str) -> Served {
 fn each_worker_has_one_connection_and_keeps_it() {
     let redis = RedisServer::on_port();
     let proxy = Proxy::to(redis.address());
-    let limiter = patient().store(&proxy.url()).build().expect("a URL");
+    let limiter = patient().store(proxy.url()).build().expect("a URL");
     let server = Served::limited_by(&limiter, 3, routes);
     assert_eq!(proxy.accepted(), 0, "a connection before the first request");
     for _ in 0..60 {
@@ -104,7 +104,7 @@ fn what_a_probe_writes_is_gone_within_a_minute() {
 #[test]
 fn the_limiter_survives_the_servers_that_used_it() {
     let redis = RedisServer::on_socket();
-    let limiter = patient().store(&redis.url()).build().expect("a URL");
+    let limiter = patient().store(redis.url()).build().expect("a URL");
     for remaining in (95..100).rev() {
         let server = Served::limited(&limiter, routes);
         assert_eq!(server.get("/ip").x_headers().1, remaining);
@@ -167,7 +167,7 @@ fn what_is_said_unasked_is_no_answer_to_the_next_request() {
 #[test]
 fn a_runtime_with_several_threads_is_answered_like_any_other() {
     let redis = RedisServer::on_socket();
-    let limiter = patient().store(&redis.url()).build().expect("a URL");
+    let limiter = patient().store(redis.url()).build().expect("a URL");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     let looks = async move {
         let target = Target::new("a key", 9, FOREVER).global();

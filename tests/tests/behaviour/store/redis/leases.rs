@@ -72,7 +72,7 @@ fn patient() -> RateLimiterBuilder {
 }
 
 fn connect(redis: &RedisServer) -> (Served, Connection) {
-    let server = Served::limited_by(&patient().store(&redis.url()).build().expect("a URL"), 1, routes);
+    let server = Served::limited_by(&patient().store(redis.url()).build().expect("a URL"), 1, routes);
     let connection = server.open();
     (server, connection)
 }
@@ -132,7 +132,7 @@ fn tokens_of_before_a_reset_are_not_spent_after_it() {
 #[test]
 fn a_lease_takes_nothing_if_its_request_does_not_fit() {
     let redis = RedisServer::on_socket();
-    let limiter = patient().store(&redis.url()).build().expect("a URL");
+    let limiter = patient().store(redis.url()).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let target = Target::new("nines", 100, FOREVER).global();
     let left = || runtime.block_on(target.peek(&limiter)).expect("a store").remaining();
@@ -145,7 +145,7 @@ fn a_lease_takes_nothing_if_its_request_does_not_fit() {
     });
     // A worker that does not know the counter asks for more than is left.
     for _ in 0..4 {
-        let server = Served::limited(&patient().store(&redis.url()).build().expect("a URL"), routes);
+        let server = Served::limited(&patient().store(redis.url()).build().expect("a URL"), routes);
         assert_eq!((server.get("/nines").x_headers().1, left()), (1, 1));
     }
 }
@@ -153,7 +153,7 @@ fn a_lease_takes_nothing_if_its_request_does_not_fit() {
 #[test]
 fn a_lease_takes_no_more_than_a_tenth_of_what_is_left() {
     let redis = RedisServer::on_socket();
-    let limiter = patient().store(&redis.url()).build().expect("a URL");
+    let limiter = patient().store(redis.url()).build().expect("a URL");
     let server = Served::limited_by(&limiter, 1, routes);
     let mut connection = server.open();
     let mut most = 0;
@@ -171,7 +171,7 @@ fn a_lease_takes_no_more_than_a_tenth_of_what_is_left() {
 #[test]
 fn a_lease_begins_at_the_second_request_and_peek_takes_its_tokens_for_spent() {
     let redis = RedisServer::on_socket();
-    let limiter = patient().store(&redis.url()).build().expect("a URL");
+    let limiter = patient().store(redis.url()).build().expect("a URL");
     let runtime = actix_web::rt::Runtime::new().expect("a runtime");
     let target = Target::new("a lease", 1000, FOREVER).global();
     let left = || runtime.block_on(target.peek(&limiter)).expect("a store").remaining();
@@ -190,7 +190,7 @@ fn a_lease_begins_at_the_second_request_and_peek_takes_its_tokens_for_spent() {
 #[test]
 fn a_count_that_is_deleted_reaches_a_lease_within_a_second_or_so() {
     let redis = RedisServer::on_socket();
-    let server = Served::limited_by(&patient().store(&redis.url()).build().expect("a URL"), 1, routes);
+    let server = Served::limited_by(&patient().store(redis.url()).build().expect("a URL"), 1, routes);
     let mut connection = server.open();
     for _ in 0..200 {
         assert_eq!(connection.get("/leased").status, 200);

@@ -143,7 +143,7 @@ fn a_missing_privilege_fails_the_checks_that_need_it_and_no_others() {
     for privilege in ["get", "set", "del", "incrby", "expireat", "hget", "hincrby", "hdel"] {
         redis.ask::<()>(&["FLUSHALL"]);
         set_user(&redis, "~rate-limit/*", &[&format!("-{privilege}")]);
-        let limiter = patient().store(&url(&redis)).build().expect("a URL");
+        let limiter = patient().store(url(&redis)).build().expect("a URL");
         let server = serve(&limiter);
         for path in PATHS {
             let expected = if needs(path, privilege) { vec![503; 6] } else { vec![200, 200, 200, 200, 200, 429] };
@@ -174,7 +174,7 @@ fn a_request_that_fails_under_one_rule_counts_under_none() {
     for privilege in ["hincrby", "hget", "hdel", "get", "set"] {
         redis.ask::<()>(&["FLUSHALL"]);
         set_user(&redis, "~rate-limit/*", &[&format!("-{privilege}")]);
-        let server = serve(&patient().store(&url(&redis)).build().expect("a URL"));
+        let server = serve(&patient().store(url(&redis)).build().expect("a URL"));
         assert_eq!(statuses(&server, "/mixed", "a", 3), [503; 3], "without {privilege}");
         set_user(&redis, "~rate-limit/*", &[]);
         assert_eq!(statuses(&server, "/mixed", "a", 6), [200, 200, 200, 200, 200, 429], "with {privilege} again");
@@ -239,7 +239,7 @@ fn looking_and_resetting_need_privileges_too() {
     for (look, reset, target) in targets {
         for privilege in ["get", "hget", "del"] {
             set_user(&redis, "~rate-limit/*", &[&format!("-{privilege}")]);
-            let limiter = patient().store(&url(&redis)).build().expect("a URL");
+            let limiter = patient().store(url(&redis)).build().expect("a URL");
             let looked = runtime.block_on(target.peek(&limiter)).map(|peek| peek.remaining());
             let expected = if look == privilege { Err(CheckError::StoreUnavailable) } else { Ok(5) };
             assert_eq!(looked, expected, "{target:?} without {privilege}");
@@ -253,7 +253,7 @@ fn looking_and_resetting_need_privileges_too() {
 fn keys_that_the_user_may_not_use_are_refused_to_their_rules_alone() {
     let redis = RedisServer::on_port();
     set_user(&redis, "~rate-limit/=fixed/* ~rate-limit/fixed/* ~rate-limit/probe/*", &[]);
-    let server = serve(&patient().store(&url(&redis)).build().expect("a URL"));
+    let server = serve(&patient().store(url(&redis)).build().expect("a URL"));
     let paths = ["/fixed", "/sliding-allowed", "/sliding", "/fixed", "/gcra", "/fixed", "/pair", "/fixed"];
     let mut clients: Vec<Connection> = paths.iter().map(|_| server.open()).collect();
     for round in 0..20 {
@@ -267,7 +267,7 @@ fn keys_that_the_user_may_not_use_are_refused_to_their_rules_alone() {
 fn checks_that_are_always_refused_cost_others_no_second_call_for_ever() {
     let redis = RedisServer::on_port();
     set_user(&redis, "~rate-limit/fixed/* ~rate-limit/probe/*", &[]);
-    let server = serve(&patient().store(&url(&redis)).build().expect("a URL"));
+    let server = serve(&patient().store(url(&redis)).build().expect("a URL"));
     let paths = ["/fixed", "/gcra", "/fixed", "/fixed"];
     let mut clients: Vec<Connection> = paths.iter().map(|_| server.open()).collect();
     let denied = || -> usize {
@@ -286,7 +286,7 @@ fn checks_that_are_always_refused_cost_others_no_second_call_for_ever() {
 #[test]
 fn a_command_that_the_server_does_not_have_fails_the_checks_that_need_it() {
     let redis = RedisServer::with_configuration(&["rename-command HINCRBY \"\""]);
-    let server = serve(&patient().store(&redis.url()).build().expect("a URL"));
+    let server = serve(&patient().store(redis.url()).build().expect("a URL"));
     let paths = ["/fixed", "/sliding", "/gcra", "/mixed", "/sliding-allowed"];
     let mut clients: Vec<Connection> = paths.iter().map(|_| server.open()).collect();
     for id in ["a", "b", "c"] {
@@ -299,7 +299,7 @@ fn a_command_that_the_server_does_not_have_fails_the_checks_that_need_it() {
 fn a_failed_refund_stays_counted_and_hurts_nobody() {
     let redis = RedisServer::on_port();
     set_user(&redis, "~rate-limit/*", &["-get"]);
-    let server = serve(&patient().store(&url(&redis)).build().expect("a URL"));
+    let server = serve(&patient().store(url(&redis)).build().expect("a URL"));
     assert_eq!(statuses(&server, "/given-back", "a", 6), [200, 200, 200, 200, 200, 429]);
     assert_eq!(statuses(&server, "/fixed", "a", 6), [200, 200, 200, 200, 200, 429]);
     set_user(&redis, "~rate-limit/*", &[]);

@@ -38,7 +38,7 @@ fn primary(port: u16, epoch: usize) -> Says {
 fn limiter(sentinels: &[&FakeRedis]) -> RateLimiter {
     let sentinels: Vec<_> = sentinels.iter().map(|sentinel| sentinel.address().to_string()).collect();
     let limiter = RateLimiter::builder().deadline(PATIENCE).on_store_error(OnStoreError::Deny);
-    limiter.store(&format!("redis+sentinel://{}/main", sentinels.join(","))).build().expect("a URL")
+    limiter.store(format!("redis+sentinel://{}/main", sentinels.join(","))).build().expect("a URL")
 }
 
 fn serve(limiter: &RateLimiter) -> Served {

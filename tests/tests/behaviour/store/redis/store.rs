@@ -142,7 +142,7 @@ fn a_counter_that_something_else_has_overwritten_does_not_make_others_fail() {
     for path in ["/one-rule", "/two-long-rules"] {
         for spoil in spoil {
             redis.ask::<()>(&["FLUSHALL"]);
-            let limiter = patient().on_store_error(OnStoreError::Deny).store(&redis.url()).build().expect("a URL");
+            let limiter = patient().on_store_error(OnStoreError::Deny).store(redis.url()).build().expect("a URL");
             let server = Served::limited_by(&limiter, 1, routes);
             for request in 0..7 {
                 for key in redis.keys().iter().filter(|key| key.contains("spoiled")) {
@@ -165,7 +165,7 @@ fn a_counter_that_something_else_has_overwritten_does_not_make_others_fail() {
 #[test]
 fn an_exempt_request_does_not_wait_for_a_store_that_does_not_answer() {
     let redis = RedisServer::on_port();
-    let limiter = patient().on_store_error(OnStoreError::Deny).store(&redis.url()).build().expect("a URL");
+    let limiter = patient().on_store_error(OnStoreError::Deny).store(redis.url()).build().expect("a URL");
     let server = Served::limited_by(&limiter, 1, routes);
     let assert_at_once = |when: &str| {
         redis.pause();
