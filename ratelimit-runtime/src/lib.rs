@@ -51,6 +51,7 @@
 //! |---|---|
 //! | `redis` (by default) | counters in Redis or Valkey |
 //! | `rustls` | `rediss://`: Redis over TLS |
+//! | `testing` | a contract suite for a [`Store`] of one's own, for `[dev-dependencies]` |
 //! | `bench-internals` | what the project's own measurements need; it may change in any release |
 
 #[cfg(feature = "bench-internals")]
@@ -66,6 +67,8 @@ mod http;
 mod limiter;
 mod rule;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use ratelimit_macros::{policy, ratelimit};
 

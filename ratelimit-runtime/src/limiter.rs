@@ -9,6 +9,8 @@ pub(crate) mod mode;
 pub(crate) mod origin;
 pub(crate) mod serving;
 mod settling;
+#[cfg(feature = "testing")]
+mod testing;
 
 use std::{
     fmt,

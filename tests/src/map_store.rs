@@ -20,7 +20,7 @@ impl MapStore {
 }
 
 impl Store for MapStore {
-    async fn update(&self, operation: &Operation) -> Result<Applied, StoreError> {
+    async fn update(&self, operation: Operation) -> Result<Applied, StoreError> {
         let now = SystemTime::UNIX_EPOCH.elapsed().map_err(StoreError::of_store)?;
         let mut counters = self.counters();
         let keys: Vec<&str> = operation.keys().collect();

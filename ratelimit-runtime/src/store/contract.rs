@@ -25,7 +25,7 @@ use crate::store::contract::{
 /// struct Map(Mutex<HashMap<String, Value>>);
 ///
 /// impl Store for Map {
-///     async fn update(&self, operation: &Operation) -> Result<Applied, StoreError> {
+///     async fn update(&self, operation: Operation) -> Result<Applied, StoreError> {
 ///         let now = SystemTime::UNIX_EPOCH.elapsed().map_err(StoreError::of_store)?;
 ///         let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
 ///         let keys: Vec<&str> = operation.keys().collect();
@@ -56,7 +56,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// A [`StoreError`], which the log shows and `on_store_error` answers.
-    fn update(&self, operation: &Operation) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+    fn update(&self, operation: Operation) -> impl Future<Output = Result<Applied, StoreError>> + Send;
 
     /// The name of the store in the log, without secrets; the type's name unless given.
     fn name(&self) -> Cow<'static, str> {
@@ -66,7 +66,7 @@ pub trait Store: Send + Sync + 'static {
 
 /// Several limiters may share a store.
 impl<S: Store> Store for Arc<S> {
-    fn update(&self, operation: &Operation) -> impl Future<Output = Result<Applied, StoreError>> + Send {
+    fn update(&self, operation: Operation) -> impl Future<Output = Result<Applied, StoreError>> + Send {
         S::update(self, operation)
     }
 

@@ -124,6 +124,12 @@ impl ExternalStore {
         self.start(Kind::Reset, [self.counter(key, *hit)].into())?.answer().await.map(drop)
     }
 
+    /// Writes a text in place of a counter's value.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn plant(&self, key: &CounterKey, hit: Hit, text: &'static str) -> Result<(), StoreFailed> {
+        self.start(Kind::Plant(text), [self.counter(key, hit)].into())?.answer().await.map(drop)
+    }
+
     /// Has the store count a check in a counter of its own.
     pub(crate) async fn ping(&self) -> Result<(), StoreFailed> {
         let limit = Limit { limit: u32::MAX, per: 60 };
@@ -146,13 +152,14 @@ impl ExternalStore {
         }
         let operation = Operation::new(kind, counters, started + self.0.deadline);
         let shared = Arc::clone(&self.0);
-        Ok(PendingOperation(runtime.spawn(async move { shared.carry_out(&operation, started).await })))
+        Ok(PendingOperation(runtime.spawn(async move { shared.carry_out(operation, started).await })))
     }
 }
 
 impl Shared {
-    async fn carry_out(&self, operation: &Operation, started: Instant) -> Result<Answer, StoreFailed> {
-        let updated = timeout_at(operation.deadline().into(), self.store.update(operation)).await;
+    async fn carry_out(&self, operation: Operation, started: Instant) -> Result<Answer, StoreFailed> {
+        let deadline = operation.deadline().into();
+        let updated = timeout_at(deadline, self.store.update(operation)).await;
         let late = || StoreError::of_store(format_args!("no answer within {:?}", self.deadline));
         match updated.unwrap_or_else(|_| Err(late())) {
             Ok(applied) => {

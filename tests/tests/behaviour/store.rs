@@ -7,3 +7,4 @@ mod memory;
 #[cfg(feature = "redis")]
 mod redis;
 mod stores;
+mod suite;

@@ -5,8 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::imports::import_graph;
 
 /// The layers of the runtime, from the first to the last. Each imports from those before it.
-const RUNTIME: &[&str] =
-    &["error", "decision", "counter", "rule", "store", "limiter", "check", "http", "bench_internals", "codegen"];
+const RUNTIME: &[&str] = &[
+    "error",
+    "decision",
+    "counter",
+    "rule",
+    "store",
+    "limiter",
+    "check",
+    "http",
+    "bench_internals",
+    "testing",
+    "codegen",
+];
 
 /// The files of the macro crate, in the same order.
 const MACROS: &[&str] = &[

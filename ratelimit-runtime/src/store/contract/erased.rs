@@ -13,12 +13,12 @@ pub(crate) type UpdateFuture<'a> = Pin<Box<dyn Future<Output = Result<Applied, S
 
 /// A [`Store`] whose type is not known.
 pub(crate) trait ErasedStore: Send + Sync {
-    fn update<'a>(&'a self, operation: &'a Operation) -> UpdateFuture<'a>;
+    fn update(&self, operation: Operation) -> UpdateFuture<'_>;
     fn name(&self) -> Cow<'static, str>;
 }
 
 impl<S: Store> ErasedStore for S {
-    fn update<'a>(&'a self, operation: &'a Operation) -> UpdateFuture<'a> {
+    fn update(&self, operation: Operation) -> UpdateFuture<'_> {
         Box::pin(Store::update(self, operation))
     }
 

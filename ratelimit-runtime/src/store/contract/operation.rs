@@ -46,6 +46,9 @@ pub(crate) enum Kind {
     Count,
     Correct(Correction),
     Reset,
+    /// Writes a text, whatever the counters hold.
+    #[cfg(feature = "testing")]
+    Plant(&'static str),
 }
 
 /// An operation that adds to one fixed window if the tokens fit, for stores with a command of their own for that.
@@ -118,23 +121,39 @@ impl Operation {
     pub fn apply(&self, now: Duration, held: &[Option<Value>]) -> Result<Applied, StoreError> {
         // Sums with times cannot overflow.
         let now = now.min(Duration::from_secs(LATEST / 2));
-        let held = self.read(held)?;
-        let (next, answer) = match self.kind {
-            Kind::Count => self.count(held, now)?,
-            Kind::Correct(correction) => self.correct(held, correction, now)?,
+        let (writes, answer) = match self.kind {
+            Kind::Count => {
+                let (next, answer) = self.count(self.read(held)?, now)?;
+                (self.writes(next), answer)
+            }
+            Kind::Correct(correction) => {
+                let (next, answer) = self.correct(self.read(held)?, correction, now)?;
+                (self.writes(next), answer)
+            }
+            // Whatever a counter holds, it can be removed.
             Kind::Reset => {
-                let removed = held.iter().flatten().count();
-                (held.iter().map(|held| held.is_some().then_some(None)).collect(), Answer::Done(removed as u64))
+                let there = held.iter().enumerate().filter(|(_, held)| held.is_some());
+                let writes: Vec<Write> = there.map(|(index, _)| Write { index, value: None, expires_at: 0 }).collect();
+                let removed = writes.len() as u64;
+                (writes, Answer::Done(removed))
+            }
+            #[cfg(feature = "testing")]
+            Kind::Plant(text) => {
+                let value = Value::from_bytes(text.as_bytes());
+                let write = |index| Write { index, value: Some(value.clone()), expires_at: now.as_secs() + 60 };
+                ((0..self.counters.len()).map(write).collect(), Answer::Done(0))
             }
         };
-        let write = |(index, next): (usize, Next)| {
+        Ok(Applied { writes, answer, now })
+    }
+
+    fn writes(&self, next: Vec<Next>) -> Vec<Write> {
+        let write = |((index, counter), next): ((usize, &OperationCounter), Next)| {
             let next = next?;
-            let terms = &self.counters.get(index)?.hit.terms;
-            let expires_at = next.as_ref().map_or(0, |held| held.expires(terms));
+            let expires_at = next.as_ref().map_or(0, |held| held.expires(&counter.hit.terms));
             Some(Write { index, value: next.as_ref().map(Value::new), expires_at })
         };
-        let writes = next.into_iter().enumerate().filter_map(write).collect();
-        Ok(Applied { writes, answer, now })
+        self.counters.iter().enumerate().zip(next).filter_map(write).collect()
     }
 
     /// The operation as an addition to one fixed window, if it is no more than that: the check of a request under one rule.

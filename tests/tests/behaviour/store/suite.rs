@@ -1,0 +1,160 @@
+//! The contract suite: every store passes it, and a store with a fault does not.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+#[cfg(feature = "redis")]
+use ratelimit_runtime::RateLimiterBuilder;
+use ratelimit_runtime::{Applied, Error, Operation, RateLimiter, Store, StoreError, Value, testing};
+use ratelimit_tests::{map_store::MapStore, wait};
+#[cfg(feature = "redis")]
+use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
+use tokio::runtime::Runtime;
+
+#[allow(dead_code, missing_docs, unreachable_pub, reason = "it has a server of its own")]
+#[path = "../../../../examples/file_store.rs"]
+mod file_store;
+
+use self::file_store::FileStore;
+
+/// Runs the suite over limiters that share a store.
+fn run(limiter: impl Fn() -> Result<RateLimiter, Error>) -> Result<(), testing::ContractError> {
+    Runtime::new().expect("a runtime").block_on(testing::store_contract(limiter))
+}
+
+/// Limiters over a store of one's own.
+fn run_over(store: impl Store) -> Result<(), testing::ContractError> {
+    let store = Arc::new(store);
+    run(|| RateLimiter::builder().store(Arc::clone(&store)).deadline(wait::PATIENCE).build())
+}
+
+#[cfg(feature = "redis")]
+fn at(url: &str) -> impl Fn() -> Result<RateLimiter, Error> {
+    let builder = |url: &str| -> RateLimiterBuilder { RateLimiter::builder().store(url).deadline(wait::PATIENCE) };
+    move || builder(url).build()
+}
+
+#[test]
+fn memory_passes_the_contract_suite() {
+    let limiter = RateLimiter::in_memory();
+    assert_eq!(run(|| Ok(limiter.clone())), Ok(()));
+}
+
+#[test]
+fn a_map_passes_the_contract_suite() {
+    assert_eq!(run_over(MapStore::default()), Ok(()));
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn redis_passes_the_contract_suite() {
+    let redis = RedisServer::on_socket();
+    assert_eq!(run(at(&redis.url())), Ok(()));
+    assert_eq!(redis.keys_without_expiry(), [""; 0]);
+}
+
+#[cfg(feature = "redis")]
+#[test]
+fn a_cluster_passes_the_contract_suite() {
+    let cluster = RedisCluster::steady();
+    assert_eq!(run(at(&cluster.url())), Ok(()));
+}
+
+#[test]
+fn the_example_of_a_store_passes_the_contract_suite() {
+    let folder = tempfile::tempdir().expect("a folder");
+    assert_eq!(run_over(FileStore(folder.path().join("counters"))), Ok(()));
+}
+
+/// What a store does wrong.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// Other operations come between reading and writing.
+    IsNotOneStep,
+    /// Only the first counter of an operation is written.
+    WritesTheFirstCounterAlone,
+    /// Keys that differ in case are one.
+    IgnoresCase,
+    /// Counters are never removed.
+    KeepsRemovedCounters,
+    /// Counters are removed before they expire.
+    ForgetsAfterASecond,
+    /// The time comes from several clocks, of which one is a minute late.
+    HasSeveralClocks,
+}
+
+struct Faulty {
+    fault: Fault,
+    counters: Mutex<HashMap<String, (Value, SystemTime)>>,
+    operations: Mutex<u64>,
+}
+
+impl Faulty {
+    fn key(&self, key: &str) -> String {
+        if matches!(self.fault, Fault::IgnoresCase) { key.to_lowercase() } else { key.to_owned() }
+    }
+
+    fn held(&self, operation: &Operation) -> Vec<Option<Value>> {
+        let counters = self.counters.lock().expect("a map");
+        let held = |key| {
+            let (value, written) = counters.get(&self.key(key))?;
+            let is_kept = !matches!(self.fault, Fault::ForgetsAfterASecond)
+                || written.elapsed().is_ok_and(|age| age < Duration::from_secs(1));
+            is_kept.then(|| value.clone())
+        };
+        operation.keys().map(held).collect()
+    }
+
+    fn write(&self, operation: &Operation, applied: &Applied) {
+        let keys: Vec<&str> = operation.keys().collect();
+        let mut counters = self.counters.lock().expect("a map");
+        for write in applied.writes() {
+            let key = self.key(keys[write.index()]);
+            match write.value() {
+                _ if write.index() > 0 && matches!(self.fault, Fault::WritesTheFirstCounterAlone) => {}
+                Some(value) => drop(counters.insert(key, (value.clone(), SystemTime::now()))),
+                None if matches!(self.fault, Fault::KeepsRemovedCounters) => {}
+                None => drop(counters.remove(&key)),
+            }
+        }
+    }
+}
+
+impl Store for Faulty {
+    async fn update(&self, operation: Operation) -> Result<Applied, StoreError> {
+        let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock");
+        if matches!(self.fault, Fault::IsNotOneStep) {
+            let held = self.held(&operation);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let applied = operation.apply(now, &held)?;
+            self.write(&operation, &applied);
+            return Ok(applied);
+        }
+        let mut operations = self.operations.lock().expect("a number");
+        *operations += 1;
+        let is_late = matches!(self.fault, Fault::HasSeveralClocks) && operations.is_multiple_of(2);
+        let now = if is_late { now - Duration::from_secs(60) } else { now };
+        let applied = operation.apply(now, &self.held(&operation))?;
+        self.write(&operation, &applied);
+        Ok(applied)
+    }
+}
+
+#[test]
+fn the_contract_suite_finds_faults() {
+    for fault in [
+        Fault::IsNotOneStep,
+        Fault::WritesTheFirstCounterAlone,
+        Fault::IgnoresCase,
+        Fault::KeepsRemovedCounters,
+        Fault::ForgetsAfterASecond,
+        Fault::HasSeveralClocks,
+    ] {
+        let found = run_over(Faulty { fault, counters: Mutex::default(), operations: Mutex::new(0) });
+        println!("{fault:?}: {found:?}");
+        assert!(found.is_err(), "{fault:?}");
+    }
+}
