@@ -12,6 +12,7 @@
 //! | [`middleware`] | which headers there are, and where middlewares stand |
 //! | [`responses`] | what a refused client gets; errors in the application's own format |
 //! | [`redis`] | URLs, privileges, keys, memory |
+//! | [`stores`] | how to write a store of your own |
 //! | [`failures`] | what happens when the store fails |
 //! | [`errors`] | what a code such as `RL017` in the log means |
 //! | [`testing`] | how to test an application with limits |
@@ -38,5 +39,7 @@ pub mod redis {}
 pub mod responses {}
 #[doc = include_str!("guide/scopes.md")]
 pub mod scopes {}
+#[doc = include_str!("guide/stores.md")]
+pub mod stores {}
 #[doc = include_str!("guide/testing.md")]
 pub mod testing {}

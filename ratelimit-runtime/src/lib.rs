@@ -30,6 +30,7 @@
 //! | choose who is counted | [`guide::scopes`], [`TrustedProxies`] |
 //! | set up a limiter | [`RateLimiter`], [`RateLimiterBuilder`] |
 //! | count in Redis | [`guide::redis`] |
+//! | count in a store of your own | [`Store`], [`guide::stores`] |
 //! | know what happens when Redis fails | [`guide::failures`], [`OnStoreError`] |
 //! | tell clients about their limits | [`RateLimitHeaders`], [`guide::middleware`] |
 //! | charge a cost that is known afterwards | [`RateLimitState::settle`] |

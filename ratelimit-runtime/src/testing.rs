@@ -32,7 +32,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = Arc::new(MyStore::default());
 //! let limiter = || RateLimiter::builder().store(Arc::clone(&store)).deadline(Duration::from_secs(10)).build();
-//! let runtime = tokio::runtime::Runtime::new()?;
+//! let runtime = actix_web::rt::Runtime::new()?;
 //! runtime.block_on(testing::store_contract(limiter))?;
 //! # Ok(())
 //! # }
@@ -59,9 +59,6 @@ pub struct ContractError {
     /// What happened, and what should have.
     pub reason: String,
 }
-
-/// What a case finds wrong.
-type Finding = Result<(), String>;
 
 /// Checks that a store keeps the contract of counting: it is exact under concurrent requests and at the edges of windows, counts several
 /// rules all or none, refunds into the right window, forgets what has expired, resets, and holds places, for every algorithm. Random

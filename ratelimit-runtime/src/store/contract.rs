@@ -15,7 +15,7 @@ use crate::store::contract::{
 /// A store of counters of one's own: it keeps a short text for each counter.
 ///
 /// All arithmetic is the limiter's. A store reads the counters of an [`Operation`], asks [`Operation::apply`] what to write, and writes
-/// that, as one step. `guide::stores` has a complete one, and what a store must hold to.
+/// that, as one step. [`guide::stores`](crate::guide::stores) has a complete one, and what a store must hold to.
 ///
 /// ```
 /// use std::{collections::HashMap, sync::{Mutex, PoisonError}, time::SystemTime};

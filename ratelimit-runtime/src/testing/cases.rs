@@ -14,8 +14,7 @@ use crate::{
     limiter::RateLimiter,
     rule::{algorithm::Algorithm, charge::Charged},
     testing::{
-        Finding,
-        counter::{TestCounter, count_all},
+        counter::{Finding, TestCounter, count_all},
         history,
     },
 };

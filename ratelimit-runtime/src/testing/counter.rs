@@ -12,6 +12,9 @@ use crate::{
     store::{Hit, Hits, new_place},
 };
 
+/// What a case finds wrong.
+pub(super) type Finding = Result<(), String>;
+
 /// A counter under a rule.
 #[derive(Clone)]
 pub(super) struct TestCounter {

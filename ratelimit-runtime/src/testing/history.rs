@@ -7,8 +7,7 @@ use crate::{
     rule::{algorithm::Algorithm, charge::Charged},
     store::{Hit, new_place},
     testing::{
-        Finding,
-        counter::TestCounter,
+        counter::{Finding, TestCounter},
         model::{Model, TOLERANCE},
     },
 };

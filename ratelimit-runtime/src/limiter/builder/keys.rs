@@ -18,7 +18,7 @@ impl RateLimiterBuilder {
     /// Names stand in clear in the store (for Redis, in `SCAN`, `MONITOR`, the slow log and dumps), and contain the values of headers (which may be API keys), users, the
     /// results of scope and key functions, and addresses. With `true`, each of these is replaced by half of its HMAC-SHA256, keyed by the
     /// [`prefix`](Self::prefix) and the [secret](Self::hash_secret). Applications with the same prefix and secret share their counters, in all
-    /// processes and releases; [`peek`](RateLimiter::peek) and [`reset`](RateLimiter::reset) go by the values as ever. Keys that
+    /// processes and releases; [`peek`](crate::RateLimiter::peek) and [`reset`](crate::RateLimiter::reset) go by the values as ever. Keys that
     /// are written in the program, and the names of headers and functions, stay in clear.
     ///
     /// Without a secret, this hides what cannot be guessed, such as API keys. The prefix stands in each name, so whoever sees the names can try
