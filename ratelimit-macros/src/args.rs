@@ -77,6 +77,8 @@ arguments! {
     // In seconds.
     "body_timeout" => body_timeout: Option<u32> = None, |value, errors| errors.keep(value::body_timeout(value)).map(Some);
     "over_limit" => over_limit: Option<OverLimit> = None, |value, errors| errors.keep(OverLimit::parse(value)).map(Some);
+    // In seconds; empty for a rule that does not block.
+    "block" => block: Vec<u32> = Vec::new(), |value, errors| errors.keep(value::block(value));
     "send_x_headers" => send_x_headers: bool = true, |value, errors| errors.keep(value::boolean(value));
     "on_store_error" => on_store_error: Option<OnStoreError> = None,
         |value, errors| errors.keep(OnStoreError::parse(value)).map(Some);
@@ -265,6 +267,7 @@ mod tests {
             ("bost", Some("cost")),
             ("exempt_when", Some("exempt")),
             ("colour", None),
+            ("blocked", Some("block")),
         ] {
             assert_eq!(nearest(name, NAMES), expected, "{name}");
         }

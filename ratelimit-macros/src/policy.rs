@@ -70,6 +70,10 @@ fn rule(args: &Args, limit: &Limit) -> TokenStream {
         OverLimit::Allow => quote!(.shadow()),
         OverLimit::Function(path) => quote!(.over_limit(&__ratelimit::respond(#path))),
     });
+    let block = (!args.block.is_empty()).then(|| {
+        let durations = args.block.iter().map(|seconds| Literal::u32_unsuffixed(*seconds));
+        quote!(.block(&[#(#durations),*]))
+    });
     let headers = (!args.send_x_headers).then(|| quote!(.without_x_headers()));
     let on_store_error = args.on_store_error.as_ref().map(|answer| {
         let answer = match answer {
@@ -83,7 +87,7 @@ fn rule(args: &Args, limit: &Limit) -> TokenStream {
     let new = start(args, limit);
     quote! {
         #new #algorithm #stagger .scope(&[#(#scopes),*]) #key #cost #count_if #exempt #methods #body
-            #over_limit #headers #on_store_error #lease
+            #over_limit #block #headers #on_store_error #lease
     }
 }
 

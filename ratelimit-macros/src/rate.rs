@@ -28,6 +28,9 @@ pub(crate) const CONCURRENCY: Range = Range { name: "the concurrency", max: 10_0
 /// What a process leaves behind when it is killed is held for so long.
 pub(crate) const HOLD: Range = Range { name: "the hold in seconds", max: DAY };
 
+/// A counter of GCRA is kept for no longer, either.
+pub(crate) const BLOCK: Range = Range { name: "a block in seconds", max: 90 * DAY };
+
 /// A window lasts up to 68 years: stores keep its end in 32 bits, of which one tells the past from the future.
 pub(crate) const WINDOW: Range = Range { name: "the window in seconds", max: i32::MAX as u32 };
 

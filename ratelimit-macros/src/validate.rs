@@ -57,6 +57,7 @@ fn concurrency(args: &Args, errors: &mut Errors) {
             "cost" => "cost = 2",
             "count_if" => "count_if = failed",
             "lease" => "lease = 10",
+            "block" => "block = \"10m\"",
             "algorithm" => "algorithm = \"gcra\"",
             "burst" => "algorithm = \"gcra\", burst = 10",
             "stagger" => "stagger = true",
@@ -132,6 +133,18 @@ fn combinations(args: &Args, errors: &mut Errors) {
             cost_is_asked,
             "`lease` cannot stand beside a function for `cost`, which may ask for more than a lease holds: \
              write the cost as a number, or remove one of them",
+        ),
+        (
+            "block",
+            shadow,
+            "`block` is for whom the rule refuses, and with `over_limit = \"allow\"` it refuses nobody: remove one of \
+             them",
+        ),
+        (
+            "block",
+            has("lease"),
+            "`block` cannot stand beside `lease`, whose tokens are spent without asking the store, where the block is: \
+             remove one of them",
         ),
         (
             "count_if",

@@ -39,7 +39,7 @@ impl<'a> MemoryCheck<'a> {
     pub fn admits(&self, client: IpAddr) -> bool {
         let Self { limiter, store, base_hash, terms } = *self;
         let hash = base_hash.hash(0, &Name::Rule("hit"), &[SubjectPart::Ip(client.into())]);
-        let hit = Hit { hash, terms, refuses: true, lease: 1, on_store_error: None, place: 0 };
+        let hit = Hit { hash, terms, refuses: true, lease: 1, on_store_error: None, place: 0, block: None };
         !store.hit_one(limiter.now(), &hit).over
     }
 }

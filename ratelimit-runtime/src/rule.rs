@@ -1,6 +1,7 @@
 //! One limit of a policy, and whom it counts, as plain static data.
 
 pub(crate) mod algorithm;
+pub(crate) mod block;
 pub(crate) mod charge;
 pub(crate) mod claims;
 pub(crate) mod function;
@@ -20,6 +21,7 @@ use crate::{
     counter::key_part::KeyPart,
     rule::{
         algorithm::{Algorithm, gcra::LONGEST_REFILL},
+        block::{Block, LONGEST_BLOCK},
         function::held::{AskRef, CountIfRef, RespondRef},
         limit::{LONGEST_HOLD, LONGEST_WINDOW, Limit, MOST_PLACES},
         on_store_error::OnStoreError,
@@ -91,6 +93,8 @@ pub struct Rule {
     /// `None` for a rule that is checked before the body is read.
     pub(crate) body: Option<Body>,
     pub(crate) over_limit: OverLimit,
+    /// How long a subject that the rule refuses stays refused.
+    pub(crate) block: Option<Block>,
     pub(crate) x_headers: bool,
     pub(crate) on_store_error: Option<OnStoreError>,
     /// How many tokens are taken from a shared store at once; 1 is no lease.
@@ -137,6 +141,7 @@ impl Rule {
             methods: &[],
             body: None,
             over_limit: OverLimit::Reject,
+            block: None,
             x_headers: true,
             on_store_error: None,
             lease: 1,
@@ -262,6 +267,20 @@ impl Rule {
     #[must_use]
     pub const fn shadow(mut self) -> Self {
         self.over_limit = OverLimit::Allow;
+        self
+    }
+
+    #[must_use]
+    #[track_caller]
+    pub const fn block(mut self, durations: &'static [u32]) -> Self {
+        let mut index = 0;
+        assert!(!durations.is_empty(), "`block` must have a duration");
+        while index < durations.len() {
+            let is_in_range = durations[index] >= 1 && durations[index] <= LONGEST_BLOCK;
+            assert!(is_in_range, "`block` must be from 1 second to 90 days");
+            index += 1;
+        }
+        self.block = Some(Block { durations });
         self
     }
 

@@ -29,6 +29,7 @@ use crate::{
     counter::PlainCounter,
     decision::outcome::{Outcome, Outcomes},
     rule::{
+        block::{Block, BlockState},
         on_store_error::OnStoreError,
         terms::{CounterState, Terms},
     },
@@ -48,6 +49,8 @@ pub(crate) struct Hit {
     pub(crate) on_store_error: Option<OnStoreError>,
     /// The place that a request takes under a rule of concurrency, or 0.
     pub(crate) place: u64,
+    /// How long the rule blocks a subject that it refuses.
+    pub(crate) block: Option<&'static Block>,
 }
 
 /// The name of a new place. No two places have the same name in a process, and hardly ever in two.
@@ -133,6 +136,29 @@ pub(crate) fn decide_one(hit: &Hit, found: CounterState, now: Duration) -> Outco
 }
 
 impl Hit {
+    /// The state of the counter, if it is not blocked.
+    pub(crate) fn unless_blocked(&self, state: CounterState, held: Option<BlockState>, now: Duration) -> CounterState {
+        match self.block.and_then(|block| block.until(held, now)) {
+            Some(until) => self.terms.blocked(state, until, now),
+            None => state,
+        }
+    }
+
+    /// The block that follows on this outcome, which is changed to say so. A rule blocks only whom it refuses by itself and has not blocked
+    /// already.
+    pub(crate) fn block(
+        &self,
+        found: CounterState,
+        held: Option<BlockState>,
+        outcome: &mut Outcome,
+        now: Duration,
+    ) -> Option<BlockState> {
+        let block = self.block.filter(|_| self.refuses && outcome.over && !outcome.is_blocked)?;
+        let next = block.next(held, now);
+        *outcome = self.outcome(self.terms.blocked(found, next.until, now), false, false, now);
+        Some(next)
+    }
+
     #[inline(always)]
     fn outcome(&self, found: CounterState, fits: bool, admitted: bool, now: Duration) -> Outcome {
         let terms = &self.terms;
@@ -149,8 +175,10 @@ impl Hit {
                 CounterState::Window { end, .. } | CounterState::Windows { end, .. } => end,
                 CounterState::Arrival(arrival) => arrival,
                 CounterState::Places(_) => self.place,
+                CounterState::Blocked { until } => until,
             },
             is_degraded: false,
+            is_blocked: matches!(found, CounterState::Blocked { .. }),
         }
     }
 }

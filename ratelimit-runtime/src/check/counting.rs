@@ -5,9 +5,8 @@ use std::{future::Future, pin::Pin, ptr, sync::Arc};
 use actix_web::{Error, HttpRequest, HttpResponse};
 use smallvec::SmallVec;
 
-use crate::check::places::Awaited;
 use crate::{
-    check::{charges::Charges, resolver::Resolver, slot, source::Source, subject::RequestSubject},
+    check::{charges::Charges, places::Awaited, resolver::Resolver, slot, source::Source, subject::RequestSubject},
     counter::Counter,
     decision::{
         outcome::{Decided, Unavailable},
@@ -147,7 +146,8 @@ fn hit<S: Source>(
     let terms = Terms { limit, algorithm, phase, cost: resolver.cost(rule) };
     let place = if rule.counts_places() { new_place() } else { 0 };
     let lease = rule.lease.min(limit.limit);
-    Hit { hash: counter.hash(), terms, refuses: info.refuses, lease, on_store_error, place }
+    let block = rule.block.as_ref().filter(|_| info.refuses);
+    Hit { hash: counter.hash(), terms, refuses: info.refuses, lease, on_store_error, place, block }
 }
 
 /// The rules of a state, each with what it admits.

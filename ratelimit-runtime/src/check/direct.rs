@@ -1,18 +1,20 @@
 //! Checks that a program asks for itself, looks at counters, and resets.
 
-use crate::check::places::Awaited;
+use std::time::Duration;
+
 use crate::{
     check::{
         charges::Charges,
         counting::{Rules, gather, quotas},
         error::CheckError,
+        places::Awaited,
         resolver::Resolver,
         source::Source,
     },
     counter::Counter,
     decision::{outcome::Outcome, state::RateLimitState},
-    limiter::{LimiterStep, RateLimiter},
-    rule::policy::Policy,
+    limiter::{LimiterStep, RateLimiter, mode::Mode},
+    rule::{block::LONGEST_BLOCK, policy::Policy},
     store::{CounterKey, Hits},
 };
 
@@ -76,8 +78,8 @@ impl RateLimiter {
 
     /// Looks at the counters of a subject under a policy without counting.
     ///
-    /// The state has one [`RuleState`](crate::RuleState) for each rule, with what remains now. No rule of it is over: nothing was asked
-    /// for. Who wants to look at the counters of a handler gives the handler a `static` policy.
+    /// The state has one [`RuleState`](crate::RuleState) for each rule, with what remains now. No rule of it is over, since nothing was asked
+    /// for, unless the subject is [blocked](crate::RateLimitState::is_blocked). Who wants to look at the counters of a handler gives the handler a `static` policy.
     ///
     /// ```
     /// use ratelimit_runtime::{CheckError, Policy, RateLimiter, Subject, policy, ratelimit};
@@ -124,6 +126,50 @@ impl RateLimiter {
     pub async fn reset(&self, policy: &'static Policy, subject: &impl Source) -> Result<(), CheckError> {
         let (_, hits, keys) = self.counters(policy, subject).await?;
         Ok(self.clear(&hits, keys).await?)
+    }
+
+    /// Blocks a subject under a policy for `duration`, which is rounded up to seconds: under each of its rules that has
+    /// [`block`](macro@crate::ratelimit). All processes that share the store refuse it from then on. [`reset`](Self::reset) lifts the block.
+    ///
+    /// The next refusal after that goes on from the block before, as if this one had not been.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ratelimit_runtime::{CheckError, Policy, RateLimiter, Subject, policy};
+    ///
+    /// static LOGIN: Policy = policy!("5/minute", key = "login", scope = "user", block = "10m");
+    ///
+    /// async fn suspend(limiter: &RateLimiter, user: &str) -> Result<(), CheckError> {
+    ///     limiter.block(&LOGIN, &Subject::new().user(user), Duration::from_secs(24 * 60 * 60)).await
+    /// }
+    ///
+    /// # actix_web::rt::System::new().block_on(async {
+    /// let limiter = RateLimiter::in_memory();
+    /// assert!(suspend(&limiter, "mallory").await.is_ok());
+    /// let state = limiter.check(&LOGIN, &Subject::new().user("mallory")).await;
+    /// assert!(state.is_ok_and(|state| !state.is_admitted() && state.is_blocked()));
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// [`CheckError::Block`] where no rule of the policy has `block`, or `duration` is not from 1 second to 90 days; otherwise as
+    /// [`peek`](Self::peek).
+    pub async fn block(
+        &self,
+        policy: &'static Policy,
+        subject: &impl Source,
+        duration: Duration,
+    ) -> Result<(), CheckError> {
+        let seconds = duration.as_secs().saturating_add(u64::from(duration.subsec_nanos() > 0));
+        let seconds = u32::try_from(seconds).ok().filter(|seconds| (1..=LONGEST_BLOCK).contains(seconds));
+        let reason = "write a duration from 1 second to 90 days";
+        let seconds = seconds.ok_or(CheckError::Block { reason })?;
+        let (rules, hits, keys) = self.counters(policy, subject).await?;
+        if !rules.is_empty() && hits.iter().all(|hit| hit.block.is_none()) && self.mode() == Mode::Enforcing {
+            let reason = "no rule of the policy blocks: give one of them `block`, as in `block = \"10m\"`";
+            return Err(CheckError::Block { reason });
+        }
+        Ok(self.block_for(&hits, keys, seconds).await?)
     }
 
     /// Asks the store whether it counts, for the health checks of an application.

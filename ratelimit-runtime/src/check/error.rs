@@ -28,6 +28,13 @@ pub enum CheckError {
         /// What the function's error says.
         reason: String,
     },
+    /// A block by hand is not possible.
+    #[non_exhaustive]
+    #[error("cannot block: {reason}")]
+    Block {
+        /// Why, and what to write instead.
+        reason: &'static str,
+    },
     /// The policy shares its counters with another by accident; the log names both.
     #[error("the policy shares counters with another one; the log names both")]
     Policy,

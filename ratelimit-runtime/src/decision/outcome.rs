@@ -19,6 +19,8 @@ pub(crate) struct Outcome {
     pub(crate) window_end: u64,
     /// Whether it was taken from the counter in memory that stands in for one of a failing store.
     pub(crate) is_degraded: bool,
+    /// Whether the rule blocks the subject.
+    pub(crate) is_blocked: bool,
 }
 
 /// One outcome for each hit, in their order.
@@ -50,7 +52,16 @@ impl Outcome {
     /// The outcome of tokens that were taken without a decision.
     #[cfg(feature = "redis")]
     pub(crate) fn taking(taken: u64) -> Self {
-        Self { remaining: 0, reset: 0, retry_after: 1, over: false, taken, window_end: 0, is_degraded: false }
+        Self {
+            remaining: 0,
+            reset: 0,
+            retry_after: 1,
+            over: false,
+            taken,
+            window_end: 0,
+            is_degraded: false,
+            is_blocked: false,
+        }
     }
 
     /// The outcome after all that was taken is refunded.

@@ -155,6 +155,12 @@ impl RateLimitState {
         self.rules.iter().any(RuleState::is_over)
     }
 
+    /// Whether a rule blocks the subject: it was refused before, or is from now on.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.rules.iter().any(RuleState::is_blocked)
+    }
+
     /// Whether at least one rule was checked. No rule is checked for an exempt request, for one that was admitted because the
     /// store failed, or while the limiter is [switched off](crate::RateLimiterBuilder::enabled).
     #[must_use]
@@ -290,6 +296,7 @@ impl RuleState {
     /// | `"sliding-window"` | when the window ends | when so much has faded that it fits: in this window or the next |
     /// | `"gcra"` | when all tokens are back | when as many are back as it takes |
     /// | `concurrency` | in a second | the same |
+    /// | any, while the rule blocks | | when the block ends, and the request would fit |
     ///
     /// With the latter two, the time may be earlier or later than the one that the previous request was told.
     #[must_use]
@@ -307,6 +314,13 @@ impl RuleState {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.outcome.over
+    }
+
+    /// Whether the rule blocks the subject, by `block = …` or [`RateLimiter::block`](crate::RateLimiter::block). The block ends at
+    /// [`reset_at`](Self::reset_at), or later if the request would not fit then.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.outcome.is_blocked
     }
 
     /// Whether the rule refuses the request.

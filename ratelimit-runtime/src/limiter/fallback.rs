@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     decision::outcome::{Decided, Outcome, Unavailable},
-    rule::{algorithm::Algorithm, charge::Charged, on_store_error::OnStoreError},
+    rule::{algorithm::Algorithm, block::BlockState, charge::Charged, on_store_error::OnStoreError},
     store::{Hit, Hits, memory::MemoryStore},
 };
 
@@ -26,7 +26,10 @@ impl Fallback {
             if self.wants(hit) != OnStoreError::Local {
                 continue;
             }
-            if hit.terms.algorithm != Algorithm::Concurrency {
+            if outcome.is_blocked {
+                let until = outcome.window_end;
+                self.local.block(now(), hit, |_, held| BlockState { until, ..held.unwrap_or_default() });
+            } else if hit.terms.algorithm != Algorithm::Concurrency {
                 let used = hit.terms.capacity().saturating_sub(outcome.remaining);
                 self.local.raise(now(), hit, used, outcome.window_end);
             } else if outcome.taken > 0 {
@@ -59,6 +62,13 @@ impl Fallback {
     /// Releases a place, if it was entered here.
     pub(crate) fn release(&self, now: Duration, hit: &Hit) {
         self.local.refund(now, hit, hit.place, 1);
+    }
+
+    /// Blocks the subject of a counter as the store does.
+    pub(crate) fn block(&self, now: Duration, hit: &Hit, seconds: u32) {
+        if self.wants(hit) == OnStoreError::Local {
+            self.local.block(now, hit, |block, held| block.by_hand(held, seconds, now));
+        }
     }
 
     pub(crate) fn reset(&self, now: Duration, hit: &Hit) {

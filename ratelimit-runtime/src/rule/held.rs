@@ -178,6 +178,8 @@ impl Terms {
                 };
                 self.replace_buckets(&buckets, arrival, shared, now)
             }
+            // A block is kept beside the counter, which stays as it is.
+            CounterState::Blocked { .. } => held,
             CounterState::Places(_) => {
                 let mut places = match held {
                     Some(Held::Places(places)) => places,

@@ -32,6 +32,8 @@ pub(crate) enum CounterState {
     Arrival(u64),
     /// How many places requests hold, besides the place of this request.
     Places(u32),
+    /// The subject is blocked until then, in seconds since the epoch, whatever its counter holds.
+    Blocked { until: u64 },
 }
 
 impl Terms {
@@ -68,6 +70,7 @@ impl Terms {
             }
             CounterState::Arrival(arrival) => self.bucket().used(arrival, now),
             CounterState::Places(held) => held.into(),
+            CounterState::Blocked { .. } => self.capacity().into(),
         }
     }
 
@@ -76,9 +79,12 @@ impl Terms {
         u64::from(self.capacity()).saturating_sub(self.used(state, now)).try_into().unwrap_or(u32::MAX)
     }
 
-    /// Whether the request fits. One that costs nothing does.
+    /// Whether the request fits. One that costs nothing does, unless its subject is blocked.
     #[inline]
     pub(crate) fn fits(&self, state: CounterState, now: Duration) -> bool {
+        if let CounterState::Blocked { .. } = state {
+            return false;
+        }
         self.cost == 0 || self.used(state, now).saturating_add(self.cost) <= self.capacity().into()
     }
 
@@ -91,6 +97,7 @@ impl Terms {
             CounterState::Windows { used, before, end } => CounterState::Windows { used: more(used), before, end },
             CounterState::Arrival(arrival) => CounterState::Arrival(self.bucket().take(arrival, tokens, now)),
             CounterState::Places(held) => CounterState::Places(more(held)),
+            CounterState::Blocked { .. } => state,
         }
     }
 
@@ -143,7 +150,16 @@ impl Terms {
             CounterState::Windows { used, before, end } => CounterState::Windows { used: less(used), before, end },
             CounterState::Arrival(arrival) => CounterState::Arrival(self.bucket().refund(arrival, tokens)),
             CounterState::Places(held) => CounterState::Places(less(held)),
+            CounterState::Blocked { .. } => state,
         }
+    }
+
+    /// The state of a subject that is blocked until then: at least until the request would fit.
+    pub(crate) fn blocked(&self, state: CounterState, until: u64, now: Duration) -> CounterState {
+        let fits = self.fits(state, now);
+        let reset = self.reset(state, fits, now);
+        let later = if fits { 0 } else { reset.as_secs() + u64::from(reset.subsec_nanos() > 0) };
+        CounterState::Blocked { until: until.max(later) }
     }
 
     /// The time at which a request that does not fit will; for one that fits, the time at which the window ends, or all tokens
@@ -157,6 +173,7 @@ impl Terms {
                 sliding_window::reset(self.limit, self.cost, used, before, end)
             }
             CounterState::Arrival(arrival) => self.bucket().reset(arrival, self.cost, fits, now),
+            CounterState::Blocked { until } => Duration::from_secs(until),
             // Nobody knows when a request ends.
             CounterState::Places(_) => now + Duration::from_secs(1),
         }

@@ -23,7 +23,7 @@ use crate::{
         contract::{
             erased::ErasedStore,
             error::StoreError,
-            operation::{Answer, Kind, Operation, OperationCounter},
+            operation::{Answer, Kind, Operation, OperationHit},
         },
         external::{availability::Availability, health::ExternalHealth},
         keys::{KeyNames, prefix},
@@ -130,27 +130,34 @@ impl ExternalStore {
         self.start(Kind::Plant(text), [self.counter(key, hit)].into())?.answer().await.map(drop)
     }
 
+    /// Blocks the subject of a counter for so many seconds.
+    pub(crate) async fn block(&self, key: &CounterKey, hit: &Hit, seconds: u32) -> Result<(), StoreFailed> {
+        self.start(Kind::Block(seconds), [self.counter(key, *hit)].into())?.answer().await.map(drop)
+    }
+
     /// Has the store count a check in a counter of its own.
     pub(crate) async fn ping(&self) -> Result<(), StoreFailed> {
         let limit = Limit { limit: u32::MAX, per: 60 };
         let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-        let hit = Hit { hash: 0, terms, refuses: false, lease: 1, on_store_error: None, place: 0 };
+        let hit = Hit { hash: 0, terms, refuses: false, lease: 1, on_store_error: None, place: 0, block: None };
         let key = CounterKey::Written(format!("{}/ping", self.0.names.prefix));
         self.count(&key, hit).await.map(drop)
     }
 
-    fn counter(&self, key: &CounterKey, hit: Hit) -> OperationCounter {
-        OperationCounter { key: self.0.names.bounded_name(key), hit }
+    fn counter(&self, key: &CounterKey, hit: Hit) -> OperationHit {
+        let names = &self.0.names;
+        let block_key = hit.block.map(|_| names.bounded_name(&names.block_key(key)));
+        OperationHit { hit, key: names.bounded_name(key), block_key }
     }
 
     /// Starts an operation in a task of its own, so that it ends whether or not its request goes on.
-    fn start(&self, kind: Kind, counters: SmallVec<[OperationCounter; 1]>) -> Result<PendingOperation, StoreFailed> {
+    fn start(&self, kind: Kind, hits: SmallVec<[OperationHit; 1]>) -> Result<PendingOperation, StoreFailed> {
         let runtime = Handle::try_current().map_err(|_| StoreFailed)?;
         let started = Instant::now();
         if !self.0.availability.admits(started) {
             return Err(StoreFailed);
         }
-        let operation = Operation::new(kind, counters, started + self.0.deadline);
+        let operation = Operation::new(kind, hits, started + self.0.deadline);
         let shared = Arc::clone(&self.0);
         Ok(PendingOperation(runtime.spawn(async move { shared.carry_out(operation, started).await })))
     }

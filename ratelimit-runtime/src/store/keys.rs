@@ -61,6 +61,14 @@ impl KeyNames {
         CounterKey::Written(name)
     }
 
+    /// The key of a counter's block. In a cluster it has the counter's slot.
+    pub(crate) fn block_key(&self, key: &CounterKey) -> CounterKey {
+        let mut name = self.name(key).into_owned();
+        // No part of a name has a slash in it, and a window is a number.
+        name.push_str("/block");
+        CounterKey::Written(name)
+    }
+
     /// The name of a counter for any store: from 1 to [`LONGEST`] bytes of printable ASCII without blanks. A name that is not so already is
     /// replaced by its digest.
     pub(crate) fn bounded_name(&self, key: &CounterKey) -> String {

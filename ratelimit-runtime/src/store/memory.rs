@@ -11,6 +11,7 @@
 //! The functions on the path of a fixed window are always inlined, here and in [`decide_one`]: together, this saves 87 of some 1,600
 //! instructions of a check (`benches/instructions.sh`).
 
+mod blocks;
 mod eviction;
 mod look;
 mod places;
@@ -36,7 +37,7 @@ use crate::{
             places::Places,
             rates::Rates,
             table::{LARGEST_CAPACITY, Set, Table, Value},
-            tag::{arrival_tag, tag, window_tag},
+            tag::{arrival_tag, block_tag, tag, window_tag},
         },
     },
 };
@@ -61,7 +62,7 @@ impl MemoryStore {
     pub(crate) fn hit_one(&self, now: Duration, hit: &Hit) -> Outcome {
         match hit.terms.algorithm {
             // A path of its own, so that the compiler leaves out the other algorithms.
-            Algorithm::FixedWindow => {
+            Algorithm::FixedWindow if hit.block.is_none() => {
                 let set = self.lock(hit.hash);
                 count(&set, &self.rates, look_fixed(&set, hit.hash, &hit.terms, now), hit, now)
             }
@@ -71,6 +72,11 @@ impl MemoryStore {
 
     #[inline(never)]
     fn hit_other(&self, now: Duration, hit: Hit) -> Outcome {
+        if hit.block.is_some()
+            && let [outcome] = self.hit(now, &[hit])[..]
+        {
+            return outcome;
+        }
         if hit.terms.algorithm == Algorithm::Concurrency {
             let mut places = self.places.lock(&[hit]);
             let outcome = decide_one(&hit, places.look(&hit), now);
@@ -88,19 +94,23 @@ impl MemoryStore {
         let sets = self.lock_all(hits);
         // After all sets, in all checks.
         let mut places = self.places.lock(hits);
-        let look = |hit: &Hit| {
-            // Every set of a hit is locked.
-            let set = sets.iter().find(|(index, _)| *index == self.table.set(hit.hash));
-            set.map(|(_, set)| (set, look(set, &self.rates, hit.hash, &hit.terms, now)))
-        };
+        // Every set of a hit is locked.
+        let set_of = |hit: &Hit| Some(&sets.iter().find(|(index, _)| *index == self.table.set(hit.hash))?.1);
+        let look = |hit: &Hit| set_of(hit).map(|set| (set, look(set, &self.rates, hit.hash, &hit.terms, now)));
         let found: SmallVec<[CounterState; 2]> = hits
             .iter()
             .filter_map(|hit| match hit.terms.algorithm {
                 Algorithm::Concurrency => Some(places.look(hit)),
-                _ => Some(look(hit)?.1.found),
+                _ => look(hit).map(|(set, look)| hit.unless_blocked(look.found, blocks::held(set, hit, now), now)),
             })
             .collect();
-        let decision = decide(hits.iter(), &found, now);
+        let mut decision = decide(hits.iter(), &found, now);
+        for ((hit, found), outcome) in hits.iter().zip(&found).zip(&mut decision.outcomes) {
+            let Some((block, set)) = hit.block.zip(set_of(hit)) else { continue };
+            if let Some(next) = hit.block(*found, blocks::held(set, hit, now), outcome, now) {
+                blocks::write(set, hit, block, next, now);
+            }
+        }
         let changes = |outcome: &Outcome| outcome.taken > 0 || outcome.remaining == 0;
         for (hit, outcome) in hits.iter().zip(&decision.outcomes).filter(|(_, outcome)| changes(outcome)) {
             if hit.terms.algorithm == Algorithm::Concurrency {
@@ -130,8 +140,9 @@ impl MemoryStore {
             Algorithm::SlidingWindow => [window_tag(hit.hash, window), window_tag(hit.hash, window + 1)],
             Algorithm::Gcra { .. } | Algorithm::Concurrency => [arrival_tag(hit.hash, terms); 2],
         };
+        let block = hit.block.map(|_| block_tag(hit.hash));
         let others = self.rates.others(terms).map(|other| arrival_tag(hit.hash, &other));
-        for slot in tags.into_iter().chain(others).filter_map(|tag| set.find(tag)) {
+        for slot in tags.into_iter().chain(others).chain(block).filter_map(|tag| set.find(tag)) {
             // A slot whose window is over is free.
             set.write(slot, Value { kept_until: now.as_secs() as u32, number: 0 });
         }
@@ -306,8 +317,9 @@ fn value(found: CounterState, terms: &Terms) -> Value {
         CounterState::Window { used, end } => (end, used),
         CounterState::Windows { used, end, .. } => (end + u64::from(terms.limit.per), used),
         CounterState::Arrival(arrival) => (arrival / NANOS + 1, (arrival % NANOS) as u32),
-        // Places have no slot.
+        // These have no slot of a counter.
         CounterState::Places(held) => (0, held),
+        CounterState::Blocked { .. } => (0, 0),
     };
     Value { kept_until: kept_until as u32, number }
 }

@@ -68,6 +68,7 @@ use crate::{
     counter::{Counter, digest::Hashing},
     decision::outcome::Outcomes,
     error::Error,
+    rule::{algorithm::Algorithm, terms::Terms},
     store::{
         CounterKey, Hit, Hits, StoreFailed, StoreStep,
         keys::{KeyNames, prefix},
@@ -79,7 +80,7 @@ use crate::{
             settings::Settings,
             topology::url,
             transport::connector::Connector,
-            work::{KeyedHit, Overdraft, Refund, Work},
+            work::{KeyedHit, ManualBlock, Overdraft, Refund, Work},
             worker::{WorkerCheck, follow_redirects::RouteEnd, registry::Workers, renewals::RenewedPlace},
         },
         server_clock::SharedClock,
@@ -197,10 +198,23 @@ impl RedisStore {
         self.0.ping().await
     }
 
-    /// Removes a counter.
+    /// Removes a counter, and its block.
     pub(crate) async fn reset(&self, key: CounterKey, hit: &Hit) -> Result<(), StoreFailed> {
         self.forget(hit, true)?;
+        if hit.block.is_some() {
+            // Its key has no window in it, and the algorithms that have none leave a key as it is.
+            let terms = Terms { algorithm: Algorithm::Concurrency, ..hit.terms };
+            self.send(Work::Reset(self.0.settings.names.block_key(&key), terms)).await?;
+        }
         self.send(Work::Reset(key, hit.terms)).await.map(drop)
+    }
+
+    /// Blocks the subject of a counter for so many seconds, if the rule blocks.
+    pub(crate) async fn block(&self, key: &CounterKey, hit: &Hit, seconds: u32) -> Result<(), StoreFailed> {
+        let Some(block) = hit.block else { return Ok(()) };
+        self.forget(hit, false)?;
+        let key = self.0.settings.names.block_key(key);
+        self.send(Work::Block(ManualBlock { key, seconds, longest: block.longest() })).await.map(drop)
     }
 
     /// Makes invalid what this worker remembers of a counter.

@@ -131,6 +131,15 @@ impl SharedStore {
         }
     }
 
+    /// Blocks the subject of a counter for so many seconds, if the rule blocks.
+    pub(crate) async fn block(&self, key: &CounterKey, hit: &Hit, seconds: u32) -> Result<(), StoreFailed> {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(store) => store.block(key, hit, seconds).await,
+            Self::External(store) => store.block(key, hit, seconds).await,
+        }
+    }
+
     /// Whether the store counts.
     pub(crate) async fn ping(&self) -> Result<(), StoreFailed> {
         match self {

@@ -67,6 +67,7 @@ impl TestCounter {
             lease: 1,
             on_store_error: Some(OnStoreError::Deny),
             place: if self.terms.algorithm == Algorithm::Concurrency { new_place() } else { 0 },
+            block: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The subject of a request.
 
+mod blocks;
 mod bodies;
 mod function_bodies;
 mod function_calls;

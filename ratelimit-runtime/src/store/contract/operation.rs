@@ -8,6 +8,7 @@ use crate::{
     decision::outcome::Outcomes,
     rule::{
         algorithm::Algorithm,
+        block::BlockState,
         held::{Correction, Held, OtherAlgorithm},
         terms::{CounterState, Terms},
     },
@@ -29,14 +30,24 @@ use crate::{
 pub struct Operation {
     kind: Kind,
     counters: SmallVec<[OperationCounter; 1]>,
+    /// Those of the counters, and behind them those of the blocks.
+    keys: SmallVec<[String; 1]>,
     deadline: Instant,
 }
 
 /// A counter of an operation.
 #[derive(Debug)]
-pub(crate) struct OperationCounter {
-    pub(crate) key: String,
+struct OperationCounter {
+    hit: Hit,
+    /// The index of its block's key.
+    block: Option<usize>,
+}
+
+/// A hit with the keys of its counter and of its block.
+pub(crate) struct OperationHit {
     pub(crate) hit: Hit,
+    pub(crate) key: String,
+    pub(crate) block_key: Option<String>,
 }
 
 /// What an operation does to its counters.
@@ -46,6 +57,8 @@ pub(crate) enum Kind {
     Count,
     Correct(Correction),
     Reset,
+    /// Blocks the subjects for so many seconds, under rules that block.
+    Block(u32),
     /// Writes a text, whatever the counters hold.
     #[cfg(feature = "testing")]
     Plant(&'static str),
@@ -93,14 +106,27 @@ pub(crate) enum Answer {
 }
 
 impl Operation {
-    pub(crate) fn new(kind: Kind, counters: impl IntoIterator<Item = OperationCounter>, deadline: Instant) -> Self {
-        Self { kind, counters: counters.into_iter().collect(), deadline }
+    pub(crate) fn new(kind: Kind, hits: impl IntoIterator<Item = OperationHit>, deadline: Instant) -> Self {
+        let (mut counters, mut keys, mut block_keys) = (SmallVec::new(), SmallVec::new(), Vec::new());
+        for OperationHit { hit, key, block_key } in hits {
+            keys.push(key);
+            // A correction is of a counter alone.
+            let block_key = block_key.filter(|_| !matches!(kind, Kind::Correct(_)));
+            counters.push(OperationCounter { hit, block: block_key.as_ref().map(|_| block_keys.len()) });
+            block_keys.extend(block_key);
+        }
+        for counter in &mut counters {
+            let OperationCounter { block, .. } = counter;
+            *block = block.map(|index| keys.len() + index);
+        }
+        keys.extend(block_keys);
+        Self { kind, counters, keys, deadline }
     }
 
     /// The keys of the counters, no two of them the same. Each has from 1 to 250 bytes, all of them printable ASCII without blanks, so that any
     /// store can use them as they are.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &str> + Clone {
-        self.counters.iter().map(|counter| counter.key.as_str())
+        self.keys.iter().map(String::as_str)
     }
 
     /// When the operation is of no use any more. The limiter drops the store's future then.
@@ -122,10 +148,7 @@ impl Operation {
         // Sums with times cannot overflow.
         let now = now.min(Duration::from_secs(LATEST / 2));
         let (writes, answer) = match self.kind {
-            Kind::Count => {
-                let (next, answer) = self.count(self.read(held)?, now)?;
-                (self.writes(next), answer)
-            }
+            Kind::Count => self.count(held, now)?,
             Kind::Correct(correction) => {
                 let (next, answer) = self.correct(self.read(held)?, correction, now)?;
                 (self.writes(next), answer)
@@ -142,6 +165,16 @@ impl Operation {
                 let value = Value::from_bytes(text.as_bytes());
                 let write = |index| Write { index, value: Some(value.clone()), expires_at: now.as_secs() + 60 };
                 ((0..self.counters.len()).map(write).collect(), Answer::Done(0))
+            }
+            Kind::Block(seconds) => {
+                let mut writes = Vec::new();
+                for counter in &self.counters {
+                    if let Some(block) = counter.hit.block {
+                        let before = self.read_block(counter, held)?;
+                        writes.extend(counter.write_block(block.by_hand(before, seconds, now)));
+                    }
+                }
+                (writes, Answer::Done(0))
             }
         };
         Ok(Applied { writes, answer, now })
@@ -164,7 +197,8 @@ impl Operation {
     /// counters read and write them as [`Value::as_window`] says.
     #[must_use]
     pub fn increment(&self, now: Duration) -> Option<Increment> {
-        let (Kind::Count, [OperationCounter { hit: Hit { terms, .. }, .. }]) = (self.kind, &self.counters[..]) else {
+        let (Kind::Count, [OperationCounter { hit: Hit { terms, .. }, block: None }]) = (self.kind, &self.counters[..])
+        else {
             return None;
         };
         let is_addition = terms.algorithm == Algorithm::FixedWindow && terms.cost > 0;
@@ -184,26 +218,45 @@ impl Operation {
     }
 
     fn read(&self, held: &[Option<Value>]) -> Result<Vec<Option<Held>>, StoreError> {
-        let read = |(index, counter): (usize, &OperationCounter)| match held.get(index) {
-            Some(Some(value)) => value.read().map(Some).ok_or_else(|| StoreError::foreign_value(&counter.key)),
+        let read = |index: usize| match held.get(index) {
+            Some(Some(value)) => value.read().map(Some).ok_or_else(|| self.foreign_value(index)),
             _ => Ok(None),
         };
-        self.counters.iter().enumerate().map(read).collect()
+        (0..self.counters.len()).map(read).collect()
     }
 
-    fn count(&self, held: Vec<Option<Held>>, now: Duration) -> Result<(Vec<Next>, Answer), StoreError> {
-        let look = |(counter, held): (&OperationCounter, &Option<Held>)| {
-            let OperationCounter { key, hit } = counter;
-            hit.terms.look(held.as_ref(), hit.place, now).map_err(|OtherAlgorithm| StoreError::foreign_value(key))
-        };
-        let found = self.counters.iter().zip(&held).map(look);
-        let found = found.collect::<Result<SmallVec<[CounterState; 1]>, _>>()?;
-        let Decision { outcomes, .. } = decide(self.counters.iter().map(|counter| &counter.hit), &found, now);
+    fn read_block(&self, counter: &OperationCounter, held: &[Option<Value>]) -> Result<Option<BlockState>, StoreError> {
+        match counter.block.and_then(|index| Some((index, held.get(index)?.as_ref()?))) {
+            Some((index, value)) => value.read_block().map(Some).ok_or_else(|| self.foreign_value(index)),
+            None => Ok(None),
+        }
+    }
+
+    fn foreign_value(&self, index: usize) -> StoreError {
+        StoreError::foreign_value(self.keys.get(index).map_or("", String::as_str))
+    }
+
+    fn count(&self, values: &[Option<Value>], now: Duration) -> Result<(Vec<Write>, Answer), StoreError> {
+        let held = self.read(values)?;
+        let (mut found, mut blocks) = (SmallVec::<[CounterState; 1]>::new(), Vec::new());
+        for (index, (counter, held)) in self.counters.iter().zip(&held).enumerate() {
+            let OperationCounter { hit, .. } = counter;
+            let state = hit.terms.look(held.as_ref(), hit.place, now);
+            let block = self.read_block(counter, values)?;
+            found.push(hit.unless_blocked(state.map_err(|OtherAlgorithm| self.foreign_value(index))?, block, now));
+            blocks.push(block);
+        }
+        let Decision { mut outcomes, .. } = decide(self.counters.iter().map(|counter| &counter.hit), &found, now);
         let next =
             self.counters.iter().zip(held).zip(&outcomes).map(|((OperationCounter { hit, .. }, held), outcome)| {
                 (outcome.taken > 0).then(|| hit.terms.count(held, hit.place, outcome.taken, now))
             });
-        Ok((next.collect(), Answer::Decided(outcomes)))
+        let mut writes = self.writes(next.collect());
+        for (((counter, found), block), outcome) in self.counters.iter().zip(&found).zip(blocks).zip(&mut outcomes) {
+            let next = counter.hit.block(*found, block, outcome, now);
+            writes.extend(next.and_then(|next| counter.write_block(next)));
+        }
+        Ok((writes, Answer::Decided(outcomes)))
     }
 
     fn correct(
@@ -213,14 +266,21 @@ impl Operation {
         now: Duration,
     ) -> Result<(Vec<Next>, Answer), StoreError> {
         let (mut next, mut done) = (Vec::new(), 0);
-        for (OperationCounter { key, hit }, held) in self.counters.iter().zip(held) {
+        for (index, (OperationCounter { hit, .. }, held)) in self.counters.iter().zip(held).enumerate() {
             let terms: &Terms = &hit.terms;
             let corrected = terms.correct(held, correction, now);
-            let corrected = corrected.map_err(|OtherAlgorithm| StoreError::foreign_value(key))?;
+            let corrected = corrected.map_err(|OtherAlgorithm| self.foreign_value(index))?;
             done += corrected.as_ref().map_or(0, |(_, taken)| *taken);
             next.push(corrected.map(|(next, _)| next));
         }
         Ok((next, Answer::Done(done)))
+    }
+}
+
+impl OperationCounter {
+    fn write_block(&self, state: BlockState) -> Option<Write> {
+        let (index, block) = self.block.zip(self.hit.block)?;
+        Some(Write { index, value: Some(Value::of_block(state)), expires_at: block.kept_until(state) })
     }
 }
 

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::rule::{
     algorithm::Algorithm,
+    block::BlockState,
     held::{Held, HeldBucket, HeldPlace},
     limit::Limit,
     rate::Rate,
@@ -76,6 +77,16 @@ impl Value {
             }
         };
         Self(text)
+    }
+
+    pub(super) fn of_block(BlockState { until, level }: BlockState) -> Self {
+        Self(format!("block {until} {level}"))
+    }
+
+    /// `None` for a text that is no block.
+    pub(super) fn read_block(&self) -> Option<BlockState> {
+        let (until, level) = self.0.strip_prefix("block ")?.split_once(' ')?;
+        Some(BlockState { until: time(until)?, level: level.parse().ok()? })
     }
 
     /// `None` for a text that no limiter has written.

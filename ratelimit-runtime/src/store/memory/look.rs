@@ -127,6 +127,6 @@ impl Look {
 /// The time from `now` to the end of a window, of which the lower 32 bits were kept: windows are shorter than
 /// half of that range, so the sign of the difference tells the past from the future.
 #[inline(always)]
-fn seconds_left(window_end: u32, now: u64) -> i64 {
+pub(super) fn seconds_left(window_end: u32, now: u64) -> i64 {
     i64::from(window_end.wrapping_sub(now as u32) as i32)
 }

@@ -44,7 +44,7 @@ fn hit(terms: Terms) -> Hit {
         base: BaseName { key: Name::Rule("a"), per: terms.limit.per, kind: "", ordinal: 0 },
         scope,
     };
-    Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None, place: 0 }
+    Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None, place: 0, block: None }
 }
 
 /// Steps of which many fall into one window of `per` seconds, and some far apart.
@@ -145,6 +145,6 @@ fn at(terms: &Terms, found: CounterState, now: Duration) -> CounterState {
             CounterState::Windows { used: 0, before: used, end: new }
         }
         CounterState::Window { .. } | CounterState::Windows { .. } => start(terms, now),
-        CounterState::Arrival(_) | CounterState::Places(_) => found,
+        CounterState::Arrival(_) | CounterState::Places(_) | CounterState::Blocked { .. } => found,
     }
 }

@@ -18,6 +18,11 @@ pub(super) fn window_tag(hash: u64, window: u64) -> u32 {
     tag(hash ^ (window & 1) << 62)
 }
 
+/// The tag of a block, which differs from those of the counter.
+pub(super) fn block_tag(hash: u64) -> u32 {
+    tag(hash ^ 1 << 61)
+}
+
 /// The tag of a bucket of GCRA, which differs from those of other rates.
 pub(super) fn arrival_tag(hash: u64, terms: &Terms) -> u32 {
     // Any odd number that spreads the bits upwards, where the tag is.

@@ -12,7 +12,7 @@ fn hit(key: &str, limit: u32, per: u32) -> Hit {
     let counter = Counter { base_hash: BaseHash::new(0), base: BaseName { key, per, kind: "", ordinal: 0 }, scope };
     let limit = Limit { limit, per };
     let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-    Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None, place: 0 }
+    Hit { hash: counter.hash(), terms, refuses: true, lease: 1, on_store_error: None, place: 0, block: None }
 }
 
 fn admits(store: &MemoryStore, now: u64, hits: &[Hit]) -> bool {

@@ -79,8 +79,9 @@ impl LocalCache {
         }
         if let (Some(deny_cache), [keyed], [found], false) = (&mut self.deny_cache, &hits[..], found, decision.admitted)
         {
-            let window_end = decision.outcomes.first().map_or(0, |outcome| outcome.window_end);
-            deny_cache.learn(&keyed.hit, keyed.hit.terms.used(*found, time), window_end, time);
+            if let Some(outcome) = decision.outcomes.first() {
+                deny_cache.learn(&keyed.hit, keyed.hit.terms.used(*found, time), outcome, time);
+            }
         }
     }
 

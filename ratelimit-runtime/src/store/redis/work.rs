@@ -17,6 +17,7 @@ pub(crate) enum Work {
     Overdraft(Overdraft),
     /// Removes a counter.
     Reset(CounterKey, Terms),
+    Block(ManualBlock),
     /// Reads the mark: if it has changed, the deny cache is stale.
     ReadMark,
 }
@@ -53,6 +54,16 @@ pub(crate) struct Overdraft {
     pub(crate) tokens: u64,
 }
 
+/// A block that somebody has asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct ManualBlock {
+    /// The key of the block.
+    pub(crate) key: CounterKey,
+    pub(crate) seconds: u32,
+    /// The longest block of the rule, in seconds.
+    pub(crate) longest: u32,
+}
+
 /// How a piece of work is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Delivery {
@@ -77,9 +88,10 @@ impl Work {
     pub(crate) fn key(&self) -> Option<&CounterKey> {
         match self {
             Self::Count(hits) => hits.first().map(|hit| &hit.key),
-            Self::Refund(Refund { key, .. }) | Self::Overdraft(Overdraft { key, .. }) | Self::Reset(key, _) => {
-                Some(key)
-            }
+            Self::Refund(Refund { key, .. })
+            | Self::Overdraft(Overdraft { key, .. })
+            | Self::Block(ManualBlock { key, .. })
+            | Self::Reset(key, _) => Some(key),
             Self::ReadMark => None,
         }
     }

@@ -18,6 +18,8 @@ pub(crate) struct CachedCounter {
     pub(crate) window_end: u64,
     /// When more fits, in seconds since the epoch by the server's clock.
     pub(crate) reset: u64,
+    /// Whether the rule blocks the subject.
+    pub(crate) is_blocked: bool,
     /// The earliest time at which more fits, by this machine's monotonic clock.
     pub(crate) ends: Instant,
     /// Until when the entry is valid.
@@ -54,7 +56,8 @@ impl CachedCounter {
     pub(crate) fn new(hash: u64, terms: Terms, now: Instant) -> Self {
         let (tokens, lease, refill_until) = (0, None, None);
         let (used, window_end, reset) = (0, 0, 0);
-        Self { hash, terms, used, window_end, reset, ends: now, until: now, tokens, lease, refill_until }
+        let (ends, until, is_blocked) = (now, now, false);
+        Self { hash, terms, used, window_end, reset, is_blocked, ends, until, tokens, lease, refill_until }
     }
 
     /// Whether `hit` fits; `None` if the entry is no longer valid.
@@ -92,6 +95,7 @@ impl CachedCounter {
             taken,
             window_end: self.window_end,
             is_degraded: false,
+            is_blocked: self.is_blocked,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The deny cache: the full counters of fixed windows, for all workers of the process.
+//! The deny cache: the full counters of fixed windows, and who is blocked, for all workers of the process.
 //!
 //! Within a fixed window a counter only grows, unless it is reset or a refund reaches it. Either removes a key beside the
 //! counters, the mark, which holds the time at which it was made. While the cache refuses requests, one worker reads the mark
@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 
 use crate::{
     decision::outcome::Outcome,
-    rule::{algorithm::Algorithm, terms::Terms},
+    rule::{algorithm::Algorithm, block::BlockState, terms::Terms},
     store::{Hit, memory::MemoryStore},
 };
 
@@ -190,23 +190,28 @@ impl DenyCacheView {
         let outcome = full_counters.full.hit_one(time, &look);
         let is_full = u64::from(outcome.remaining) < hit.terms.cost;
         // A server whose clock was set back counts in an earlier window than the cached one.
-        let is_current = outcome.window_end == hit.terms.window_end(time.as_secs());
-        if !is_full || !is_current {
+        let is_current = is_window(hit) && outcome.window_end == hit.terms.window_end(time.as_secs());
+        if !outcome.is_blocked && (!is_full || !is_current) {
             return None;
         }
         self.cache.mark_used();
         (!self.cache.is_rechecked(now)).then_some(Outcome { over: true, ..outcome })
     }
 
-    /// Stores how much of a counter is used, after a refusal at the server's `time`.
-    pub(crate) fn learn(&mut self, hit: &Hit, used: u64, window_end: u64, time: Duration) {
-        if !is_covered(hit) {
+    /// Stores how much of a counter is used, or how long its subject is blocked, after a refusal at the server's `time`.
+    pub(crate) fn learn(&mut self, hit: &Hit, used: u64, outcome: &Outcome, time: Duration) {
+        if !is_covered(hit) || !is_window(hit) && !outcome.is_blocked {
             return;
         }
         let full_counters = self.full_counters();
         // A decision from before the mark may have been followed by a reset.
         if u128::from(full_counters.mark) < time.as_micros() {
-            full_counters.full.raise(time, hit, u32::try_from(used).unwrap_or(u32::MAX), window_end);
+            if outcome.is_blocked {
+                let until = outcome.window_end;
+                full_counters.full.block(time, hit, |_, held| BlockState { until, ..held.unwrap_or_default() });
+            } else {
+                full_counters.full.raise(time, hit, u32::try_from(used).unwrap_or(u32::MAX), outcome.window_end);
+            }
         }
         self.cache.mark_used();
         if self.cache.mark_due.load(Relaxed) == 0 {
@@ -220,7 +225,12 @@ fn empty() -> Arc<MemoryStore> {
 }
 
 fn is_covered(hit: &Hit) -> bool {
-    hit.terms.algorithm == Algorithm::FixedWindow && hit.refuses && hit.lease <= 1
+    (is_window(hit) || hit.block.is_some()) && hit.refuses && hit.lease <= 1
+}
+
+/// Whether a full counter stays full until its window ends. A block does under any algorithm.
+fn is_window(hit: &Hit) -> bool {
+    hit.terms.algorithm == Algorithm::FixedWindow
 }
 
 #[cfg(test)]
@@ -235,11 +245,16 @@ mod tests {
     fn hit() -> Hit {
         let limit = Limit { limit: 5, per: PER };
         let terms = Terms { limit, algorithm: Algorithm::FixedWindow, phase: 0, cost: 1 };
-        Hit { hash: 0x1234_5678_9abc_def0, terms, refuses: true, lease: 1, on_store_error: None, place: 0 }
+        Hit { hash: 0x1234_5678_9abc_def0, terms, refuses: true, lease: 1, on_store_error: None, place: 0, block: None }
     }
 
     fn mark(time: Duration) -> u64 {
         time.as_micros() as u64
+    }
+
+    /// The outcome of a request that was refused in the window that ends at 1100.
+    fn refusal() -> Outcome {
+        Outcome { over: true, window_end: 1100, ..Outcome::taking(0) }
     }
 
     /// A full counter and a valid mark, with all rechecks used up.
@@ -247,7 +262,7 @@ mod tests {
         let (cache, now) = (Arc::new(DenyCache::new()), Instant::now());
         let mut view = DenyCacheView::new(Arc::clone(&cache));
         cache.observe_mark(mark(TIME), now, TIME);
-        view.learn(&hit(), 5, 1100, TIME + Duration::from_millis(1));
+        view.learn(&hit(), 5, &refusal(), TIME + Duration::from_millis(1));
         for _ in 0..RECHECKS {
             assert_eq!(view.refuse(&hit(), now), None);
         }
@@ -270,7 +285,7 @@ mod tests {
     fn a_request_that_costs_no_more_than_what_is_left_is_not_refused() {
         let (_, mut view, now) = full();
         let cost = |cost| Hit { terms: Terms { cost, ..hit().terms }, hash: 7, ..hit() };
-        view.learn(&cost(3), 3, 1100, TIME + Duration::from_millis(1));
+        view.learn(&cost(3), 3, &refusal(), TIME + Duration::from_millis(1));
         assert_eq!([1, 2, 3].map(|tokens| view.refuse(&cost(tokens), now).is_some()), [false, false, true]);
     }
 
@@ -297,7 +312,7 @@ mod tests {
         assert!(view.refuse(&hit(), now).is_some(), "the mark was sent for no later");
         let later = now + Duration::from_millis(1);
         cache.observe_mark(mark(TIME) + 2_000_000, later, TIME + Duration::from_secs(2));
-        view.learn(&hit(), 5, 1100, TIME + Duration::from_secs(1));
+        view.learn(&hit(), 5, &refusal(), TIME + Duration::from_secs(1));
         assert_eq!(view.refuse(&hit(), later), None, "the request was refused before the mark was made");
     }
 
@@ -325,7 +340,7 @@ mod tests {
         assert!(cache.takes_mark_turn(first));
         assert!(!cache.takes_mark_turn(first + INTERVAL / 2));
         assert!(!cache.takes_mark_turn(first + INTERVAL), "nobody was refused since");
-        view.learn(&hit(), 5, 1100, TIME + Duration::from_millis(1));
+        view.learn(&hit(), 5, &refusal(), TIME + Duration::from_millis(1));
         assert!(cache.takes_mark_turn(first + INTERVAL * 2));
     }
 }

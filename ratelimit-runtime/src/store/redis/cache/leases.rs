@@ -165,6 +165,7 @@ impl Leases {
         entry.window_end = outcome.window_end;
         entry.used = used;
         entry.reset = outcome.reset;
+        entry.is_blocked = outcome.is_blocked;
         entry.ends = ends;
         let until = ends.min(now + VALID);
         // Older tokens do not become valid for longer.

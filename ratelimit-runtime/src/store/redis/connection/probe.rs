@@ -53,7 +53,7 @@ pub(crate) fn ping_key(names: &KeyNames, number: Option<u32>) -> CounterKey {
 
 fn keyed_hit(algorithm: Algorithm, key: CounterKey) -> KeyedHit {
     let terms = Terms { limit: Limit { limit: LIMIT, per: PER }, algorithm, phase: 0, cost: 1 };
-    let hit = Hit { hash: 0, terms, refuses: true, on_store_error: None, lease: 1, place: 0 };
+    let hit = Hit { hash: 0, terms, refuses: true, on_store_error: None, lease: 1, place: 0, block: None };
     KeyedHit { hit, key, tokens: 1, is_refill: false }
 }
 

@@ -40,7 +40,7 @@ impl QueuedCheck {
     pub(crate) fn is_wanted(&self) -> bool {
         match &self.work {
             Work::Count(hits) => !self.reply.is_closed() || hits.iter().any(|hit| hit.is_refill),
-            Work::Refund(_) | Work::Overdraft(_) | Work::Reset(..) | Work::ReadMark => true,
+            Work::Refund(_) | Work::Overdraft(_) | Work::Reset(..) | Work::Block(_) | Work::ReadMark => true,
         }
     }
 

@@ -191,6 +191,7 @@ fn shape(work: &Work) -> What {
             2
         }
         Work::ReadMark => 3,
+        Work::Block(_) => 5,
         Work::Overdraft(Overdraft { terms, .. }) => {
             rule(terms);
             4

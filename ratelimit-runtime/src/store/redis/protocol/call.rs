@@ -24,6 +24,7 @@ const SOURCE: &str = concat!(
     include_str!("check/sliding.lua"),
     include_str!("check/gcra.lua"),
     include_str!("check/concurrency.lua"),
+    include_str!("check/block.lua"),
     include_str!("check/kinds.lua"),
     include_str!("check/main.lua"),
 );

@@ -5,13 +5,13 @@ use std::cmp::Ordering;
 use smallvec::SmallVec;
 
 use crate::{
-    rule::{algorithm::Algorithm, limit::Limit, terms::Terms},
+    rule::{algorithm::Algorithm, block::Block, limit::Limit, terms::Terms},
     store::{
         Hit,
         keys::KeyNames,
         redis::{
             protocol::resp::Command,
-            work::{KeyedHit, Overdraft, Refund, Work},
+            work::{KeyedHit, ManualBlock, Overdraft, Refund, Work},
         },
     },
 };
@@ -132,6 +132,9 @@ impl Plan {
                     command.text("overdraw_fixed").number(group.len()).number(*tokens).number(*window_end);
                 }
             },
+            Work::Block(ManualBlock { seconds, longest, .. }) => {
+                command.text("block").number(group.len()).number(*seconds).number(*longest);
+            }
             Work::Reset(..) => {
                 command.text("reset").number(group.len()).number(mark);
             }
@@ -146,6 +149,7 @@ impl Plan {
                 _ => {
                     command.text("all").number(group.len()).number(hits.len()).number(group[0].length);
                     hits.iter().for_each(|keyed| self.push_rule(command, keyed));
+                    hits.iter().filter_map(|keyed| keyed.hit.block).for_each(|block| push_durations(command, block));
                     self.push_places(command, works, group);
                 }
             },
@@ -161,7 +165,7 @@ impl Plan {
                     let places = hits.iter().filter(|keyed| keyed.hit.terms.algorithm == Algorithm::Concurrency);
                     places.for_each(|keyed| push_place(command, keyed.hit.place));
                 }
-                Work::ReadMark | Work::Overdraft(_) | Work::Reset(..) => {}
+                Work::ReadMark | Work::Overdraft(_) | Work::Reset(..) | Work::Block(_) => {}
             }
         }
     }
@@ -179,7 +183,7 @@ impl Plan {
         let makes_room = match self.work(works, group[0]) {
             Work::Refund(Refund { terms, .. }) => terms.algorithm == Algorithm::FixedWindow,
             Work::Reset(..) => true,
-            Work::Overdraft(_) | Work::Count(..) | Work::ReadMark => false,
+            Work::Overdraft(_) | Work::Count(..) | Work::ReadMark | Work::Block(_) => false,
         };
         makes_room && !names.mark.is_empty()
     }
@@ -199,13 +203,19 @@ impl Plan {
                 for KeyedHit { key, hit: Hit { terms, .. }, .. } in hits {
                     push_key(command, &names.name(key), terms, terms.window_end(self.now));
                 }
+                for KeyedHit { key, .. } in hits.iter().filter(|keyed| keyed.hit.block.is_some()) {
+                    command.text(&names.name(&names.block_key(key)));
+                }
+            }
+            Work::Block(ManualBlock { key, .. }) => {
+                command.text(&names.name(key));
             }
         }
     }
 
     /// Writes the arguments of one rule.
     fn push_rule(&self, command: &mut Command, keyed: &KeyedHit) {
-        let Hit { terms, refuses, .. } = &keyed.hit;
+        let Hit { terms, refuses, block, .. } = &keyed.hit;
         let window_end = terms.window_end(self.now);
         let (name, end) = match terms.algorithm {
             Algorithm::FixedWindow => ("fixed", window_end),
@@ -213,7 +223,8 @@ impl Plan {
             Algorithm::Gcra { .. } => ("gcra", terms.emission()),
             Algorithm::Concurrency => ("concurrency", 0),
         };
-        command.text(name).number(terms.capacity()).number(terms.cost).number(keyed.tokens).number(u8::from(*refuses));
+        command.texts(&[name, if block.is_some() { "!" } else { "" }]);
+        command.number(terms.capacity()).number(terms.cost).number(keyed.tokens).number(u8::from(*refuses));
         command.number(end).number(terms.limit.per);
     }
 }
@@ -224,6 +235,12 @@ fn push_key(command: &mut Command, name: &str, terms: &Terms, window_end: u64) {
         Algorithm::FixedWindow => command.texts(&[name, "/", itoa::Buffer::new().format(window_end)]),
         Algorithm::SlidingWindow | Algorithm::Gcra { .. } | Algorithm::Concurrency => command.text(name),
     };
+}
+
+/// Writes the durations of a rule's blocks.
+fn push_durations(command: &mut Command, block: &Block) {
+    let texts: Vec<String> = block.durations.iter().map(u32::to_string).collect();
+    command.text(&texts.join(","));
 }
 
 /// Writes the name of a place: 16 digits.

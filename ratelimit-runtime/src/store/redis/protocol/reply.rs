@@ -88,6 +88,15 @@ impl Reply {
             hits.iter()
                 .filter_map(|keyed| self.found(&keyed.hit.terms, &mut values))
                 .for_each(|state| found.push(state));
+            // Behind the values of all rules, the ends of blocks.
+            for (index, keyed) in hits.iter().enumerate().filter(|(_, keyed)| keyed.hit.block.is_some()) {
+                let ends = values.next().and_then(|ends| u64::try_from(ends).ok()).unwrap_or(0);
+                if let Some(found) = found.get_mut(index)
+                    && Duration::from_secs(ends) > self.time
+                {
+                    *found = keyed.hit.terms.blocked(*found, ends, self.time);
+                }
+            }
             if found.len() < hits.len() {
                 continue;
             }

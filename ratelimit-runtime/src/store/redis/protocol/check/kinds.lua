@@ -7,11 +7,14 @@
   -- Requests with any rules: all counters are looked at first, then each request counts if all rules admit it.
   function kinds.all(first, requests, arg)
     local rules, times = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
-    local values, current, places = 0, true, 0
+    local values, current, places, blocks = 0, true, 0, 0
     local all, used = {}, {}
     for index = 1, rules do
       local at = arg + 2 + 7 * (index - 1)
       local name, capacity, last = ARGV[at], ARGV[at + 1], ARGV[at + 5]
+      -- The rule blocks: its durations follow the rules, and its key the counters.
+      local blocks_subjects = sub(name, -1) == '!'
+      name = blocks_subjects and sub(name, 1, -2) or name
       local rule = {
         capacity = tonumber(capacity),
         cost = tonumber(ARGV[at + 2]),
@@ -19,6 +22,12 @@
         refuses = ARGV[at + 4] == '1',
         length = tonumber(ARGV[at + 6]),
       }
+      if blocks_subjects then
+        blocks = blocks + 1
+        rule.block_index, rule.durations = blocks, durations_of(ARGV[arg + 1 + 7 * rules + blocks])
+        rule.longest = rule.durations[#rule.durations]
+        values = values + 1
+      end
       used[name] = used[name] or algorithms[name]()
       rule.look, rule.take, rule.undo = used[name].look, used[name].take, used[name].undo
       if name == 'gcra' then
@@ -37,8 +46,8 @@
       values = values + ((name == 'fixed' or name == 'concurrency') and 1 or 2)
       all[index] = rule
     end
-    local places_at = arg + 2 + 7 * rules
-    local next_key, next_arg = first + rules * requests, places_at + places * requests
+    local places_at, keys = arg + 2 + 7 * rules + blocks, rules + blocks
+    local next_key, next_arg = first + keys * requests, places_at + places * requests
     if not current then
       for _ = 1, requests * values do
         answer(-1)
@@ -53,11 +62,16 @@
         looked = index
         local rule = all[index]
         if rule.place_index then
-          rule.place = ARGV[places_at + (key - first) / rules * places + rule.place_index - 1]
+          rule.place = ARGV[places_at + (key - first) / keys * places + rule.place_index - 1]
         end
         local cost, free = rule.cost, rule.capacity - rule.look(rule, KEYS[key + index - 1])
         -- How many of the requests fit.
         local fits = cost == 0 and times or max(min(floor(free / cost), times), 0)
+        if rule.block_index then
+          rule.block_ends, rule.level = read_block(KEYS[key + rules + rule.block_index - 1], rule.longest)
+          rule.is_over = fits == 0
+          fits = rule.block_ends > now and 0 or fits
+        end
         rule.free, rule.fits = free, fits
         if rule.refuses and fits < admitted then
           admitted = fits
@@ -71,13 +85,25 @@
         end
         rule.take(rule, KEYS[key + index - 1], tokens)
       end
+      -- Requests under a rule that blocks are decided one by one.
+      for index = 1, blocks > 0 and rules or 0 do
+        local rule = all[index]
+        if rule.block_index then
+          if rule.block_ends <= now and rule.is_over then
+            local level = min(rule.level + 1, #rule.durations)
+            local key_of_block = KEYS[key + rules + rule.block_index - 1]
+            rule.block_ends = write_block(key_of_block, rule.durations[level], level, rule.longest)
+          end
+          answer(rule.block_ends > now and rule.block_ends or 0)
+        end
+      end
     end
     local function undo(key)
       for index = 1, looked do
         all[index].undo(all[index], KEYS[key + index - 1])
       end
     end
-    each(first, requests, rules, values, step, undo)
+    each(first, requests, keys, values, step, undo)
     return next_key, next_arg
   end
 
@@ -120,6 +146,16 @@
         answer(were_there)
       end)
       return next_key, arg + 1
+    end
+
+    -- Blocks for so many seconds, whatever a rule says. The level stays.
+    function kinds.block(first, requests, arg)
+      local seconds, longest = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
+      each(first, requests, 1, 1, function(key)
+        local _, level = read_block(KEYS[key], longest)
+        answer(write_block(KEYS[key], seconds, level, longest))
+      end)
+      return first + requests, arg + 2
     end
 
     -- Refunds what was counted and not used. A counter that has expired or was deleted is not created again.
