@@ -37,7 +37,7 @@ per_call() {
 bare=$(per_call bare)
 measured=$(
     # What the limiter adds to a call; where it refuses, with the making of the 429 and without the handler.
-    for kind in admitted headers refused middleware plan cost settled places; do
+    for kind in admitted headers refused middleware plan cost settled places block blocked; do
         echo "$kind $(($(per_call "$kind") - bare))"
     done
 )

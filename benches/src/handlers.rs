@@ -50,6 +50,18 @@ pub async fn placed() -> &'static str {
     ANSWER
 }
 
+/// The handler under a rule that blocks whom it refuses.
+#[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "ip", block = "1h")]
+pub async fn admitted_or_blocked() -> &'static str {
+    ANSWER
+}
+
+/// The handler under a rule that refuses, and blocks.
+#[ratelimit(limit = ADMIT_ONE, per = WINDOW_SECONDS, scope = "ip", block = "1h")]
+pub async fn blocked() -> &'static str {
+    ANSWER
+}
+
 /// The handler under a rule with a cost.
 #[ratelimit(limit = ADMIT_ALL, per = WINDOW_SECONDS, scope = "ip", cost = 2)]
 pub async fn priced() -> &'static str {

@@ -62,6 +62,18 @@ pub fn placed(limiter: &RateLimiter) -> impl Application + use<> {
     application(resource().get(handlers::placed), limiter)
 }
 
+/// The handler under a rule that blocks whom it refuses.
+#[must_use]
+pub fn blocking(limiter: &RateLimiter) -> impl Application + use<> {
+    application(resource().get(handlers::admitted_or_blocked), limiter)
+}
+
+/// The handler under a rule that refuses, and blocks.
+#[must_use]
+pub fn blocked(limiter: &RateLimiter) -> impl Application + use<> {
+    application(resource().get(handlers::blocked), limiter)
+}
+
 /// The handler under a rule with a cost, which it replaces by another.
 #[must_use]
 pub fn settled(limiter: &RateLimiter) -> impl Application + use<> {

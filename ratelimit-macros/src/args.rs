@@ -8,6 +8,7 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprPath, Ident, LitStr, Path, Result, Token};
 
+use crate::durations;
 use crate::errors::Errors;
 use crate::methods;
 use crate::rate;
@@ -75,10 +76,10 @@ arguments! {
     // In bytes.
     "body" => body: Option<u32> = None, |value, errors| errors.keep(value::body(value)).map(Some);
     // In seconds.
-    "body_timeout" => body_timeout: Option<u32> = None, |value, errors| errors.keep(value::body_timeout(value)).map(Some);
+    "body_timeout" => body_timeout: Option<u32> = None, |value, errors| errors.keep(durations::body_timeout(value)).map(Some);
     "over_limit" => over_limit: Option<OverLimit> = None, |value, errors| errors.keep(OverLimit::parse(value)).map(Some);
     // In seconds; empty for a rule that does not block.
-    "block" => block: Vec<u32> = Vec::new(), |value, errors| errors.keep(value::block(value));
+    "block" => block: Vec<u32> = Vec::new(), |value, errors| errors.keep(durations::block(value));
     "send_x_headers" => send_x_headers: bool = true, |value, errors| errors.keep(value::boolean(value));
     "on_store_error" => on_store_error: Option<OnStoreError> = None,
         |value, errors| errors.keep(OnStoreError::parse(value)).map(Some);

@@ -4,6 +4,7 @@
 mod args;
 mod constant;
 mod definition;
+mod durations;
 mod errors;
 mod expand;
 mod handler;

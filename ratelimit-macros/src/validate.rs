@@ -18,6 +18,7 @@ pub(crate) fn attribute(args: &Args, errors: &mut Errors) {
     if !counts_places(args) {
         one_rate(args, errors);
         combinations(args, errors);
+        block(args, errors);
         amounts(args, errors);
     }
 }
@@ -135,18 +136,6 @@ fn combinations(args: &Args, errors: &mut Errors) {
              write the cost as a number, or remove one of them",
         ),
         (
-            "block",
-            shadow,
-            "`block` is for whom the rule refuses, and with `over_limit = \"allow\"` it refuses nobody: remove one of \
-             them",
-        ),
-        (
-            "block",
-            has("lease"),
-            "`block` cannot stand beside `lease`, whose tokens are spent without asking the store, where the block is: \
-             remove one of them",
-        ),
-        (
             "count_if",
             shadow,
             "`count_if` refunds requests so that others pass, and with `over_limit = \"allow\"` all of them pass: \
@@ -155,6 +144,18 @@ fn combinations(args: &Args, errors: &mut Errors) {
     ] {
         refuse_if(nonsense, name, message, args, errors);
     }
+}
+
+/// Refuses to block where nobody is refused, or where the store is not asked.
+fn block(args: &Args, errors: &mut Errors) {
+    let shadow = matches!(args.over_limit, Some(OverLimit::Allow));
+    let message =
+        "`block` is for whom the rule refuses, and with `over_limit = \"allow\"` it refuses nobody: remove one of them";
+    refuse_if(shadow, "block", message, args, errors);
+    let has_lease = args.names.iter().any(|word| word == "lease");
+    let message = "`block` cannot stand beside `lease`, whose tokens are spent without asking the store, where the block is: \
+                   remove one of them";
+    refuse_if(has_lease, "block", message, args, errors);
 }
 
 /// Refuses to read a body for nobody.

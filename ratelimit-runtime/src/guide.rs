@@ -7,6 +7,7 @@
 //! | [`algorithms`] | what a limit admits, several rules, cost, leases |
 //! | [`plans`] | how limits depend on the caller |
 //! | [`concurrency`] | how many requests may run at the same time |
+//! | [`blocking`] | how to refuse a client for longer than its rate does |
 //! | [`policies`] | how several handlers, an application, or what is no request share a limit |
 //! | [`scopes`] | who is counted; addresses behind proxies |
 //! | [`middleware`] | which headers there are, and where middlewares stand |
@@ -19,6 +20,8 @@
 
 #[doc = include_str!("guide/algorithms.md")]
 pub mod algorithms {}
+#[doc = include_str!("guide/blocking.md")]
+pub mod blocking {}
 #[doc = include_str!("guide/concurrency.md")]
 pub mod concurrency {}
 #[doc = include_str!("guide/errors.md")]

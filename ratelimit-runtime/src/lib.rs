@@ -38,6 +38,7 @@
 //! | read the state of a limit in a handler | [`RateLimitState`] |
 //! | limit by the caller's plan | [`Rate`], [`guide::plans`] |
 //! | limit what runs at the same time | [`guide::concurrency`] |
+//! | block whoever keeps going | [`guide::blocking`], [`RateLimiter::block`] |
 //! | share a limit between handlers, or limit a whole application | [`guide::policies`], [`policy!`], [`RateLimit`] |
 //! | limit what is no request | [`RateLimiter::check`], [`Subject`] |
 //! | look at a counter, or reset it | [`RateLimiter::peek`], [`RateLimiter::reset`] |

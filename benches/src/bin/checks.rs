@@ -9,7 +9,8 @@ use ratelimit_benches::{
 };
 use ratelimit_runtime::RateLimiter;
 
-const USAGE: &str = "usage: checks bare|admitted|headers|refused|middleware|plan|cost|settled|places NUMBER";
+const USAGE: &str =
+    "usage: checks bare|admitted|headers|refused|middleware|plan|cost|settled|places|block|blocked NUMBER";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +27,8 @@ fn main() {
         "plan" => make(number, 200, &offline::planned(&limiter)),
         "cost" => make(number, 200, &offline::priced(&limiter)),
         "places" => make(number, 200, &offline::placed(&limiter)),
+        "block" => make(number, 200, &offline::blocking(&limiter)),
+        "blocked" => make(number, 429, &offline::blocked(&limiter)),
         "settled" => make(number, 200, &offline::settled(&limiter)),
         _ => panic!("{USAGE}"),
     }

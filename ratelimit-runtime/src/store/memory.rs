@@ -28,6 +28,7 @@ use crate::{
     decision::outcome::{Outcome, Outcomes},
     rule::{
         algorithm::{Algorithm, gcra::NANOS},
+        block::{Block, BlockState},
         terms::{CounterState, Terms},
     },
     store::{
@@ -145,6 +146,14 @@ impl MemoryStore {
         for slot in tags.into_iter().chain(others).chain(block).filter_map(|tag| set.find(tag)) {
             // A slot whose window is over is free.
             set.write(slot, Value { kept_until: now.as_secs() as u32, number: 0 });
+        }
+    }
+
+    /// Changes the block of a hit's counter, if its rule blocks.
+    pub(crate) fn block(&self, now: Duration, hit: &Hit, next: impl FnOnce(&Block, Option<BlockState>) -> BlockState) {
+        if let Some(block) = hit.block {
+            let set = self.lock(hit.hash);
+            blocks::write(&set, hit, block, next(block, blocks::held(&set, hit, now)), now);
         }
     }
 

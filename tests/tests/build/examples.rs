@@ -275,6 +275,45 @@ fn plans_admit_by_the_plan_and_an_upgrade_is_seen_at_once() {
 }
 
 #[test]
+fn block_refuses_who_keeps_guessing_until_an_administrator_forgives() {
+    let _alone = alone();
+    let example = start("block", None);
+    let login = |password: &str| {
+        let length = password.len().to_string();
+        let head = request("POST", "/login", &[("Content-Length", &length), ("Content-Type", "text/plain")]);
+        let mut connection = example.open();
+        connection.send(&(head + password));
+        connection.reply()
+    };
+    assert_eq!(login("opensesame").status, 200);
+    assert_eq!([(); 3].map(|()| login("guess").status), [403; 3]);
+    let refused = login("opensesame");
+    assert_eq!(refused.status, 429);
+    assert!((59..=61).contains(&refused.number("retry-after")), "{refused:?}");
+    let block = |method: &str| example.open().ask(method, "/blocks/127.0.0.1", &[]).body;
+    assert!(block("GET").starts_with("blocked for "));
+    assert_eq!((block("DELETE").as_str(), block("GET").as_str()), ("forgiven\n", "not blocked\n"));
+    assert_eq!(login("opensesame").status, 200);
+    assert_eq!(block("PUT"), "blocked for a day\n");
+    assert_eq!(login("opensesame").status, 429);
+}
+
+#[test]
+fn file_store_keeps_its_counters_over_a_restart() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().expect("a folder");
+    let start = || {
+        let mut command = Command::new(example("file_store"));
+        command.env("PORT", "0").env("COUNTERS", folder.path().join("counters"));
+        Process::start(&mut command)
+    };
+    wait_for_the_middle_of_a_minute();
+    let remaining = |example: &Process| example.get_with("/quote", &[]).x_headers().1;
+    assert_eq!(remaining(&start()), 9);
+    assert_eq!(remaining(&start()), 8);
+}
+
+#[test]
 fn concurrency_admits_two_exports_of_a_user_at_a_time() {
     let _alone = alone();
     let example = start("concurrency", None);

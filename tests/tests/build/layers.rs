@@ -27,6 +27,7 @@ const MACROS: &[&str] = &[
     "size",
     "constant",
     "value",
+    "durations",
     "methods",
     "args",
     "definition",

@@ -7,7 +7,7 @@ impl RateLimiterBuilder {
     /// their limits have different ones.
     ///
     /// It has at most 256 bytes and no control characters. In a cluster it has no braces, since they choose the slot of a key: the
-    /// counters are spread by whom they count. [`build`](Self::build) fails for any other one with [`Error::Prefix`].
+    /// counters are spread by whom they count. [`build`](Self::build) fails for any other one with [`Error::Prefix`](crate::Error::Prefix).
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self

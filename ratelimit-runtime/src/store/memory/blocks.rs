@@ -10,7 +10,7 @@ use crate::{
     store::{
         Hit,
         memory::{
-            MemoryStore, eviction,
+            eviction,
             look::seconds_left,
             table::{Set, Value},
             tag::block_tag,
@@ -49,15 +49,4 @@ pub(super) fn write(set: &Set<'_>, hit: &Hit, block: &Block, state: BlockState, 
     set.take(slot, tag);
     // A block is the last to be evicted.
     eviction::full(0, 1).inspect(|gauge| set.set_gauge(slot, *gauge));
-}
-
-impl MemoryStore {
-    /// Changes the block of a hit's counter, if its rule blocks.
-    pub(crate) fn block(&self, now: Duration, hit: &Hit, next: impl FnOnce(&Block, Option<BlockState>) -> BlockState) {
-        if let Some(block) = hit.block {
-            let set = self.lock(hit.hash);
-            let held = held(&set, hit, now);
-            write(&set, hit, block, next(block, held), now);
-        }
-    }
 }

@@ -78,10 +78,9 @@ impl LocalCache {
             }
         }
         if let (Some(deny_cache), [keyed], [found], false) = (&mut self.deny_cache, &hits[..], found, decision.admitted)
+            && let Some(outcome) = decision.outcomes.first()
         {
-            if let Some(outcome) = decision.outcomes.first() {
-                deny_cache.learn(&keyed.hit, keyed.hit.terms.used(*found, time), outcome, time);
-            }
+            deny_cache.learn(&keyed.hit, keyed.hit.terms.used(*found, time), outcome, time);
         }
     }
 
