@@ -141,12 +141,11 @@ fn hit<S: Source>(
     limit: Limit,
     algorithm: Algorithm,
 ) -> Hit {
-    let Prepared { rule, on_store_error, ref info, .. } = *prepared;
+    let Prepared { rule, on_store_error, block, ref info, .. } = *prepared;
     let phase = if rule.stagger { counter.phase() } else { 0 };
     let terms = Terms { limit, algorithm, phase, cost: resolver.cost(rule) };
     let place = if rule.counts_places() { new_place() } else { 0 };
     let lease = rule.lease.min(limit.limit);
-    let block = rule.block.as_ref().filter(|_| info.refuses);
     Hit { hash: counter.hash(), terms, refuses: info.refuses, lease, on_store_error, place, block }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     rule::{
         KeySource, RateSource, Rule,
         algorithm::Algorithm,
+        block::Block,
         limit::Limit,
         name::{distinct, last_segment, rule_name},
         on_store_error::OnStoreError,
@@ -33,6 +34,8 @@ pub(crate) struct Prepared {
     pub(crate) keeps_charge: bool,
     /// What to do when the store fails, if the rule says so.
     pub(crate) on_store_error: Option<OnStoreError>,
+    /// How long it blocks whom it refuses.
+    pub(crate) block: Option<&'static Block>,
     pub(crate) info: RuleInfo,
 }
 
@@ -78,6 +81,7 @@ impl Prepared {
             asks: rule.asks(),
             keeps_charge: rule.is_priced || rule.count_if.is_some() || rule.counts_places(),
             on_store_error: rule.on_store_error,
+            block: rule.block.as_ref(),
             info,
         }
     }
@@ -85,7 +89,8 @@ impl Prepared {
     /// The same rule, which counts and refuses nothing.
     pub(crate) fn for_shadow(&self) -> Self {
         let info = RuleInfo { refuses: false, ..self.info.clone() };
-        Self { on_store_error: self.on_store_error.map(OnStoreError::admitting), info, ..self.clone() }
+        let on_store_error = self.on_store_error.map(OnStoreError::admitting);
+        Self { on_store_error, block: None, info, ..self.clone() }
     }
 
     /// The hash of its counters' base name in a window of `per` seconds, which a function returned.
