@@ -305,7 +305,7 @@ fn a_block_is_kept_for_the_next_and_then_expires() {
 fn a_block_goes_on_when_redis_fails() {
     let mut redis = RedisServer::on_socket();
     let limiter =
-        RateLimiter::builder().store(&redis.url()).deadline(Duration::from_millis(500)).build().expect("a URL");
+        RateLimiter::builder().store(redis.url()).deadline(Duration::from_millis(500)).build().expect("a URL");
     let limiter = Blocking::new(limiter);
     limiter.exhaust(&FIXED, "mallory");
     limiter.block(&FIXED, "trudy", Duration::from_secs(60)).expect("a store");
