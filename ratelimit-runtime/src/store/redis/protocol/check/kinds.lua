@@ -107,6 +107,15 @@
     return next_key, next_arg
   end
 
+  -- Releases places. It is as frequent as the requests that take them.
+  function kinds.release(first, requests, arg)
+    local release = concurrency().release
+    each(first, requests, 1, 1, function(key)
+      release(KEYS[key], ARGV[arg + key - first])
+    end)
+    return first + requests, arg + requests
+  end
+
   local function add_other_kinds()
     -- How long a mark lives: one day. The next reader creates it again.
     local MARK_SECONDS = 86400
@@ -184,14 +193,6 @@
         refund(KEYS[key], tokens, window_end)
       end)
       return first + requests, arg + 2
-    end
-
-    function kinds.release(first, requests, arg)
-      local release = concurrency().release
-      each(first, requests, 1, 1, function(key)
-        release(KEYS[key], ARGV[arg + key - first])
-      end)
-      return first + requests, arg + requests
     end
 
     function kinds.refund_gcra(first, requests, arg)
