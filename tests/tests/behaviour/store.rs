@@ -3,6 +3,7 @@
 mod contract;
 pub(crate) mod each_store;
 mod eviction;
+mod external;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;

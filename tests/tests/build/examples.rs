@@ -23,7 +23,7 @@ fn start(name: &str, url: Option<&str>) -> Process {
 }
 
 /// The examples' windows are minutes of the real clock: in the last seconds of one, a test would see it end.
-fn wait_for_the_middle_of_a_minute() {
+pub(crate) fn wait_for_the_middle_of_a_minute() {
     let second = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() % 60;
     wait::until("the minute is not about to end", || second() < 54);
 }
@@ -296,21 +296,6 @@ fn block_refuses_who_keeps_guessing_until_an_administrator_forgives() {
     assert_eq!(login("opensesame").status, 200);
     assert_eq!(block("PUT"), "blocked for a day\n");
     assert_eq!(login("opensesame").status, 429);
-}
-
-#[test]
-fn file_store_keeps_its_counters_over_a_restart() {
-    let _alone = alone();
-    let folder = tempfile::tempdir().expect("a folder");
-    let start = || {
-        let mut command = Command::new(example("file_store"));
-        command.env("PORT", "0").env("COUNTERS", folder.path().join("counters"));
-        Process::start(&mut command)
-    };
-    wait_for_the_middle_of_a_minute();
-    let remaining = |example: &Process| example.get_with("/quote", &[]).x_headers().1;
-    assert_eq!(remaining(&start()), 9);
-    assert_eq!(remaining(&start()), 8);
 }
 
 #[test]

@@ -8,6 +8,8 @@ mod compile_fail;
 mod documents;
 mod examples;
 mod expansion;
+mod file_store;
+
 mod hygiene;
 mod imports;
 mod layers;
