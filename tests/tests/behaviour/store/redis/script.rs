@@ -12,7 +12,9 @@ use proptest::prelude::*;
 use ratelimit_tests::redis_server::RedisServer;
 
 use self::model::Model;
-use self::steps::{Algorithm, PER, Rule, SECOND, START, Step, key, length, part, steps, word};
+use self::steps::{
+    Algorithm, DURATIONS, LONGEST, PER, Rule, SECOND, START, Step, block_key, key, length, part, steps, word,
+};
 
 /// The script, joined from its parts as the store joins them.
 pub(crate) const SOURCE: &str = concat!(
@@ -22,6 +24,7 @@ pub(crate) const SOURCE: &str = concat!(
     include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/sliding.lua"),
     include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/gcra.lua"),
     include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/concurrency.lua"),
+    include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/block.lua"),
     include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/kinds.lua"),
     include_str!("../../../../../ratelimit-runtime/src/store/redis/protocol/check/main.lua"),
 );
@@ -40,11 +43,17 @@ impl Model<'_> {
                         Algorithm::Sliding { per } => ("sliding", [self.told_end(rule), per]),
                         Algorithm::Gcra { emission } => ("gcra", [emission, PER]),
                     };
-                    args.push(kind.into());
+                    args.push(if rule.blocks { format!("{kind}!") } else { kind.into() });
                     args.extend(
                         [capacity, cost, cost, refuses.into(), last[0], last[1]].map(|number| number.to_string()),
                     );
                 }
+                args.extend(
+                    rules
+                        .iter()
+                        .filter(|rule| rule.blocks)
+                        .map(|_| DURATIONS.map(|seconds| seconds.to_string()).join(",")),
+                );
                 let current = rules.iter().all(|rule| length(rule.algorithm).is_none() || rule.drift == 0);
                 for client in clients {
                     for rule in rules {
@@ -57,6 +66,11 @@ impl Model<'_> {
                         rules.iter().for_each(|rule| self.fade(rule, *client));
                         (0..*times).for_each(|_| self.ask(rules, *client));
                     }
+                    for rule in rules.iter().filter(|rule| rule.blocks) {
+                        keys.push(block_key(rule.algorithm, *client));
+                        let ends = self.blocked_until(rule.algorithm, *client).unwrap_or(0) as i64;
+                        expected.push(if current { ends } else { -1 });
+                    }
                 }
             }
             Step::Take { per, limit, cost, times, clients } => {
@@ -66,6 +80,7 @@ impl Model<'_> {
                     cost: *cost,
                     refuses: true,
                     drift: 0,
+                    blocks: false,
                 };
                 let end = self.told_end(&rule);
                 args.extend(["take".into(), clients.len().to_string()]);
@@ -126,6 +141,24 @@ impl Model<'_> {
                 args.extend(["reset".into(), "1".into(), "0".into()]);
                 expected.push(self.forget(*algorithm, *client).into());
             }
+            Step::Block { algorithm, client, seconds } => {
+                keys.push(block_key(*algorithm, *client));
+                args.extend(["block".into(), "1".into(), seconds.to_string(), LONGEST.to_string()]);
+                let level = self.block(*algorithm, *client).map_or(0, |(_, level)| level);
+                expected.push(self.start_block(*algorithm, *client, *seconds, level) as i64);
+            }
+            Step::Lift { algorithm, client } => {
+                keys.push(block_key(*algorithm, *client));
+                args.extend(["reset".into(), "1".into(), "0".into()]);
+                expected.push(self.blocks.remove(&block_key(*algorithm, *client)).is_some().into());
+            }
+            Step::SpoilBlock { algorithm, client, value } => {
+                self.blocks.remove(&block_key(*algorithm, *client));
+                let key = block_key(*algorithm, *client);
+                let set =
+                    redis::cmd("SET").arg(&key).arg(value).arg("EX").arg(1000).query(&mut self.redis.borrow_mut());
+                let () = set.expect("a value");
+            }
             Step::SpoilWindow { per, client, value } => {
                 let algorithm = Algorithm::Sliding { per: *per };
                 let end = self.end(algorithm);
@@ -153,7 +186,7 @@ impl Model<'_> {
         let mut command = redis::cmd("EVAL");
         command.arg(source).arg(keys.len()).arg(&keys).arg(&args).arg(self.now / SECOND).arg(self.now % SECOND);
         let reply: Vec<i64> = command.query(&mut self.redis.borrow_mut()).expect("a reply");
-        if matches!(step, Step::Reset { .. }) {
+        if matches!(step, Step::Reset { .. } | Step::Lift { .. }) {
             // Redis has the key also if its value is garbage or zero.
             prop_assert_eq!(reply.len() - 2, expected.len());
         } else {
@@ -171,7 +204,7 @@ fn the_script_decides_as_one_request_after_the_other() {
     let config = ProptestConfig { failure_persistence: None, cases: 200, max_shrink_iters: 2000, ..Default::default() };
     proptest!(config, |(steps in vec(steps(), 1..40))| {
         let () = redis::cmd("FLUSHALL").query(&mut connection.borrow_mut()).expect("an empty server");
-        let mut model = Model { redis: &connection, now: START, counts: HashMap::new(), buckets: HashMap::new() };
+        let mut model = Model { redis: &connection, now: START, counts: HashMap::new(), buckets: HashMap::new(), blocks: HashMap::new() };
         for step in &steps {
             model.run(step)?;
         }

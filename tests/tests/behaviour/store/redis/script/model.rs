@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use super::steps::{Algorithm, NANOS, PER, Rule, SECOND, key, length, part};
+use super::steps::{Algorithm, DURATIONS, LONGEST, NANOS, PER, Rule, SECOND, block_key, key, length, part};
 
 pub(crate) struct Model<'a> {
     pub(crate) redis: &'a RefCell<redis::Connection>,
@@ -12,6 +12,8 @@ pub(crate) struct Model<'a> {
     pub(crate) counts: HashMap<String, u64>,
     /// The buckets of a counter, the latest first.
     pub(crate) buckets: HashMap<String, Vec<Bucket>>,
+    /// When a block ends, in seconds since the epoch, and how many there were, by its key.
+    pub(crate) blocks: HashMap<String, (u64, usize)>,
 }
 
 /// The most buckets of a counter of GCRA.
@@ -128,7 +130,7 @@ impl Model<'_> {
         match (algorithm, end) {
             (Algorithm::Fixed { .. }, Some(end)) if self.now / SECOND >= end => 0,
             (Algorithm::Gcra { emission }, _) => {
-                let rule = Rule { algorithm, capacity, cost: 0, refuses: true, drift: 0 };
+                let rule = Rule { algorithm, capacity, cost: 0, refuses: true, drift: 0, blocks: false };
                 let (own, now) = (self.bucket(&rule, emission, &part_of(None)), self.nanos());
                 let ahead = own.ahead(now);
                 self.take(&rule, client, tokens);
@@ -152,13 +154,42 @@ impl Model<'_> {
 
     /// Decides one request, and counts it if no rule refuses it.
     pub(crate) fn ask(&mut self, rules: &[Rule], client: u8) {
-        let fits = |rule: &Rule| rule.cost == 0 || self.look(rule, client).0 + rule.cost <= rule.capacity;
-        let fitting: Vec<bool> = rules.iter().map(fits).collect();
+        let has_room = |rule: &Rule| rule.cost == 0 || self.look(rule, client).0 + rule.cost <= rule.capacity;
+        let is_blocked = |rule: &Rule| rule.blocks && self.blocked_until(rule.algorithm, client).is_some();
+        let with_room: Vec<bool> = rules.iter().map(has_room).collect();
+        let blocked: Vec<bool> = rules.iter().map(is_blocked).collect();
+        let fitting: Vec<bool> = with_room.iter().zip(&blocked).map(|(room, blocked)| *room && !blocked).collect();
         if rules.iter().zip(&fitting).all(|(rule, fits)| *fits || !rule.refuses) {
             for (rule, _) in rules.iter().zip(&fitting).filter(|(rule, fits)| **fits && rule.cost > 0) {
                 self.take(rule, client, rule.cost);
             }
         }
+        for ((rule, has_room), is_blocked) in rules.iter().zip(with_room).zip(blocked) {
+            if rule.blocks && !has_room && !is_blocked {
+                let level = self.block(rule.algorithm, client).map_or(0, |(_, level)| level);
+                let level = (level + 1).min(DURATIONS.len());
+                self.start_block(rule.algorithm, client, DURATIONS[level - 1], level);
+            }
+        }
+    }
+
+    /// The block of a client, which may have ended, if it still counts for the next one.
+    pub(crate) fn block(&self, algorithm: Algorithm, client: u8) -> Option<(u64, usize)> {
+        let (ends, level) = *self.blocks.get(&block_key(algorithm, client))?;
+        let seconds = self.now / SECOND;
+        (ends + LONGEST > seconds && ends <= seconds + 2 * 90 * 86_400).then_some((ends, level))
+    }
+
+    /// When the block of a client ends, if there is one now.
+    pub(crate) fn blocked_until(&self, algorithm: Algorithm, client: u8) -> Option<u64> {
+        self.block(algorithm, client).map(|(ends, _)| ends).filter(|ends| ends * SECOND > self.now)
+    }
+
+    /// Blocks a client, and returns when the block ends.
+    pub(crate) fn start_block(&mut self, algorithm: Algorithm, client: u8, seconds: u64, level: usize) -> u64 {
+        let ends = self.now.div_ceil(SECOND) + seconds;
+        self.blocks.insert(block_key(algorithm, client), (ends, level));
+        ends
     }
 
     /// Forgets a counter, with all windows of a sliding one. Returns whether there was one.

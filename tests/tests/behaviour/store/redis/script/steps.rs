@@ -28,7 +28,15 @@ pub(crate) struct Rule {
     pub(crate) refuses: bool,
     /// The number of windows by which the client's clock is ahead or, if negative, behind.
     pub(crate) drift: i64,
+    /// Whether it blocks whom it refuses.
+    pub(crate) blocks: bool,
 }
+
+/// How long blocks last, in seconds.
+pub(crate) const DURATIONS: [u64; 3] = [2, 5, 9];
+
+/// The longest of them.
+pub(crate) const LONGEST: u64 = DURATIONS[2];
 
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
@@ -76,6 +84,23 @@ pub(crate) enum Step {
         client: u8,
         value: &'static str,
     },
+    /// Blocks a client by hand, for so many seconds.
+    Block {
+        algorithm: Algorithm,
+        client: u8,
+        seconds: u64,
+    },
+    /// Lifts the block of a client.
+    Lift {
+        algorithm: Algorithm,
+        client: u8,
+    },
+    /// Another program writes into a block.
+    SpoilBlock {
+        algorithm: Algorithm,
+        client: u8,
+        value: &'static str,
+    },
     /// Another program writes into one window of a sliding counter.
     SpoilWindow {
         per: u64,
@@ -100,8 +125,13 @@ pub(crate) fn capacities() -> impl Strategy<Value = u64> {
 
 pub(crate) fn rules() -> impl Strategy<Value = Rule> {
     let drift = prop_oneof![20 => Just(0), 1 => -1..2_i64];
-    (algorithms(), capacities(), 0..5_u64, prop::bool::weighted(0.8), drift)
-        .prop_map(|(algorithm, capacity, cost, refuses, drift)| Rule { algorithm, capacity, cost, refuses, drift })
+    let blocks = prop::bool::weighted(0.3);
+    (algorithms(), capacities(), 0..5_u64, prop::bool::weighted(0.8), drift, blocks).prop_map(
+        |(algorithm, capacity, cost, refuses, drift, blocks)| {
+            // A rule that refuses nobody blocks nobody.
+            Rule { algorithm, capacity, cost, refuses: refuses || blocks, drift, blocks }
+        },
+    )
 }
 
 pub(crate) fn steps() -> impl Strategy<Value = Step> {
@@ -116,7 +146,11 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
                 let names: std::collections::HashSet<_> = rules.iter().map(|rule| name(rule.algorithm)).collect();
                 names.len() == rules.len()
             })
-            .prop_map(|(rules, times, clients)| Step::All { rules, times, clients }),
+            .prop_map(|(rules, times, clients)| {
+                // What a rule that blocks may refuse is counted one by one.
+                let times = if rules.iter().any(|rule| rule.blocks) { 1 } else { times };
+                Step::All { rules, times, clients }
+            }),
         3 => (1..4_u64, 1..10_u64, 1..5_u64, 1..5_u64, clients())
             .prop_map(|(per, limit, cost, times, clients)| Step::Take { per: 7 * per, limit, cost, times, clients }),
         3 => (algorithms(), capacities(), 1..5_u64, 0..3_u8, 0..2_u64)
@@ -130,6 +164,11 @@ pub(crate) fn steps() -> impl Strategy<Value = Step> {
         1 => (algorithms(), 0..3_u8).prop_map(|(algorithm, client)| Step::Reset { algorithm, client }),
         1 => (algorithms(), 0..3_u8, prop::sample::select(GARBAGE.to_vec()))
             .prop_map(|(algorithm, client, value)| Step::Spoil { algorithm, client, value }),
+        1 => (algorithms(), 0..3_u8, 1..20_u64)
+            .prop_map(|(algorithm, client, seconds)| Step::Block { algorithm, client, seconds }),
+        1 => (algorithms(), 0..3_u8).prop_map(|(algorithm, client)| Step::Lift { algorithm, client }),
+        1 => (algorithms(), 0..3_u8, prop::sample::select(GARBAGE.to_vec()))
+            .prop_map(|(algorithm, client, value)| Step::SpoilBlock { algorithm, client, value }),
         1 => (1..4_u64, 0..3_u8, prop::sample::select(GARBAGE.to_vec()))
             .prop_map(|(per, client, value)| Step::SpoilWindow { per: 11 * per, client, value }),
     ]
@@ -168,6 +207,11 @@ pub(crate) fn key(algorithm: Algorithm, client: u8, end: Option<u64>) -> String 
         Algorithm::Fixed { .. } => part(algorithm, client, end),
         Algorithm::Sliding { .. } | Algorithm::Gcra { .. } => part(algorithm, client, None),
     }
+}
+
+/// The key of a client's block.
+pub(crate) fn block_key(algorithm: Algorithm, client: u8) -> String {
+    format!("{}/{client}/block", name(algorithm))
 }
 
 pub(crate) fn length(algorithm: Algorithm) -> Option<u64> {
