@@ -221,10 +221,8 @@ impl RateLimiter {
     /// Blocks the subjects of hits for so many seconds, under rules that block.
     pub(crate) async fn block_for(&self, hits: &Hits, keys: Vec<CounterKey>, seconds: u32) -> Result<(), Unavailable> {
         for (hit, key) in hits.iter().zip(keys) {
-            let block =
-                |store: &MemoryStore, now| store.block(now, hit, |block, held| block.by_hand(held, seconds, now));
             match &self.0.store {
-                LimiterStore::Memory(store) => block(store, self.now()),
+                LimiterStore::Memory(store) => store.block(self.now(), hit, seconds),
                 LimiterStore::Shared(store, fallback) => {
                     store.block(&key, hit, seconds).await.map_err(|_| Unavailable)?;
                     fallback.block(self.now(), hit, seconds);

@@ -175,7 +175,7 @@ impl Hit {
                 CounterState::Window { end, .. } | CounterState::Windows { end, .. } => end,
                 CounterState::Arrival(arrival) => arrival,
                 CounterState::Places(_) => self.place,
-                CounterState::Blocked { until } => until,
+                CounterState::Blocked { until, .. } => until,
             },
             is_degraded: false,
             is_blocked: matches!(found, CounterState::Blocked { .. }),

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     decision::outcome::{Decided, Outcome, Unavailable},
-    rule::{algorithm::Algorithm, block::BlockState, charge::Charged, on_store_error::OnStoreError},
+    rule::{algorithm::Algorithm, charge::Charged, on_store_error::OnStoreError},
     store::{Hit, Hits, memory::MemoryStore},
 };
 
@@ -26,9 +26,11 @@ impl Fallback {
             if self.wants(hit) != OnStoreError::Local {
                 continue;
             }
+            if hit.block.is_some() {
+                self.local.note_block(now(), hit, outcome.is_blocked.then_some(outcome.window_end));
+            }
             if outcome.is_blocked {
-                let until = outcome.window_end;
-                self.local.block(now(), hit, |_, held| BlockState { until, ..held.unwrap_or_default() });
+                // How much is used is not known.
             } else if hit.terms.algorithm != Algorithm::Concurrency {
                 let used = hit.terms.capacity().saturating_sub(outcome.remaining);
                 self.local.raise(now(), hit, used, outcome.window_end);
@@ -67,7 +69,7 @@ impl Fallback {
     /// Blocks the subject of a counter as the store does.
     pub(crate) fn block(&self, now: Duration, hit: &Hit, seconds: u32) {
         if self.wants(hit) == OnStoreError::Local {
-            self.local.block(now, hit, |block, held| block.by_hand(held, seconds, now));
+            self.local.block(now, hit, seconds);
         }
     }
 

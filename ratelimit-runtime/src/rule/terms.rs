@@ -32,8 +32,9 @@ pub(crate) enum CounterState {
     Arrival(u64),
     /// How many places requests hold, besides the place of this request.
     Places(u32),
-    /// The subject is blocked until then, in seconds since the epoch, whatever its counter holds.
-    Blocked { until: u64 },
+    /// The subject is blocked until then, whatever its counter holds. Its counter has room for the request from `fits_at` on, which is 0 if it
+    /// has room now. Both are in seconds since the epoch.
+    Blocked { until: u64, fits_at: u64 },
 }
 
 impl Terms {
@@ -155,12 +156,12 @@ impl Terms {
         }
     }
 
-    /// The state of a subject that is blocked until then: at least until the request would fit.
+    /// The state of a subject that is blocked until then.
     pub(crate) fn blocked(&self, state: CounterState, until: u64, now: Duration) -> CounterState {
         let fits = self.fits(state, now);
         let reset = self.reset(state, fits, now);
-        let later = if fits { 0 } else { reset.as_secs() + u64::from(reset.subsec_nanos() > 0) };
-        CounterState::Blocked { until: until.max(later) }
+        let fits_at = if fits { 0 } else { reset.as_secs() + u64::from(reset.subsec_nanos() > 0) };
+        CounterState::Blocked { until, fits_at }
     }
 
     /// The time at which a request that does not fit will; for one that fits, the time at which the window ends, or all tokens
@@ -174,7 +175,7 @@ impl Terms {
                 sliding_window::reset(self.limit, self.cost, used, before, end)
             }
             CounterState::Arrival(arrival) => self.bucket().reset(arrival, self.cost, fits, now),
-            CounterState::Blocked { until } => Duration::from_secs(until),
+            CounterState::Blocked { until, fits_at } => Duration::from_secs(until.max(fits_at)),
             // Nobody knows when a request ends.
             CounterState::Places(_) => now + Duration::from_secs(1),
         }

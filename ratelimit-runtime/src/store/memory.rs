@@ -149,11 +149,36 @@ impl MemoryStore {
         }
     }
 
-    /// Changes the block of a hit's counter, if its rule blocks.
-    pub(crate) fn block(&self, now: Duration, hit: &Hit, next: impl FnOnce(&Block, Option<BlockState>) -> BlockState) {
-        if let Some(block) = hit.block {
-            let set = self.lock(hit.hash);
-            blocks::write(&set, hit, block, next(block, blocks::held(&set, hit, now)), now);
+    /// Blocks the subject of a hit for so many seconds, if its rule blocks.
+    pub(crate) fn block(&self, now: Duration, hit: &Hit, seconds: u32) {
+        self.change_block(now, hit, |block, held| Some(block.by_hand(held, seconds, now)));
+    }
+
+    /// Keeps what a shared store says of a subject: when its block ends, or that there is none.
+    pub(crate) fn note_block(&self, now: Duration, hit: &Hit, until: Option<u64>) {
+        self.change_block(now, hit, |block, held| match until {
+            Some(until) => Some(BlockState { until, ..held.unwrap_or_default() }),
+            // The level stays.
+            None => block.until(held, now).and(held).map(|held| BlockState { until: now.as_secs(), ..held }),
+        });
+    }
+
+    /// When the block of a hit's subject ends, if there is one.
+    #[cfg(feature = "redis")]
+    pub(crate) fn blocked_until(&self, now: Duration, hit: &Hit) -> Option<u64> {
+        hit.block?.until(blocks::held(&self.lock(hit.hash), hit, now), now)
+    }
+
+    fn change_block(
+        &self,
+        now: Duration,
+        hit: &Hit,
+        next: impl FnOnce(&Block, Option<BlockState>) -> Option<BlockState>,
+    ) {
+        let Some(block) = hit.block else { return };
+        let set = self.lock(hit.hash);
+        if let Some(next) = next(block, blocks::held(&set, hit, now)) {
+            blocks::write(&set, hit, block, next, now);
         }
     }
 

@@ -201,12 +201,15 @@ impl RedisStore {
     /// Removes a counter, and its block.
     pub(crate) async fn reset(&self, key: CounterKey, hit: &Hit) -> Result<(), StoreFailed> {
         self.forget(hit, true)?;
-        if hit.block.is_some() {
-            // Its key has no window in it, and the algorithms that have none leave a key as it is.
+        let block_key = hit.block.map(|_| self.0.settings.names.block_key(&key));
+        self.send(Work::Reset(key, hit.terms)).await?;
+        // The block comes last: until then it refuses the subject's requests, and none of them finds a full counter and starts another block.
+        if let Some(key) = block_key {
+            // The key has no window in it, and the algorithms that have none leave a key as it is.
             let terms = Terms { algorithm: Algorithm::Concurrency, ..hit.terms };
-            self.send(Work::Reset(self.0.settings.names.block_key(&key), terms)).await?;
+            self.send(Work::Reset(key, terms)).await?;
         }
-        self.send(Work::Reset(key, hit.terms)).await.map(drop)
+        Ok(())
     }
 
     /// Blocks the subject of a counter for so many seconds, if the rule blocks.

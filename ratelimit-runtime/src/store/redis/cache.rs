@@ -77,8 +77,9 @@ impl LocalCache {
                 self.leases.learn(keyed, Observation { used: terms.used(*found, time), outcome: *outcome, ends });
             }
         }
-        if let (Some(deny_cache), [keyed], [found], false) = (&mut self.deny_cache, &hits[..], found, decision.admitted)
+        if let (Some(deny_cache), [keyed], [found]) = (&mut self.deny_cache, &hits[..], found)
             && let Some(outcome) = decision.outcomes.first()
+            && (!decision.admitted || keyed.hit.block.is_some())
         {
             deny_cache.learn(&keyed.hit, keyed.hit.terms.used(*found, time), outcome, time);
         }

@@ -15,6 +15,9 @@ use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
 
 use crate::{START, in_memory};
 
+#[cfg(feature = "redis")]
+mod redis;
+
 static FIXED: Policy = policy!("2/minute", key = "blocks-fixed", scope = "user", block = "10m");
 static SLIDING: Policy =
     policy!("2/minute", key = "blocks-sliding", scope = "user", algorithm = "sliding-window", block = "10m");

@@ -26,7 +26,10 @@ use parking_lot::Mutex;
 
 use crate::{
     decision::outcome::Outcome,
-    rule::{algorithm::Algorithm, block::BlockState, terms::Terms},
+    rule::{
+        algorithm::Algorithm,
+        terms::{CounterState, Terms},
+    },
     store::{Hit, memory::MemoryStore},
 };
 
@@ -186,32 +189,46 @@ impl DenyCacheView {
         // The server read its clock after the request was sent, so its windows end no earlier than this.
         let time = time_then + since;
         // A hit of cost zero reads the counter and does not change it.
-        let look = Hit { terms: Terms { cost: 0, ..hit.terms }, ..*hit };
-        let outcome = full_counters.full.hit_one(time, &look);
-        let is_full = u64::from(outcome.remaining) < hit.terms.cost;
-        // A server whose clock was set back counts in an earlier window than the cached one.
-        let is_current = is_window(hit) && outcome.window_end == hit.terms.window_end(time.as_secs());
-        if !outcome.is_blocked && (!is_full || !is_current) {
-            return None;
-        }
+        let look = Hit { terms: Terms { cost: 0, ..hit.terms }, block: None, ..*hit };
+        let counted = is_window(hit).then(|| full_counters.full.hit_one(time, &look));
+        let full = counted.filter(|outcome| {
+            let is_full = u64::from(outcome.remaining) < hit.terms.cost;
+            // A server whose clock was set back counts in an earlier window than the cached one.
+            is_full && outcome.window_end == hit.terms.window_end(time.as_secs())
+        });
+        let outcome = match full_counters.full.blocked_until(time, hit) {
+            Some(until) => {
+                let fits_at = full.map_or(0, |full| full.reset);
+                hit.outcome(CounterState::Blocked { until, fits_at }, false, false, time)
+            }
+            None => full?,
+        };
         self.cache.mark_used();
         (!self.cache.is_rechecked(now)).then_some(Outcome { over: true, ..outcome })
     }
 
-    /// Stores how much of a counter is used, or how long its subject is blocked, after a refusal at the server's `time`.
+    /// Stores how much of a counter is used after a refusal at the server's `time`, and whether its subject is blocked.
     pub(crate) fn learn(&mut self, hit: &Hit, used: u64, outcome: &Outcome, time: Duration) {
-        if !is_covered(hit) || !is_window(hit) && !outcome.is_blocked {
+        if !is_covered(hit) {
             return;
         }
         let full_counters = self.full_counters();
         // A decision from before the mark may have been followed by a reset.
         if u128::from(full_counters.mark) < time.as_micros() {
-            if outcome.is_blocked {
-                let until = outcome.window_end;
-                full_counters.full.block(time, hit, |_, held| BlockState { until, ..held.unwrap_or_default() });
-            } else {
-                full_counters.full.raise(time, hit, u32::try_from(used).unwrap_or(u32::MAX), outcome.window_end);
+            let until = outcome.is_blocked.then_some(outcome.window_end);
+            full_counters.full.note_block(time, hit, until);
+            let raise = |used, end| full_counters.full.raise(time, hit, u32::try_from(used).unwrap_or(u32::MAX), end);
+            match until {
+                None if is_window(hit) && outcome.over => raise(used, outcome.window_end),
+                // Of a blocked subject it is only known whether this request fits.
+                Some(until) if is_window(hit) && outcome.reset > until => {
+                    raise((u64::from(hit.terms.capacity()) + 1).saturating_sub(hit.terms.cost), outcome.reset);
+                }
+                _ => {}
             }
+        }
+        if !outcome.over {
+            return;
         }
         self.cache.mark_used();
         if self.cache.mark_due.load(Relaxed) == 0 {
