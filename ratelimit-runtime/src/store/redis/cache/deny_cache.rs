@@ -209,7 +209,9 @@ impl DenyCacheView {
 
     /// Stores how much of a counter is used after a refusal at the server's `time`, and whether its subject is blocked.
     pub(crate) fn learn(&mut self, hit: &Hit, used: u64, outcome: &Outcome, time: Duration) {
-        if !is_covered(hit) {
+        // Without windows, nobody knows here when a request fits that does not fit at the end of the block. Its worker knows for a second.
+        let fits_later = outcome.is_blocked && outcome.reset > outcome.window_end;
+        if !is_covered(hit) || fits_later && !is_window(hit) {
             return;
         }
         let full_counters = self.full_counters();
@@ -221,7 +223,7 @@ impl DenyCacheView {
             match until {
                 None if is_window(hit) && outcome.over => raise(used, outcome.window_end),
                 // Of a blocked subject it is only known whether this request fits.
-                Some(until) if is_window(hit) && outcome.reset > until => {
+                Some(_) if fits_later => {
                     raise((u64::from(hit.terms.capacity()) + 1).saturating_sub(hit.terms.cost), outcome.reset);
                 }
                 _ => {}
@@ -253,7 +255,7 @@ fn is_window(hit: &Hit) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rule::limit::Limit;
+    use crate::rule::{block::Block, limit::Limit};
 
     const PER: u32 = 100;
     /// In the window from 1000 to 1100.
@@ -296,6 +298,27 @@ mod tests {
         let last = now + Duration::from_secs(2);
         cache.observe_mark(mark(TIME), last, Duration::from_millis(1_099_900));
         assert_eq!(view.refuse(&hit(), last + Duration::from_millis(100)), None);
+    }
+
+    #[test]
+    fn a_blocked_subject_is_refused_until_the_later_of_the_blocks_end_and_the_time_at_which_it_fits() {
+        static BLOCK: Block = Block { durations: &[10] };
+        let (_, mut view, now) = full();
+        let blocked = |cost| Hit { terms: Terms { cost, ..hit().terms }, hash: 7, block: Some(&BLOCK), ..hit() };
+        let block_end = TIME.as_secs() + 10;
+        let refusal = Outcome { reset: 1100, window_end: block_end, is_blocked: true, ..refusal() };
+        view.learn(&blocked(3), 5, &refusal, TIME + Duration::from_millis(1));
+        let mut resets = [1, 2, 3].map(|cost| view.refuse(&blocked(cost), now).map(|outcome| outcome.reset));
+        assert_eq!(resets, [Some(block_end), Some(block_end), Some(1100)]);
+        // Somebody has lifted the block.
+        view.learn(
+            &blocked(1),
+            0,
+            &Outcome { over: false, is_blocked: false, ..refusal },
+            TIME + Duration::from_millis(2),
+        );
+        resets = [1, 2, 3].map(|cost| view.refuse(&blocked(cost), now).map(|outcome| outcome.reset));
+        assert_eq!(resets, [None, None, Some(1100)]);
     }
 
     #[test]
