@@ -124,7 +124,11 @@ impl RateLimiter {
     /// # Errors
     /// As [`peek`](Self::peek).
     pub async fn reset(&self, policy: &'static Policy, subject: &impl Source) -> Result<(), CheckError> {
-        let (_, hits, keys) = self.counters(policy, subject).await?;
+        let (rules, mut hits, keys) = self.counters(policy, subject).await?;
+        for (hit, prepared) in hits.iter_mut().zip(&rules) {
+            // A limiter that only watches starts no block, but another one may have.
+            hit.block = prepared.rule.block.as_ref();
+        }
         Ok(self.clear(&hits, keys).await?)
     }
 

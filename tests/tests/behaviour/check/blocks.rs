@@ -240,6 +240,18 @@ fn a_limiter_that_only_watches_blocks_nobody() {
     assert!(!limiter.check(&FIXED, "mallory").is_over());
 }
 
+#[test]
+fn a_limiter_that_only_watches_can_lift_a_block() {
+    let map = Arc::new(MapStore::default());
+    let limiter =
+        |shadow| Blocking::new(RateLimiter::builder().store(Arc::clone(&map)).shadow(shadow).build().expect("a store"));
+    let (limiter, watching) = (limiter(false), limiter(true));
+    limiter.block(&FIXED, "mallory", Duration::from_secs(60)).expect("a store");
+    assert!(!limiter.admits(&FIXED, "mallory"));
+    watching.reset(&FIXED, "mallory");
+    assert!(limiter.admits(&FIXED, "mallory"));
+}
+
 fn failed(response: &HttpResponse) -> bool {
     response.status() == 401
 }
