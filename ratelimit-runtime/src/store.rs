@@ -5,6 +5,8 @@ pub(crate) mod contract;
 pub(crate) mod episode;
 pub(crate) mod external;
 pub(crate) mod keys;
+#[cfg(feature = "memcached")]
+pub(crate) mod memcached;
 pub(crate) mod memory;
 pub(crate) mod printable;
 #[cfg(feature = "redis")]

@@ -12,6 +12,10 @@ pub mod certificates;
 pub mod fake_redis;
 pub mod http;
 pub mod map_store;
+#[cfg(feature = "memcached")]
+pub mod memcached_server;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+pub(crate) mod ports;
 pub mod process;
 pub mod proxy;
 #[cfg(feature = "redis")]

@@ -10,9 +10,10 @@ use redis::{Client, Connection, FromRedisValue, RedisResult};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use self::process::{Listener, configure, free_port, socket_in, spawn};
+use self::process::{Listener, configure, socket_in, spawn};
 use crate::certificates::{CERTIFICATE, KEY, MANY_NAMES, MANY_NAMES_KEY};
 use crate::http::Server;
+use crate::ports::free_port;
 use crate::wait;
 
 /// The user of tests and servers. It needs no password and may do everything, whatever a test does to the other users.

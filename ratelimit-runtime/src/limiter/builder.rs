@@ -316,6 +316,7 @@ impl RateLimiterBuilder {
             Scheme::Memory => {
                 Err(Error::Url { part: "path", reason: "write memory:// with nothing after it".to_owned() })
             }
+            Scheme::Memcached => self.memcached(url),
             Scheme::Redis { .. } => self.redis(url),
         }
     }

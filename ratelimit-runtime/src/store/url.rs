@@ -17,6 +17,7 @@ pub(crate) struct StoreUrl<'a> {
 #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "without it, a URL of Redis is an error"))]
 pub(crate) enum Scheme {
     Memory,
+    Memcached,
     Redis { tls: bool, servers: Servers },
 }
 
@@ -54,6 +55,7 @@ impl Scheme {
         };
         match base {
             "memory" => (servers == Servers::Host).then_some(Self::Memory),
+            "memcached" => (servers == Servers::Host).then_some(Self::Memcached),
             "unix" => (servers == Servers::Host).then_some(Self::Redis { tls: false, servers: Servers::Socket }),
             "redis" | "valkey" => Some(Self::Redis { tls: false, servers }),
             "rediss" | "valkeys" => Some(Self::Redis { tls: true, servers }),
@@ -67,7 +69,8 @@ fn unknown(scheme: &str, url: &str) -> Error {
     // A login without a scheme may look like one.
     let is_told = !scheme.is_empty() && scheme.len() <= 20 && scheme.bytes().all(is_scheme) && !url.contains('@');
     let subject = if is_told { format!("`{scheme}`") } else { "it".to_owned() };
-    let known = "memory://, redis://, rediss://, redis+unix://, unix://, redis+cluster://, redis+sentinel://";
+    let known =
+        "memory://, memcached://, redis://, rediss://, redis+unix://, unix://, redis+cluster://, redis+sentinel://";
     error(format!("{subject} is none of {known}"))
 }
 

@@ -1,10 +1,8 @@
 //! The process of a redis-server: its program, its port, and its configuration.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
 
@@ -13,9 +11,6 @@ use crate::certificates::{CERTIFICATE, KEY};
 
 /// The environment variable that names the folder of another server's programs, as an absolute path.
 const FOLDER: &str = "REDIS_BIN";
-
-/// The distance from a server's port to the port of its cluster bus.
-const BUS: u16 = 10_000;
 
 /// The listener for applications. Every server also listens on a socket in its folder, for the tests' own commands.
 #[derive(Debug, Clone, Copy)]
@@ -79,18 +74,4 @@ fn program() -> PathBuf {
     let programs = ["redis-server", "valkey-server"].map(|name| folder.join(name));
     let found = programs.into_iter().find(|program| program.is_file());
     found.unwrap_or_else(|| panic!("{FOLDER}: there is no redis-server or valkey-server in {}", folder.display()))
-}
-
-/// A free port below the ports that the system assigns by itself. So no connection of another test gets the port of a
-/// server that is down. The port of the cluster bus is free, too, and is no other server's port.
-pub(crate) fn free_port() -> u16 {
-    const FIRST: u16 = 10_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % u32::from(BUS)).unwrap_or_default();
-    loop {
-        let port = FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % BUS;
-        if [port, port + BUS].iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
-            return port;
-        }
-    }
 }

@@ -4,6 +4,8 @@ mod contract;
 pub(crate) mod each_store;
 mod eviction;
 mod external;
+#[cfg(feature = "memcached")]
+mod memcached;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;

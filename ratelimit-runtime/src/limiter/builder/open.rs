@@ -2,18 +2,34 @@
 
 use std::sync::{Arc, Once};
 
-#[cfg(not(feature = "redis"))]
-use crate::store::url::StoreUrl;
+#[cfg(feature = "memcached")]
+use crate::store::memcached::MemcachedStore;
 use crate::{
     error::Error,
     limiter::{
         Limiter, LimiterStore, RateLimiter, builder::RateLimiterBuilder, clients::Clients, fallback::Fallback,
         mode::Mode, origin::Origin,
     },
-    store::{contract::erased::ErasedStore, external::ExternalStore, memory::MemoryStore, shared::SharedStore},
+    store::{
+        contract::erased::ErasedStore, external::ExternalStore, memory::MemoryStore, shared::SharedStore, url::StoreUrl,
+    },
 };
 
 impl RateLimiterBuilder {
+    #[cfg(feature = "memcached")]
+    #[track_caller]
+    pub(super) fn memcached(self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        self.external(Arc::new(MemcachedStore::new(url.rest)?))
+    }
+
+    #[cfg(not(feature = "memcached"))]
+    pub(super) fn memcached(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        Err(Error::Url {
+            part: "scheme",
+            reason: "Memcached is the cargo feature `memcached` of ratelimit-runtime; switch it on".to_owned(),
+        })
+    }
+
     #[cfg(not(feature = "redis"))]
     pub(super) fn redis(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
         Err(Error::Url {

@@ -217,6 +217,16 @@ impl Operation {
         (terms.algorithm == Algorithm::FixedWindow).then(|| terms.window_end(now.as_secs()))
     }
 
+    /// The operation that refunds what this one took from one of its counters.
+    #[cfg(feature = "memcached")]
+    pub(crate) fn refund(&self, applied: &Applied, index: usize) -> Option<Self> {
+        let (counter, Answer::Decided(outcomes)) = (self.counters.get(index)?, &applied.answer) else { return None };
+        let outcome = outcomes.get(index)?;
+        let refund = Correction::Refund { window_end: outcome.window_end, tokens: outcome.taken };
+        let hit = OperationHit { hit: counter.hit, key: self.keys.get(index)?.clone(), block_key: None };
+        (outcome.taken > 0).then(|| Self::new(Kind::Correct(refund), [hit], self.deadline))
+    }
+
     fn read(&self, held: &[Option<Value>]) -> Result<Vec<Option<Held>>, StoreError> {
         let read = |index: usize| match held.get(index) {
             Some(Some(value)) => value.read().map(Some).ok_or_else(|| self.foreign_value(index)),

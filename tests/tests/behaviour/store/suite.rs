@@ -6,9 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-#[cfg(feature = "redis")]
-use ratelimit_runtime::RateLimiterBuilder;
 use ratelimit_runtime::{Applied, Error, Operation, RateLimiter, Store, StoreError, Value, testing};
+#[cfg(feature = "memcached")]
+use ratelimit_tests::memcached_server::MemcachedServer;
 use ratelimit_tests::{map_store::MapStore, wait};
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -31,10 +31,9 @@ fn run_over(store: impl Store) -> Result<(), testing::ContractError> {
     run(|| RateLimiter::builder().store(Arc::clone(&store)).deadline(wait::PATIENCE).build())
 }
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "memcached"))]
 fn at(url: &str) -> impl Fn() -> Result<RateLimiter, Error> {
-    let builder = |url: &str| -> RateLimiterBuilder { RateLimiter::builder().store(url).deadline(wait::PATIENCE) };
-    move || builder(url).build()
+    move || RateLimiter::builder().store(url).deadline(wait::PATIENCE).build()
 }
 
 #[test]
@@ -67,6 +66,21 @@ fn a_cluster_passes_the_contract_suite() {
 fn the_example_of_a_store_passes_the_contract_suite() {
     let folder = tempfile::tempdir().expect("a folder");
     assert_eq!(run_over(FileStore(folder.path().join("counters"))), Ok(()));
+}
+
+#[cfg(feature = "memcached")]
+#[test]
+fn memcached_passes_the_contract_suite() {
+    let server = MemcachedServer::start();
+    assert_eq!(run(at(&server.url())), Ok(()));
+}
+
+#[cfg(feature = "memcached")]
+#[test]
+fn several_servers_of_memcached_pass_the_contract_suite() {
+    let servers = [(); 3].map(|()| MemcachedServer::start());
+    let addresses = servers.each_ref().map(MemcachedServer::address);
+    assert_eq!(run(at(&format!("memcached://{}", addresses.join(",")))), Ok(()));
 }
 
 /// What a store does wrong.
