@@ -20,11 +20,12 @@ has cargo || fail 'please install Rust: https://rustup.rs/'
 
 missing=()
 [ -n "${REDIS_BIN:-}" ] || has redis-server || missing+=(redis-server)
+has memcached || missing+=(memcached)
 has faketime || missing+=(faketime)
 has cc || missing+=(build-essential)
 if [ "${#missing[@]}" -gt 0 ]; then
     # The package may start a server of its own. The tests do not use it: each starts one on a port or socket of its choice.
-    install 'the tests start a real redis-server (7.0 or later) and set clocks (libfaketime), and cargo needs a linker' "${missing[@]}"
+    install 'the tests start a real redis-server (7.0 or later) and memcached (1.6 or later), and set clocks (libfaketime), and cargo needs a linker' "${missing[@]}"
 fi
 
 cargo test --workspace --exclude ratelimit-benches --locked "$@"

@@ -13,6 +13,7 @@
 //! | [`middleware`] | which headers there are, and where middlewares stand |
 //! | [`responses`] | what a refused client gets; errors in the application's own format |
 //! | [`redis`] | URLs, privileges, keys, memory |
+//! | [`memcached`] | URLs, what Memcached promises and what it does not |
 //! | [`stores`] | how to write a store of your own |
 //! | [`failures`] | what happens when the store fails |
 //! | [`errors`] | what a code such as `RL017` in the log means |
@@ -28,6 +29,8 @@ pub mod concurrency {}
 pub mod errors {}
 #[doc = include_str!("guide/failures.md")]
 pub mod failures {}
+#[doc = include_str!("guide/memcached.md")]
+pub mod memcached {}
 #[doc = include_str!("guide/middleware.md")]
 pub mod middleware {}
 #[doc = include_str!("guide/plans.md")]

@@ -30,6 +30,7 @@
 //! | choose who is counted | [`guide::scopes`], [`TrustedProxies`] |
 //! | set up a limiter | [`RateLimiter`], [`RateLimiterBuilder`] |
 //! | count in Redis | [`guide::redis`] |
+//! | count in Memcached | [`guide::memcached`] |
 //! | count in a store of your own | [`Store`], [`guide::stores`] |
 //! | know what happens when Redis fails | [`guide::failures`], [`OnStoreError`] |
 //! | tell clients about their limits | [`RateLimitHeaders`], [`guide::middleware`] |
@@ -53,6 +54,7 @@
 //! |---|---|
 //! | `redis` (by default) | counters in Redis or Valkey |
 //! | `rustls` | `rediss://`: Redis over TLS |
+//! | `memcached` | counters in Memcached 1.6 or later |
 //! | `testing` | a contract suite for a [`Store`] of one's own, for `[dev-dependencies]` |
 //! | `bench-internals` | what the project's own measurements need; it may change in any release |
 

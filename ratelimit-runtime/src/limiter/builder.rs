@@ -42,6 +42,7 @@ impl RateLimiter {
     /// | `redis+cluster://[user[:password]@]host[:port][,host[:port]…]` | Redis Cluster: some of its nodes, from which the others are known |
     /// | `redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/service[/database]` | the primary of a service, as its sentinels say |
     /// | `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS, to servers and sentinels alike |
+    /// | `memcached://host[:port][,host[:port]…]` | Memcached 1.6 or later (cargo feature `memcached`) |
     ///
     /// User and password are those of the servers. Options of the sentinels stand behind a question mark:
     /// `?sentinel_user=…&sentinel_password=…` is their login, and `sentinel_tls=false` or `true` is for sentinels that differ from the

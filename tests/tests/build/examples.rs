@@ -4,6 +4,8 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use ratelimit_tests::http::{Reply, Server, request};
+#[cfg(feature = "memcached")]
+use ratelimit_tests::memcached_server::MemcachedServer;
 use ratelimit_tests::process::Process;
 #[cfg(feature = "redis")]
 use ratelimit_tests::redis_server::RedisServer;
@@ -64,6 +66,17 @@ fn quickstart_counts_in_redis_when_its_environment_says_so() {
     let both = [(); 2].map(|()| start("quickstart", Some(&redis.url())));
     wait_for_the_middle_of_a_minute();
     redis.assert_shared_by(&both, "/quote", 300);
+}
+
+#[cfg(feature = "memcached")]
+#[test]
+fn quickstart_counts_in_memcached() {
+    let _alone = alone();
+    let server = MemcachedServer::start();
+    let both = [(); 2].map(|()| start("quickstart", Some(&server.url())));
+    wait_for_the_middle_of_a_minute();
+    let told = both.each_ref().map(|server| server.get_with("/quote", &[]).x_headers().1);
+    assert_eq!(told, [299, 298]);
 }
 
 #[cfg(feature = "redis")]

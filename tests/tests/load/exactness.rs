@@ -8,6 +8,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use ratelimit_tests::http::{Connection, Reply, Server, request};
+#[cfg(feature = "memcached")]
+use ratelimit_tests::memcached_server::MemcachedServer;
 use ratelimit_tests::process::Process;
 #[cfg(feature = "redis")]
 use ratelimit_tests::redis_cluster::RedisCluster;
@@ -25,12 +27,12 @@ pub(crate) const REQUESTS: usize = 10_000;
 pub(crate) const BURST: usize = 1000;
 
 /// A deadline that nothing reaches, and no fallback: answers may be late, but none is lost.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "memcached"))]
 pub(crate) fn patient(url: &str) -> [(&str, &str); 3] {
     [("APP_STORE", url), ("APP_ON_STORE_ERROR", "deny"), ("APP_DEADLINE_MS", "20000")]
 }
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "memcached"))]
 fn processes(url: &str) -> Vec<Process> {
     (0..PROCESSES).map(|_| app(&patient(url))).collect()
 }
@@ -69,6 +71,14 @@ pub(crate) fn race(processes: &[Process], path: &'static str) -> BTreeMap<u16, u
 
 fn expected() -> BTreeMap<u16, usize> {
     BTreeMap::from([(200, BURST), (429, REQUESTS - BURST)])
+}
+
+#[cfg(feature = "memcached")]
+#[test]
+fn eight_processes_admit_exactly_the_limit_in_memcached() {
+    let _alone = alone();
+    let server = MemcachedServer::start();
+    assert_eq!(race(&processes(&server.url()), "/burst"), expected());
 }
 
 #[cfg(feature = "redis")]

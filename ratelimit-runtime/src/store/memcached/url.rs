@@ -50,7 +50,7 @@ mod tests {
         for rest in
             ["", ":1", "a:", "a:0", "a:65536", "a,,b", "a:1,a:1", "::1", "a/0", "a?b", "user:secret@a", "a b", "[]"]
         {
-            let error = read(rest).expect_err("a mistake");
+            let error = read(rest).err().unwrap_or_default();
             assert!(error.starts_with("store URL: ") && !error.contains("secret"), "{rest}: {error}");
         }
     }

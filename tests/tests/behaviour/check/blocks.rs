@@ -9,6 +9,8 @@ use ratelimit_runtime::{CheckError, ManualClock, Policy, RateLimitState, RateLim
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::map_store::MapStore;
+#[cfg(feature = "memcached")]
+use ratelimit_tests::memcached_server::MemcachedServer;
 use ratelimit_tests::wait;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -86,6 +88,11 @@ fn in_each_store(test: impl Fn(&str, [&Blocking; 2]) + Copy + Send) {
             let map = Arc::new(MapStore::default());
             run("in a map", &|| RateLimiter::builder().store(Arc::clone(&map)).build().expect("a store"));
         });
+        #[cfg(feature = "memcached")]
+        scope.spawn(move || {
+            let server = MemcachedServer::start();
+            run("in Memcached", &|| at(&server.url()));
+        });
         #[cfg(feature = "redis")]
         scope.spawn(move || {
             let redis = RedisServer::on_socket();
@@ -101,7 +108,7 @@ fn in_each_store(test: impl Fn(&str, [&Blocking; 2]) + Copy + Send) {
     });
 }
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "memcached"))]
 fn at(url: &str) -> RateLimiter {
     RateLimiter::builder().store(url).deadline(wait::PATIENCE).build().expect("a URL")
 }

@@ -1,10 +1,12 @@
-//! The contract of each algorithm in each store: in memory, in Redis, and in a cluster.
+//! The contract of each algorithm in each store.
 
 mod handlers;
 
 use std::thread;
 
 use ratelimit_tests::http::{Connection, Reply, Server};
+#[cfg(feature = "memcached")]
+use ratelimit_tests::memcached_server::MemcachedServer;
 use ratelimit_tests::wait;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -19,6 +21,11 @@ fn in_each_store(name: &str, check: Check) {
     let memory = Shared::in_memory(routes);
     with_each_algorithm(&memory, name, check);
     with_each_algorithm(&Shared::in_map(routes), name, check);
+    #[cfg(feature = "memcached")]
+    {
+        let server = MemcachedServer::start();
+        with_each_algorithm(&Shared::in_memcached(&server, routes), name, check);
+    }
     #[cfg(feature = "redis")]
     {
         let redis = RedisServer::on_socket();

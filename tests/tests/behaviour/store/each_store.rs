@@ -8,6 +8,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use ratelimit_runtime::{OnStoreError, RateLimiter, RateLimiterBuilder, RuleState};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::map_store::MapStore;
+#[cfg(feature = "memcached")]
+use ratelimit_tests::memcached_server::MemcachedServer;
 use ratelimit_tests::target::Target;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -43,6 +45,14 @@ impl Shared {
         Self::new("in a map", || builder().store(Arc::clone(&map)).build().expect("a store"), routes)
     }
 
+    #[cfg(feature = "memcached")]
+    pub(crate) fn in_memcached(
+        server: &MemcachedServer,
+        routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    ) -> Self {
+        Self::new("in Memcached", || connect(&server.url()), routes)
+    }
+
     #[cfg(feature = "redis")]
     pub(crate) fn in_redis(redis: &RedisServer, routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static) -> Self {
         Self::new("in Redis", || connect(&redis.url()), routes)
@@ -71,7 +81,7 @@ impl Shared {
     }
 }
 
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "memcached"))]
 fn connect(url: &str) -> RateLimiter {
     builder().store(url).build().expect("a URL")
 }
