@@ -14,7 +14,7 @@
 //! | [`responses`] | what a refused client gets; errors in the application's own format |
 //! | [`redis`] | URLs, privileges, keys, memory |
 //! | [`memcached`] | URLs, what Memcached promises and what it does not |
-//! | [`stores`] | how to write a store of your own |
+//! | [`stores`] | which store to take, and how to write one of your own |
 //! | [`failures`] | what happens when the store fails |
 //! | [`errors`] | what a code such as `RL017` in the log means |
 //! | [`testing`] | how to test an application with limits |

@@ -135,7 +135,8 @@ impl RateLimiter {
     /// Blocks a subject under a policy for `duration`, which is rounded up to seconds: under each of its rules that has
     /// [`block`](macro@crate::ratelimit). All processes that share the store refuse it from then on. [`reset`](Self::reset) lifts the block.
     ///
-    /// The next refusal after that goes on from the block before, as if this one had not been.
+    /// A block that lasts already ends anew, be it earlier or later. The next refusal after that goes on from the block before, as if this one
+    /// had not been. A limiter that only [watches](crate::RateLimiterBuilder::shadow), or is switched off, blocks nobody.
     ///
     /// ```
     /// use std::time::Duration;

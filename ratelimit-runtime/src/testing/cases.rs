@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::{
     decision::outcome::Outcome,
     limiter::RateLimiter,
-    rule::{algorithm::Algorithm, charge::Charged},
+    rule::{algorithm::Algorithm, block::Block, charge::Charged},
     testing::{
         counter::{Finding, TestCounter, count_all},
         history,
@@ -58,6 +58,7 @@ cases! {
     "a value that no limiter has written fails its own checks alone": foreign_values,
     "keys that differ in one letter, or in its case, are different counters": similar_keys,
     "rules with different limits share a counter": shared_counter,
+    "who is refused is blocked for a while, and until a reset": blocks,
     "a place is held until it is released or ends": places,
 }
 
@@ -307,6 +308,35 @@ async fn shared_counter(limiters: Vec<RateLimiter>) -> Finding {
         }
         expect(&format!("the narrow rule of {algorithm:?} admits"), 0, narrow.count(1).await?.taken)?;
         expect(&format!("the wide rule of {algorithm:?} admits"), 1, wide.count(1).await?.taken)?;
+    }
+    Ok(())
+}
+
+async fn blocks(limiters: Vec<RateLimiter>) -> Finding {
+    const SHORT: Block = Block { durations: &[2] };
+    const LONG: Block = Block { durations: &[600] };
+    let refused = |outcome: Outcome, what: &str| match outcome {
+        Outcome { over: true, is_blocked: true, taken: 0, .. } => Ok(()),
+        outcome => Err(format!("{what} answers {outcome:?}")),
+    };
+    let counter = TestCounter::new(&limiters[0], Algorithm::FixedWindow, 1, 1, "short").blocking(&SHORT);
+    let elsewhere = counter.through(&limiters[1]);
+    counter.count(1).await?;
+    // The window of a second may end between the two.
+    while !counter.count(1).await?.over {}
+    let started = Instant::now();
+    refused(elsewhere.count(1).await?, "another limiter")?;
+    refused(elsewhere.peek().await?, "a look")?;
+    eventually("a block ends", || async { Ok(elsewhere.count(1).await?.taken == 1) }).await?;
+    if started.elapsed() < Duration::from_millis(1900) {
+        return Err(format!("a block of 2 seconds ended after {:?}", started.elapsed()));
+    }
+    for (algorithm, per) in [(Algorithm::SlidingWindow, 1), (Algorithm::Gcra { burst: 1 }, 1)] {
+        let counter = TestCounter::new(&limiters[0], algorithm, 1, per, "long").blocking(&LONG);
+        while !counter.count(1).await?.over {}
+        refused(counter.through(&limiters[1]).count(1).await?, "another limiter")?;
+        counter.through(&limiters[1]).reset().await?;
+        eventually("a reset lifts a block", || async { Ok(counter.count(1).await?.taken == 1) }).await?;
     }
     Ok(())
 }

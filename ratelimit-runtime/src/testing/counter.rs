@@ -8,7 +8,9 @@ use crate::{
     counter::{BaseHash, BaseName, Counter, Name, SubjectPart, key_part::KeyPart},
     decision::outcome::Outcome,
     limiter::{LimiterStep, RateLimiter},
-    rule::{algorithm::Algorithm, charge::Charged, limit::Limit, on_store_error::OnStoreError, terms::Terms},
+    rule::{
+        algorithm::Algorithm, block::Block, charge::Charged, limit::Limit, on_store_error::OnStoreError, terms::Terms,
+    },
     store::{Hit, Hits, new_place},
 };
 
@@ -20,6 +22,7 @@ pub(super) type Finding = Result<(), String>;
 pub(super) struct TestCounter {
     pub(super) limiter: RateLimiter,
     pub(super) terms: Terms,
+    block: Option<&'static Block>,
     key: KeyPart,
 }
 
@@ -29,7 +32,12 @@ impl TestCounter {
         // Names of places are as random as keys have to be.
         let key = KeyPart::new(format_args!("contract-{:x}-{name}", new_place()));
         let terms = Terms { limit: Limit { limit, per }, algorithm, phase: 0, cost: 1 };
-        Self { limiter: limiter.clone(), terms, key }
+        Self { limiter: limiter.clone(), terms, block: None, key }
+    }
+
+    /// The same counter under a rule that blocks.
+    pub(super) fn blocking(self, block: &'static Block) -> Self {
+        Self { block: Some(block), ..self }
     }
 
     /// The same counter through another limiter.
@@ -67,7 +75,7 @@ impl TestCounter {
             lease: 1,
             on_store_error: Some(OnStoreError::Deny),
             place: if self.terms.algorithm == Algorithm::Concurrency { new_place() } else { 0 },
-            block: None,
+            block: self.block,
         }
     }
 

@@ -3,9 +3,11 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use actix_web::rt::Runtime;
-use actix_web::web::{ServiceConfig, get};
+use actix_web::web::{ServiceConfig, get, scope};
 use actix_web::{HttpRequest, HttpResponse, Responder};
-use ratelimit_runtime::{CheckError, ManualClock, Policy, RateLimitState, RateLimiter, Subject, policy, ratelimit};
+use ratelimit_runtime::{
+    CheckError, ManualClock, Policy, Rate, RateLimit, RateLimitState, RateLimiter, Subject, policy, ratelimit,
+};
 use ratelimit_tests::app::Served;
 use ratelimit_tests::http::Server;
 use ratelimit_tests::map_store::MapStore;
@@ -257,6 +259,44 @@ fn a_limiter_that_only_watches_can_lift_a_block() {
     assert!(!limiter.admits(&FIXED, "mallory"));
     watching.reset(&FIXED, "mallory");
     assert!(limiter.admits(&FIXED, "mallory"));
+}
+
+static WHOLE: Policy = policy!("2/minute", key = "blocks-whole", scope = "header:x-id", block = "10m");
+
+fn plan(request: &HttpRequest) -> Option<Rate> {
+    (!request.headers().contains_key("x-free")).then(|| Rate::per_minute(1))
+}
+
+fn is_partner(request: &HttpRequest) -> bool {
+    request.headers().contains_key("x-partner")
+}
+
+#[ratelimit(rate = plan, scope = "header:x-id", exempt = is_partner, block = "10m")]
+async fn planned() -> impl Responder {
+    "by plan"
+}
+
+fn further_routes(config: &mut ServiceConfig) {
+    config.route("/planned", get().to(planned));
+    config.service(scope("/whole").wrap(RateLimit::new(&WHOLE)).route("/page", get().to(HttpResponse::Ok)));
+}
+
+#[test]
+fn a_middleware_and_a_plan_block_and_an_exempt_request_passes() {
+    let (limiter, clock) = in_memory();
+    let app = Served::limited(&limiter, further_routes);
+    let ask = |path: &str, further: &[(&str, &str)]| {
+        let headers: Vec<_> = [("X-Id", "mallory")].iter().chain(further).copied().collect();
+        app.get_with(path, &headers).status
+    };
+    assert_eq!([(); 3].map(|()| ask("/whole/missing", &[])), [404, 404, 429]);
+    assert_eq!([(); 2].map(|()| ask("/planned", &[])), [200, 429]);
+    clock.advance(Duration::from_secs(590));
+    assert_eq!([ask("/whole/page", &[]), ask("/planned", &[])], [429, 429]);
+    // Neither is counted, so neither asks for the block.
+    assert_eq!([ask("/planned", &[("X-Free", "1")]), ask("/planned", &[("X-Partner", "1")])], [200, 200]);
+    clock.advance(Duration::from_secs(10));
+    assert_eq!([ask("/whole/page", &[]), ask("/planned", &[])], [200, 200]);
 }
 
 fn failed(response: &HttpResponse) -> bool {

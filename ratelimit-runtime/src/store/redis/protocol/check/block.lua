@@ -5,7 +5,7 @@
 
   -- Reads a block: its end and its level, zeros if there is none that still counts.
   local function read_block(key, longest)
-    local ends, level = match(read(pcall('GET', key), 'GET'), '^(%d+) (%d+)$')
+    local ends, level = match(read(pcall('GET', key), 'GET'), '^(%d+) (%d%d?)$')
     ends = tonumber(ends) or 0
     -- A block much too far ahead is from before the clock was set back.
     if ends + longest <= now or ends > now + 2 * LONGEST_BLOCK then
