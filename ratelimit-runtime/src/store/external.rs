@@ -27,7 +27,7 @@ use crate::{
         },
         external::{availability::Availability, health::ExternalHealth},
         keys::{KeyNames, prefix},
-        server_clock::{ServerClock, SharedClock},
+        server_clock::SharedClock,
     },
 };
 
@@ -170,7 +170,7 @@ impl Shared {
         let late = || StoreError::of_store(format_args!("no answer within {:?}", self.deadline));
         match updated.unwrap_or_else(|_| Err(late())) {
             Ok(applied) => {
-                self.clock.set(ServerClock::new(applied.now(), started));
+                self.clock.observe(applied.now(), started, Instant::now());
                 self.availability.succeeded();
                 self.health.succeeded();
                 Ok(applied.into_answer())

@@ -37,7 +37,7 @@ use crate::{
         },
         memcached::{
             connection::{Connection, Lost, Server},
-            protocol::{Commands, Reply},
+            protocol::{Commands, LATEST_EXPIRY, Reply},
         },
     },
 };
@@ -47,6 +47,9 @@ const LONGEST_KEY: usize = 250;
 
 /// Operations on one counter wait for each other in a process, behind one of so many locks, so that they seldom have to be repeated.
 const TURNS: usize = 1024;
+
+/// How long after its deadline an operation goes on to take back what it wrote.
+const LONGEST_REFUND: Duration = Duration::from_secs(1);
 
 /// The longest pause before an operation is repeated.
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
@@ -109,6 +112,9 @@ impl Shared {
     async fn update(&self, operation: &Operation) -> Result<Applied, StoreError> {
         let first = self.server_of(operation.keys().next().unwrap_or_default());
         let mut now = self.now(first).await?;
+        if now.as_secs() >= LATEST_EXPIRY {
+            return Err(StoreError::of_store("Memcached keeps times until the year 2038"));
+        }
         // Only a request that takes one token at most is sure not to stand in the way of others that would fit.
         if let Some(increment) = operation.increment(now).filter(|increment| increment.tokens == 1) {
             return self.increment(operation, increment, now).await;
@@ -157,7 +163,11 @@ impl Shared {
         let mut commands = Commands::default();
         commands.add(&key, tokens, window_end + 1);
         let used = match self.one(server, commands).await? {
-            Reply::Value { data, .. } => number(&data).ok_or_else(|| foreign(&key))?,
+            // A number that has no room for one more begins at 0 again.
+            Reply::Value { data, .. } => {
+                let used = number(&data).filter(|used| (1..=u32::MAX.into()).contains(used));
+                used.ok_or_else(|| foreign(&key))?
+            }
             reply => return Err(refused(&key, &reply)),
         };
         let before = used.saturating_sub(tokens);
@@ -213,12 +223,15 @@ impl Shared {
             match Box::pin(self.try_once(&refund, now)).await {
                 Ok(_) => return Ok(()),
                 Err(Undone::Failed(error)) => return Err(error),
+                Err(Undone::Conflict) if operation.deadline().elapsed() > LONGEST_REFUND => {
+                    return Err(StoreError::of_check("other processes change the counter all the time"));
+                }
                 Err(Undone::Conflict) => sleep(Duration::from_micros(200)).await,
             }
         }
     }
 
-    /// Reads the counters of an operation, from all servers at the same time.
+    /// Reads the counters of an operation, from one server after the other.
     async fn read(&self, operation: &Operation, now: Duration) -> Result<Vec<Found>, StoreError> {
         let windows: Vec<Option<u64>> =
             operation.keys().enumerate().map(|(index, _)| operation.window_end(index, now)).collect();

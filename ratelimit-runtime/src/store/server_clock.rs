@@ -33,7 +33,6 @@ impl ServerClock {
     }
 
     /// Corrects the clock by the time in a reply to a batch that was sent at `sent` and read at `read`.
-    #[cfg(feature = "redis")]
     pub(crate) fn observe(&mut self, time: Duration, sent: Instant, read: Instant) {
         let (least, most) = (ahead(time, read), ahead(time, sent));
         self.ahead = self.ahead.max(least).min(most);
@@ -58,6 +57,13 @@ impl SharedClock {
         if self.ahead.load(Relaxed).abs_diff(clock.ahead) > TOLERANCE {
             self.ahead.store(clock.ahead, Relaxed);
         }
+    }
+
+    /// Takes in a time that a store told between two moments. It never runs ahead of the store.
+    pub(crate) fn observe(&self, time: Duration, sent: Instant, read: Instant) {
+        let mut clock = self.get().unwrap_or_else(|| ServerClock::new(time, read));
+        clock.observe(time, sent, read);
+        self.set(clock);
     }
 
     pub(crate) fn get(&self) -> Option<ServerClock> {

@@ -16,8 +16,8 @@ const SELDOM: Duration = Duration::from_secs(5);
 /// It is known well when it is known within this time.
 const KNOWN: Duration = Duration::from_millis(50);
 
-/// A clock that is no further from the server's agrees with it. The server's second is up to one late, and begins at any moment.
-const AGREES: Duration = Duration::from_secs(2);
+/// A clock that is no further from the server's agrees with it. The server's second begins at any moment, and is late on a busy machine.
+const AGREES: Duration = Duration::from_secs(5);
 
 /// The estimate of a server's clock.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ mod tests {
         let error = clock.at(now, other).unwrap_or_default().abs_diff(Duration::from_millis(1_006_300));
         assert!(error < KNOWN, "{error:?}");
         assert!(!clock.is_due(started + Duration::from_secs(6)) && clock.is_due(started + Duration::from_secs(12)));
-        for system in [1_005_000, 1_007_900] {
+        for system in [1_002_000, 1_010_900] {
             let system = Duration::from_millis(system);
             assert_eq!(clock.at(now, system), Some(system), "a clock that agrees");
         }

@@ -111,9 +111,9 @@ async fn run(server: Arc<Server>, mut requests: UnboundedReceiver<Request>) {
         let lost: Lost = match timeout(PATIENCE, TcpStream::connect(&server.address)).await {
             Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);
-                let served = Instant::now();
-                let Some(lost) = serve(&server, stream, first, &mut requests).await else { return };
-                if served.elapsed() > LONGEST_PAUSE {
+                let Some((lost, has_answered)) = serve(&server, stream, first, &mut requests).await else { return };
+                // A server that stands still accepts connections, too.
+                if has_answered {
                     pause = SHORTEST_PAUSE;
                 }
                 lost
@@ -144,15 +144,15 @@ async fn run(server: Arc<Server>, mut requests: UnboundedReceiver<Request>) {
     }
 }
 
-/// Serves requests over a connection, and returns why it is lost; `None`, if nobody sends any more.
+/// Serves requests over a connection, and returns why it is lost, and whether it has answered any; `None`, if nobody sends any more.
 async fn serve(
     server: &Server,
     mut stream: TcpStream,
     first: Request,
     requests: &mut UnboundedReceiver<Request>,
-) -> Option<Lost> {
+) -> Option<(Lost, bool)> {
     let (mut reader, mut writer) = stream.split();
-    let mut serving = Serving { server, awaited: VecDeque::new(), input: Vec::new() };
+    let mut serving = Serving { server, awaited: VecDeque::new(), input: Vec::new(), has_answered: false };
     let (mut batch, mut chunk, mut heard) = (vec![first], vec![0; 16 * 1024], Instant::now());
     let lost = loop {
         let bytes = serving.take(&mut batch);
@@ -187,10 +187,10 @@ async fn serve(
         }
     };
     let lost = Lost::from(format!("{}: {lost}", server.address));
-    for replies in serving.awaited.into_iter().filter_map(|awaited| awaited.replies) {
+    for replies in serving.awaited.drain(..).filter_map(|awaited| awaited.replies) {
         let _ = replies.send(Err(Arc::clone(&lost)));
     }
-    Some(lost)
+    Some((lost, serving.has_answered))
 }
 
 struct Serving<'a> {
@@ -198,6 +198,7 @@ struct Serving<'a> {
     awaited: VecDeque<Awaited>,
     /// What was read and is no whole reply yet.
     input: Vec<u8>,
+    has_answered: bool,
 }
 
 impl Serving<'_> {
@@ -228,6 +229,7 @@ impl Serving<'_> {
         while let Some(awaited) = self.awaited.front_mut() {
             let Some((reply, length)) = protocol::read(self.input.get(used..).unwrap_or_default())? else { break };
             used += length;
+            self.has_answered = true;
             awaited.came.push(reply);
             if awaited.came.len() < awaited.number {
                 continue;

@@ -9,7 +9,7 @@ const LONGEST_LINE: usize = 8 * 1024;
 const LARGEST_VALUE: usize = 1024 * 1024;
 
 /// The latest expiry that a server understands: it keeps times in 31 bits, until the year 2038.
-const LATEST_EXPIRY: u64 = i32::MAX as u64;
+pub(super) const LATEST_EXPIRY: u64 = i32::MAX as u64;
 
 /// Commands for one server, whose replies come in their order.
 #[derive(Debug, Default)]
