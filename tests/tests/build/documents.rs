@@ -27,12 +27,12 @@ fn each_argument_of_the_attribute_is_documented_and_no_other() {
 #[test]
 fn the_store_of_the_guide_is_the_example() {
     let guide = read(workspace().join("ratelimit-runtime/src/guide/stores.md"));
-    let example = read(workspace().join("examples/file_store.rs"));
+    let example = read(workspace().join("examples/file_store/store.rs"));
     let code = guide.split("```no_run\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block of code");
     let (_, after_imports) = code.split_once("};\n\n").expect("imports");
     let (_, items) = after_imports.split_once("\n\n").expect("items behind the imports");
     assert!(items.lines().count() > 40, "{items}");
-    assert!(example.contains(items.trim_end()), "examples/file_store.rs is another one");
+    assert!(example.contains(items.trim_end()), "examples/file_store/store.rs is another one");
 }
 
 #[test]

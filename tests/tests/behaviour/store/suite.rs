@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -14,8 +15,7 @@ use ratelimit_tests::{map_store::MapStore, wait};
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
 use tokio::runtime::Runtime;
 
-#[allow(dead_code, missing_docs, unreachable_pub, reason = "it has a server of its own")]
-#[path = "../../../../examples/file_store.rs"]
+#[path = "../../../../examples/file_store/store.rs"]
 mod file_store;
 
 use self::file_store::FileStore;
@@ -159,16 +159,22 @@ impl Store for Faulty {
 
 #[test]
 fn the_contract_suite_finds_faults() {
-    for fault in [
+    let faults = [
         Fault::IsNotOneStep,
         Fault::WritesTheFirstCounterAlone,
         Fault::IgnoresCase,
         Fault::KeepsRemovedCounters,
         Fault::ForgetsAfterASecond,
         Fault::HasSeveralClocks,
-    ] {
-        let found = run_over(Faulty { fault, counters: Mutex::default(), operations: Mutex::new(0) });
-        println!("{fault:?}: {found:?}");
-        assert!(found.is_err(), "{fault:?}");
-    }
+    ];
+    // At the same time, since each takes seconds of waiting.
+    thread::scope(|scope| {
+        for fault in faults {
+            scope.spawn(move || {
+                let found = run_over(Faulty { fault, counters: Mutex::default(), operations: Mutex::new(0) });
+                println!("{fault:?}: {found:?}");
+                assert!(found.is_err(), "{fault:?}");
+            });
+        }
+    });
 }

@@ -1,21 +1,19 @@
-//! A store of one's own: counters in a file, which outlives a restart. All processes of one machine may share it.
+//! The store: a file.
 
 use std::{
     collections::BTreeMap,
-    env,
     fs::{self, File},
     io::ErrorKind,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use actix_web::{App, HttpServer, Responder, get, rt::task::spawn_blocking};
-use ratelimit_examples::{address, announce};
-use ratelimit_runtime::{Applied, Operation, RateLimitHeaders, RateLimiter, Store, StoreError, Value, ratelimit};
+use actix_web::rt::task::spawn_blocking;
+use ratelimit_runtime::{Applied, Operation, Store, StoreError, Value};
 
 /// A file with a line for each counter: when it expires, its key, and its value. It is read and written as a whole, so it is for hundreds of
 /// counters, not for millions.
-pub struct FileStore(pub PathBuf);
+pub(crate) struct FileStore(pub(crate) PathBuf);
 
 impl Store for FileStore {
     async fn update(&self, operation: Operation) -> Result<Applied, StoreError> {
@@ -67,21 +65,4 @@ fn update(path: &Path, operation: &Operation) -> Result<Applied, StoreError> {
 fn read(line: &str) -> Option<(u64, &str, &str)> {
     let mut parts = line.splitn(3, ' ');
     Some((parts.next()?.parse().ok()?, parts.next()?, parts.next()?))
-}
-
-#[get("/quote")]
-#[ratelimit("10/minute", scope = "ip")]
-async fn quote() -> impl Responder {
-    "Simplicity is prerequisite for reliability."
-}
-
-#[actix_web::main]
-async fn main() -> std::io::Result<()> {
-    let path = env::var_os("COUNTERS").map_or_else(|| env::temp_dir().join("ratelimit.counters"), PathBuf::from);
-    let limiter = RateLimiter::builder().store(FileStore(path)).build()?;
-    let server =
-        HttpServer::new(move || App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote))
-            .bind(address())?;
-    announce(&server.addrs(), &["curl -i http://{}/quote"]);
-    server.run().await
 }
