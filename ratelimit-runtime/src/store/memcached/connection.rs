@@ -155,6 +155,10 @@ async fn serve(
     let mut serving = Serving { server, awaited: VecDeque::new(), input: Vec::new(), has_answered: false };
     let (mut batch, mut chunk, mut heard) = (vec![first], vec![0; 16 * 1024], Instant::now());
     let lost = loop {
+        // Silence is counted while the server owes replies.
+        if serving.awaited.is_empty() {
+            heard = Instant::now();
+        }
         let bytes = serving.take(&mut batch);
         if !bytes.is_empty() {
             match timeout(PATIENCE, writer.write_all(&bytes)).await {
@@ -162,9 +166,6 @@ async fn serve(
                 Ok(Err(error)) => break error.to_string(),
                 Err(_) => break format!("takes no commands for {PATIENCE:?}"),
             }
-        }
-        if serving.awaited.is_empty() {
-            heard = Instant::now();
         }
         tokio::select! {
             read = reader.read(&mut chunk) => match read {

@@ -60,6 +60,17 @@ fn a_server_that_is_killed_or_stands_still_is_answered_in_time_and_comes_back() 
 }
 
 #[test]
+fn a_connection_that_was_idle_is_used_again() {
+    let server = MemcachedServer::start();
+    let limited = Limited::new(&server.url(), OnStoreError::Deny);
+    assert_eq!(limited.remaining(&LIMIT, "alice"), Some(2));
+    // Longer than a server may be silent while it owes replies.
+    limited.runtime.block_on(async { actix_web::rt::time::sleep(Duration::from_millis(2500)).await });
+    assert_eq!(limited.remaining(&GCRA, "alice"), Some(2));
+    assert_eq!(limited.remaining(&LIMIT, "alice"), Some(1));
+}
+
+#[test]
 fn one_of_two_servers_that_is_down_hurts_its_own_keys_alone() {
     let (server, mut other) = (MemcachedServer::start(), MemcachedServer::start());
     let url = format!("{},{}", server.url(), other.address());
