@@ -13,7 +13,7 @@
 //! | [`middleware`] | which headers there are, and where middlewares stand |
 //! | [`responses`] | what a refused client gets; errors in the application's own format |
 //! | [`redis`] | URLs, privileges, keys, memory |
-//! | [`memcached`] | URLs, what Memcached promises and what it does not |
+//! | [`memcached`] | URLs, guarantees and limits of Memcached |
 //! | [`stores`] | which store to take, and how to write one of your own |
 //! | [`failures`] | what happens when the store fails |
 //! | [`errors`] | what a code such as `RL017` in the log means |

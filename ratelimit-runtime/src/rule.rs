@@ -93,7 +93,7 @@ pub struct Rule {
     /// `None` for a rule that is checked before the body is read.
     pub(crate) body: Option<Body>,
     pub(crate) over_limit: OverLimit,
-    /// How long a subject that the rule refuses stays refused.
+    /// The durations for which the rule blocks a subject that it refuses.
     pub(crate) block: Option<Block>,
     pub(crate) x_headers: bool,
     pub(crate) on_store_error: Option<OnStoreError>,

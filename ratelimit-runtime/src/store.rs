@@ -4,6 +4,8 @@ pub(crate) mod clock;
 pub(crate) mod contract;
 pub(crate) mod episode;
 pub(crate) mod external;
+#[cfg(any(feature = "redis", feature = "memcached"))]
+pub(crate) mod host;
 pub(crate) mod keys;
 #[cfg(feature = "memcached")]
 pub(crate) mod memcached;
@@ -51,7 +53,7 @@ pub(crate) struct Hit {
     pub(crate) on_store_error: Option<OnStoreError>,
     /// The place that a request takes under a rule of concurrency, or 0.
     pub(crate) place: u64,
-    /// How long the rule blocks a subject that it refuses.
+    /// The durations for which the rule blocks a subject that it refuses.
     pub(crate) block: Option<&'static Block>,
 }
 
@@ -60,10 +62,17 @@ pub(crate) struct Hit {
 pub(crate) fn new_place() -> u64 {
     static SEED: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(process::id()));
     static PLACES: AtomicU64 = AtomicU64::new(1);
-    // A bijection, by which names of several processes do not run through the same numbers (the finalizer of splitmix64).
+    // So the names of several processes do not run through the same numbers.
+    splitmix(SEED.wrapping_add(PLACES.fetch_add(1, Relaxed).wrapping_mul(SPLITMIX)))
+}
+
+/// The step between the states of splitmix64, a generator of pseudo-random numbers.
+pub(crate) const SPLITMIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The number that follows from a state of splitmix64. Different states have different numbers.
+pub(crate) fn splitmix(state: u64) -> u64 {
     let mix = |word: u64, shift: u32, factor: u64| (word ^ word >> shift).wrapping_mul(factor);
-    let word = SEED.wrapping_add(PLACES.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let word = mix(mix(word, 30, 0xbf58_476d_1ce4_e5b9), 27, 0x94d0_49bb_1331_11eb);
+    let word = mix(mix(state, 30, 0xbf58_476d_1ce4_e5b9), 27, 0x94d0_49bb_1331_11eb);
     word ^ word >> 31
 }
 
@@ -146,8 +155,8 @@ impl Hit {
         }
     }
 
-    /// The block that follows on this outcome, which is changed to say so. A rule blocks only whom it refuses by itself and has not blocked
-    /// already.
+    /// The block that this outcome starts. The outcome then says that the subject is blocked. A rule starts a block only when it refuses the
+    /// request by itself and no block is in force.
     pub(crate) fn block(
         &self,
         found: CounterState,

@@ -1,6 +1,6 @@
 //! A contract suite for stores (cargo feature `testing`, for `[dev-dependencies]`).
 //!
-//! Whoever writes a [`Store`](crate::Store) runs it against the real thing, in a test of their own:
+//! A test of your own [`Store`](crate::Store) runs the suite against the real database:
 //!
 //! ```
 //! # mod map {
@@ -56,7 +56,7 @@ use crate::{error::Error, limiter::RateLimiter};
 pub struct ContractError {
     /// The part of the contract, such as `a refund reaches the window in which the tokens were taken`.
     pub case: &'static str,
-    /// What happened, and what should have.
+    /// The result, and the expected one.
     pub reason: String,
 }
 

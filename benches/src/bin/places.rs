@@ -1,4 +1,4 @@
-//! What places cost a Redis: the processor time of its server for a check under a rate, and under a rate with `concurrency`.
+//! The processor time that a Redis server takes for a check: under a rate, and under a rate with `concurrency`.
 
 // A measurement whose set-up fails has failed. It reports that by a panic.
 #![allow(clippy::expect_used)]

@@ -78,8 +78,8 @@ impl RateLimiter {
 
     /// Looks at the counters of a subject under a policy without counting.
     ///
-    /// The state has one [`RuleState`](crate::RuleState) for each rule, with what remains now. No rule of it is over, since nothing was asked
-    /// for, unless the subject is [blocked](crate::RateLimitState::is_blocked). Who wants to look at the counters of a handler gives the handler a `static` policy.
+    /// The state has one [`RuleState`](crate::RuleState) for each rule, with the tokens that remain now. A rule is over only if it
+    /// [blocks](crate::RateLimitState::is_blocked) the subject. To look at the counters of a handler, give the handler a `static` policy.
     ///
     /// ```
     /// use ratelimit_runtime::{CheckError, Policy, RateLimiter, Subject, policy, ratelimit};
@@ -126,7 +126,7 @@ impl RateLimiter {
     pub async fn reset(&self, policy: &'static Policy, subject: &impl Source) -> Result<(), CheckError> {
         let (rules, mut hits, keys) = self.counters(policy, subject).await?;
         for (hit, prepared) in hits.iter_mut().zip(&rules) {
-            // A limiter that only watches starts no block, but another one may have.
+            // A limiter in shadow mode starts no block, but another limiter may have started one.
             hit.block = prepared.rule.block.as_ref();
         }
         Ok(self.clear(&hits, keys).await?)
@@ -135,8 +135,7 @@ impl RateLimiter {
     /// Blocks a subject under a policy for `duration`, which is rounded up to seconds: under each of its rules that has
     /// [`block`](macro@crate::ratelimit). All processes that share the store refuse it from then on. [`reset`](Self::reset) lifts the block.
     ///
-    /// A block that lasts already ends anew, be it earlier or later. The next refusal after that goes on from the block before, as if this one
-    /// had not been. A limiter that only [watches](crate::RateLimiterBuilder::shadow), or is switched off, blocks nobody.
+    /// The new end replaces that of a block in force, even if it is earlier. The level of escalation stays. A limiter that only [watches](crate::RateLimiterBuilder::shadow), or is switched off, blocks nobody.
     ///
     /// ```
     /// use std::time::Duration;

@@ -28,7 +28,7 @@ pub enum CheckError {
         /// What the function's error says.
         reason: String,
     },
-    /// A block by hand is not possible.
+    /// [`RateLimiter::block`](crate::RateLimiter::block) cannot block the subject.
     #[non_exhaustive]
     #[error("cannot block: {reason}")]
     Block {

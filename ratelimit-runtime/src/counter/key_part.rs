@@ -99,11 +99,16 @@ pub(crate) fn text(value: &[u8]) -> Cow<'_, str> {
             }
         };
     }
+    digest(value).into()
+}
+
+/// The digest that stands for a longer text: `!` and a SHA-256 in hexadecimal digits. No escaped text begins with a `!`.
+pub(crate) fn digest(value: &[u8]) -> String {
     let digest = Sha256::digest(value);
     let mut text = String::with_capacity(1 + 2 * digest.len());
     text.push('!');
     digest.iter().for_each(|byte| push_hex(*byte, &mut text));
-    text.into()
+    text
 }
 
 /// Whether a byte needs no escape. A table answers, because every byte of a client is checked.

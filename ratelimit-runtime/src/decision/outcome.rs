@@ -19,7 +19,7 @@ pub(crate) struct Outcome {
     pub(crate) window_end: u64,
     /// Whether it was taken from the counter in memory that stands in for one of a failing store.
     pub(crate) is_degraded: bool,
-    /// Whether the rule blocks the subject.
+    /// A block of the subject is in force.
     pub(crate) is_blocked: bool,
 }
 

@@ -155,7 +155,7 @@ impl RateLimitState {
         self.rules.iter().any(RuleState::is_over)
     }
 
-    /// Whether a rule blocks the subject: it was refused before, or is from now on.
+    /// `true` while a rule blocks the subject, from the refusal that starts the block until the block ends.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.rules.iter().any(RuleState::is_blocked)
@@ -316,8 +316,8 @@ impl RuleState {
         self.outcome.over
     }
 
-    /// Whether the rule blocks the subject, by `block = …` or [`RateLimiter::block`](crate::RateLimiter::block). The block ends at
-    /// [`reset_at`](Self::reset_at), or later if the request would not fit then.
+    /// `true` while the rule blocks the subject, because of `block = …` or [`RateLimiter::block`](crate::RateLimiter::block). The subject is
+    /// admitted again at [`reset_at`](Self::reset_at): when the block has ended and the request fits.
     #[must_use]
     pub fn is_blocked(&self) -> bool {
         self.outcome.is_blocked

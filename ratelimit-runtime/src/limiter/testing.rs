@@ -1,4 +1,4 @@
-//! What the contract suite needs of a limiter besides checks.
+//! The functions of a limiter that only the contract suite needs.
 
 use crate::{
     limiter::{LimiterStore, RateLimiter},

@@ -1,23 +1,23 @@
-//! The arithmetic of blocks: whom a rule refuses stays refused for a while, and for longer each time. Times are passed in.
+//! The arithmetic of blocks: a subject that a rule refuses stays refused for a while, and for longer each time. Times are passed in.
 
 use std::time::Duration;
 
 /// The longest block, in seconds: 90 days.
 pub(crate) const LONGEST_BLOCK: u32 = 90 * 86_400;
 
-/// How long a rule blocks.
+/// The durations of a rule's blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
     /// The seconds of the first block, the second and so on, in ascending order. There is at least one.
     pub(crate) durations: &'static [u32],
 }
 
-/// What a store keeps of a block.
+/// The state of a block in a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BlockState {
     /// When it ends, in seconds since the epoch.
     pub(crate) until: u64,
-    /// How many blocks there were, and no more than there are durations.
+    /// The number of blocks so far, at most the number of durations.
     pub(crate) level: u32,
 }
 
@@ -27,7 +27,7 @@ impl Block {
         self.durations.last().copied().unwrap_or(0)
     }
 
-    /// The block that follows on a refusal.
+    /// The block that a refusal starts.
     pub(crate) fn next(&self, held: Option<BlockState>, now: Duration) -> BlockState {
         let level = self.recent(held, now).map_or(0, |held| held.level);
         let level = level.saturating_add(1).min(u32::try_from(self.durations.len()).unwrap_or(u32::MAX));
@@ -35,7 +35,7 @@ impl Block {
         BlockState { until: after(now, seconds), level }
     }
 
-    /// A block of so many seconds that somebody has asked for. The next refusal goes on from the level that there was.
+    /// A block of so many seconds by hand. It leaves the level as it is.
     pub(crate) fn by_hand(&self, held: Option<BlockState>, seconds: u32, now: Duration) -> BlockState {
         let level = self.recent(held, now).map_or(0, |held| held.level);
         BlockState { until: after(now, seconds), level }
@@ -46,7 +46,7 @@ impl Block {
         state.until.saturating_add(self.longest().into())
     }
 
-    /// The state, if it still counts. One much too far ahead is from before the clock was set back.
+    /// The state, if it still counts. A state far in the future is from before the clock was set back.
     pub(crate) fn recent(&self, held: Option<BlockState>, now: Duration) -> Option<BlockState> {
         let latest = now.as_secs() + 2 * u64::from(LONGEST_BLOCK);
         held.filter(|held| self.kept_until(*held) > now.as_secs() && held.until <= latest)
@@ -59,7 +59,7 @@ impl Block {
     }
 }
 
-/// The second after so many, rounded up, so that no block is shorter than it says.
+/// The time so many seconds from now, rounded up to a second, so that no block is too short.
 fn after(now: Duration, seconds: u32) -> u64 {
     now.as_secs() + u64::from(now.subsec_nanos() > 0) + u64::from(seconds)
 }

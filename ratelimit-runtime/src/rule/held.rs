@@ -1,4 +1,5 @@
-//! What a store keeps of a counter in one value, and what it keeps next, for every algorithm. Pure arithmetic: times are passed in.
+//! The contents of a counter that a store keeps in one value, and the contents that follow, for every algorithm. Pure arithmetic: times are
+//! passed in.
 //!
 //! The in-memory store and the script in Redis have forms of their own for the same numbers.
 
@@ -52,18 +53,17 @@ pub(crate) struct HeldPlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OtherAlgorithm;
 
-/// A change of a counter that no decision stands before. The number is the end of the window in which the tokens were counted, or the name
-/// of a place.
+/// A change of a counter without a decision. `window_end` is the end of the window in which the tokens were counted, or the name of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Correction {
-    /// Gives back tokens, if their window still counts.
+    /// Refunds tokens, if their window still counts.
     Refund { window_end: u64, tokens: u64 },
     /// Takes tokens, whether or not they fit, if their window still counts.
     Overdraw { window_end: u64, tokens: u64 },
 }
 
 impl Held {
-    /// The seconds since the epoch at which the contents mean nothing any more.
+    /// The time from which the contents mean nothing, in seconds since the epoch.
     pub(crate) fn expires(&self, terms: &Terms) -> u64 {
         match self {
             Self::Window { end, .. } => *end,
@@ -75,7 +75,7 @@ impl Held {
 }
 
 impl Terms {
-    /// What a request finds in a counter with these contents. `place` is the request's own.
+    /// The state that a request finds in a counter with these contents. `place` is the request's own.
     pub(crate) fn look(&self, held: Option<&Held>, place: u64, now: Duration) -> Result<CounterState, OtherAlgorithm> {
         let end = self.window_end(now.as_secs());
         let length = u64::from(self.limit.per);
@@ -230,7 +230,7 @@ impl Terms {
         (!next.iter().all(is_full)).then_some(Held::Buckets(next))
     }
 
-    /// Whether a place is held. One that ends much too late is from before the clock was set back.
+    /// Whether a place is held. A place that ends far in the future is from before the clock was set back.
     fn is_held(&self, place: &HeldPlace, now: Duration) -> bool {
         let now = now.as_secs();
         place.ends > now && place.ends <= now + 2 * u64::from(self.limit.per) + 1

@@ -34,7 +34,7 @@ pub(crate) struct Prepared {
     pub(crate) keeps_charge: bool,
     /// What to do when the store fails, if the rule says so.
     pub(crate) on_store_error: Option<OnStoreError>,
-    /// How long it blocks whom it refuses.
+    /// The durations of its blocks.
     pub(crate) block: Option<&'static Block>,
     pub(crate) info: RuleInfo,
 }

@@ -1,4 +1,4 @@
-//! The contract of stores outside this crate's own: keep values, and change them as operations say.
+//! The public contract of stores: a store keeps values, and operations change them.
 
 pub(crate) mod erased;
 pub(crate) mod error;

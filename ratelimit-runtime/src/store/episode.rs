@@ -1,4 +1,4 @@
-//! A failure that lasts, as the log tells of it: when it begins, once a minute, and when it ends.
+//! A failure over time. The log reports its start, a reminder each minute, and its end.
 
 use std::time::{Duration, Instant};
 

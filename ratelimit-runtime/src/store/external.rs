@@ -1,4 +1,4 @@
-//! A store under the public contract, as the limiter uses it: with the deadline, the log, and a pause after failures.
+//! The limiter's side of a store under the public contract: the deadline, the log, and the pauses after failures.
 
 mod availability;
 mod health;

@@ -4,13 +4,11 @@ pub(crate) mod prefix;
 
 use std::borrow::Cow;
 
-use sha2::{Digest, Sha256};
-
 use crate::{
     counter::{
         Counter, Style,
         digest::{Digests, Hashing},
-        key_part::push_hex,
+        key_part::digest,
     },
     store::CounterKey,
 };
@@ -64,7 +62,7 @@ impl KeyNames {
     /// The key of a counter's block. In a cluster it has the counter's slot.
     pub(crate) fn block_key(&self, key: &CounterKey) -> CounterKey {
         let mut name = self.name(key).into_owned();
-        // No part of a name has a slash in it, and a window is a number.
+        // No other key ends so: parts of names have no slash, and the end of a window is a number.
         name.push_str("/block");
         CounterKey::Written(name)
     }
@@ -77,9 +75,7 @@ impl KeyNames {
             return name.into_owned();
         }
         // No other name begins with this: a prefix is followed by a slash.
-        let mut digest = String::from("!");
-        Sha256::digest(name.as_bytes()).iter().for_each(|byte| push_hex(*byte, &mut digest));
-        digest
+        digest(name.as_bytes())
     }
 
     /// The name of a counter, without a window.

@@ -1,10 +1,10 @@
 //! Counters in Memcached 1.6 or later, under the public contract of stores, by its meta commands.
 //!
-//! A fixed window that is counted alone is a number, which one command adds to and creates together with its expiry. Everything else is
-//! read, computed, and written back by compare and swap. A server's own clock decides.
+//! A fixed window is a number. Where a request has no other rule, one command adds to it, and creates it together with its expiry. All other
+//! operations read the counters and write them by compare and swap.
 //!
-//! Several counters are written one after the other. If one of them has changed meanwhile, those before it get their tokens back, and the
-//! operation begins again: a limit is never exceeded, and for a moment others may be refused.
+//! Several counters are written one after the other. If one of them has changed meanwhile, the tokens of those before it are refunded, and
+//! the operation begins again. A limit is never exceeded. For a moment, other requests may be refused.
 
 mod clock;
 mod connection;
@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use crate::{
-    counter::key_part::push_hex,
+    counter::key_part::digest,
     error::Error,
     store::{
         contract::{
@@ -45,10 +45,10 @@ use crate::{
 /// The longest key that Memcached takes.
 const LONGEST_KEY: usize = 250;
 
-/// Operations on one counter wait for each other in a process, behind one of so many locks, so that they seldom have to be repeated.
+/// The number of locks behind which the operations of a process on one counter wait for each other. So compare and swap seldom fails.
 const TURNS: usize = 1024;
 
-/// How long after its deadline an operation goes on to take back what it wrote.
+/// The time after its deadline in which an operation still takes back its writes.
 const LONGEST_REFUND: Duration = Duration::from_secs(1);
 
 /// The longest pause before an operation is repeated.
@@ -59,7 +59,7 @@ pub(crate) struct MemcachedStore(Arc<Shared>);
 
 struct Shared {
     servers: Vec<Arc<Server>>,
-    /// By the runtime that they are on, and the number of the server.
+    /// The keys are the runtime of a connection and the index of its server.
     connections: Mutex<HashMap<(runtime::Id, usize), Connection>>,
     turns: Vec<AsyncMutex<()>>,
 }
@@ -72,7 +72,7 @@ struct Found {
     cas: Option<u64>,
 }
 
-/// Why an operation is not done.
+/// The reason why an operation is not done.
 enum Undone {
     /// A counter has changed since it was read.
     Conflict,
@@ -97,7 +97,7 @@ impl MemcachedStore {
 impl Store for MemcachedStore {
     async fn update(&self, operation: Operation) -> Result<Applied, StoreError> {
         let shared = Arc::clone(&self.0);
-        // In a task of its own: whoever waits may give up at the deadline, and what was written must be taken back all the same.
+        // The task outlives the deadline, so that writes of an operation that fails are taken back.
         let updated = tokio::spawn(async move { shared.update(&operation).await }).await;
         updated.unwrap_or_else(|error| Err(StoreError::of_store(error)))
     }
@@ -115,9 +115,9 @@ impl Shared {
         if now.as_secs() >= LATEST_EXPIRY {
             return Err(StoreError::of_store("Memcached keeps times until the year 2038"));
         }
-        // Only a request that takes one token at most is sure not to stand in the way of others that would fit.
+        // An addition of one token that does not fit delays nobody, since the window is full. A larger one could refuse requests that fit.
         if let Some(increment) = operation.increment(now).filter(|increment| increment.tokens == 1) {
-            return self.increment(operation, increment, now).await;
+            return self.increment(operation, increment, first, now).await;
         }
         let _turns = self.turns(operation).await;
         let mut pause = Duration::from_micros(200);
@@ -130,7 +130,7 @@ impl Shared {
             if operation.deadline() <= std::time::Instant::now() {
                 return Err(StoreError::of_check("other processes change the counter all the time"));
             }
-            // Another length for each process and moment, so that they do not meet again.
+            // The pauses of two processes differ, so that they do not collide again.
             sleep(pause + Duration::from_nanos(now.subsec_nanos().into()) / 1000).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
             now = self.now(first).await?;
@@ -142,7 +142,7 @@ impl Shared {
         if let Some(now) = self.servers.get(server).and_then(|server| server.now()) {
             return Ok(now);
         }
-        // The connection reads the clock before it sends its first command.
+        // Any command will do: a connection reads the clock before its first one.
         let mut commands = Commands::default();
         commands.time();
         self.send(server, commands).await?;
@@ -150,20 +150,20 @@ impl Shared {
         read.ok_or_else(|| StoreError::of_store("the server does not tell its time"))
     }
 
-    /// Adds to a window, and takes that back if it does not fit.
+    /// Adds a token to a window, and takes it back if it does not fit.
     async fn increment(
         &self,
         operation: &Operation,
         increment: Increment,
+        server: usize,
         now: Duration,
     ) -> Result<Applied, StoreError> {
         let Increment { window_end, tokens, limit, .. } = increment;
         let key = window_key(operation.keys().next().unwrap_or_default(), window_end);
-        let server = self.server_of(operation.keys().next().unwrap_or_default());
         let mut commands = Commands::default();
         commands.add(&key, tokens, window_end + 1);
         let used = match self.one(server, commands).await? {
-            // A number that has no room for one more begins at 0 again.
+            // Memcached adds 1 to its largest number and gets 0.
             Reply::Value { data, .. } => {
                 let used = number(&data).filter(|used| (1..=u32::MAX.into()).contains(used));
                 used.ok_or_else(|| foreign(&key))?
@@ -285,6 +285,9 @@ impl Shared {
 
     /// The server of a key, by rendezvous hashing: a server that is added takes its share from all others.
     fn server_of(&self, key: &str) -> usize {
+        if self.servers.len() == 1 {
+            return 0;
+        }
         let weights = self.servers.iter().map(|server| weight(&server.address, key));
         weights.enumerate().max_by_key(|(_, weight)| *weight).map_or(0, |(index, _)| index)
     }
@@ -296,7 +299,7 @@ impl Shared {
 
     async fn send(&self, server: usize, commands: Commands) -> Result<Vec<Reply>, StoreError> {
         let connection = self.connection(server)?;
-        // Where there are several servers, others may work.
+        // The failure of one of several servers concerns its own keys.
         let failed =
             |lost: Lost| if self.servers.len() > 1 { StoreError::of_check(lost) } else { StoreError::of_store(lost) };
         connection.send(commands).await.map_err(failed)
@@ -321,7 +324,7 @@ impl Shared {
 fn value_of(data: &[u8], window: Option<u64>) -> Value {
     match (window, number(data)) {
         (Some(end), Some(used)) => Value::window(end, u32::try_from(used).unwrap_or(u32::MAX)),
-        // No number is a value of another program.
+        // A text that is no number comes from another program.
         (Some(_), None) => Value::from_bytes(b"no number"),
         (None, _) => Value::from_bytes(data),
     }
@@ -338,9 +341,7 @@ fn window_key(key: &str, window_end: u64) -> String {
     if name.len() <= LONGEST_KEY {
         return name;
     }
-    let mut digest = String::from("!");
-    Sha256::digest(key.as_bytes()).iter().for_each(|byte| push_hex(*byte, &mut digest));
-    format!("{digest}/{window_end}")
+    format!("{}/{window_end}", digest(key.as_bytes()))
 }
 
 /// The weight of a key on a server, the same in all processes.

@@ -351,7 +351,7 @@ fn value(found: CounterState, terms: &Terms) -> Value {
         CounterState::Window { used, end } => (end, used),
         CounterState::Windows { used, end, .. } => (end + u64::from(terms.limit.per), used),
         CounterState::Arrival(arrival) => (arrival / NANOS + 1, (arrival % NANOS) as u32),
-        // These have no slot of a counter.
+        // Places and blocks have no slot of a counter.
         CounterState::Places(held) => (0, held),
         CounterState::Blocked { .. } => (0, 0),
     };

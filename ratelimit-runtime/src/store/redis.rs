@@ -203,9 +203,9 @@ impl RedisStore {
         self.forget(hit, true)?;
         let block_key = hit.block.map(|_| self.0.settings.names.block_key(&key));
         self.send(Work::Reset(key, hit.terms)).await?;
-        // The block comes last: until then it refuses the subject's requests, and none of them finds a full counter and starts another block.
+        // The block goes last. A request in between is refused by the block. Otherwise it could find a full counter and start another block.
         if let Some(key) = block_key {
-            // The key has no window in it, and the algorithms that have none leave a key as it is.
+            // The key of a block has no window. The key of places has none, either.
             let terms = Terms { algorithm: Algorithm::Concurrency, ..hit.terms };
             self.send(Work::Reset(key, terms)).await?;
         }

@@ -1,4 +1,4 @@
-//! The stores outside this process, as the limiter uses them.
+//! One type for all stores outside this process.
 
 use std::{fmt, time::Duration};
 

@@ -37,7 +37,7 @@ impl<'a> StoreUrl<'a> {
     pub(crate) fn read(url: &'a str) -> Result<Self, Error> {
         let url = url.trim();
         let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(error("is missing; write redis://host:port/database, or memory://"));
+            return Err(error("scheme", "is missing; write redis://host:port/database, or memory://"));
         };
         let known = Scheme::of(&scheme.to_ascii_lowercase());
         known.map(|scheme| Self { scheme, rest }).ok_or_else(|| unknown(scheme, url))
@@ -71,9 +71,10 @@ fn unknown(scheme: &str, url: &str) -> Error {
     let subject = if is_told { format!("`{scheme}`") } else { "it".to_owned() };
     let known =
         "memory://, memcached://, redis://, rediss://, redis+unix://, unix://, redis+cluster://, redis+sentinel://";
-    error(format!("{subject} is none of {known}"))
+    error("scheme", format!("{subject} is none of {known}"))
 }
 
-fn error(reason: impl Into<String>) -> Error {
-    Error::Url { part: "scheme", reason: reason.into() }
+/// The error of a part of the URL.
+pub(crate) fn error(part: &'static str, reason: impl Into<String>) -> Error {
+    Error::Url { part, reason: reason.into() }
 }

@@ -33,7 +33,7 @@ type Run = fn(Vec<RateLimiter>) -> Pin<Box<dyn Future<Output = Finding> + Send>>
 
 macro_rules! cases {
     ($($name:literal: $case:expr,)*) => {
-        /// All cases, by what they find out.
+        /// All cases, by name.
         pub(super) fn all() -> Vec<(&'static str, Run)> {
             vec![$(($name, |limiters| Box::pin($case(limiters)))),*]
         }
@@ -116,7 +116,7 @@ async fn costs_at_once(limiters: Vec<RateLimiter>) -> Finding {
         let counter = TestCounter::new(&limiters[0], algorithm, LIMIT, per, "costs");
         let outcomes = flood(&counter, &limiters, |client| 1 + client as u64 % 5).await?;
         let mut taken: u64 = outcomes.iter().map(|outcome| outcome.taken).sum();
-        // What is left is too little for the dear requests, and the cheap ones may have come before.
+        // The remaining tokens may be too few for a dear request, after the last cheap one has come.
         for _ in 0..5 {
             taken += counter.count(1).await?.taken;
         }
@@ -253,7 +253,7 @@ async fn look(limiters: Vec<RateLimiter>) -> Finding {
 async fn kept(limiters: Vec<RateLimiter>) -> Finding {
     let counters = kinds(5).map(|(algorithm, per)| TestCounter::new(&limiters[0], algorithm, 5, per, "kept"));
     for counter in &counters {
-        // A place has no cost but one.
+        // A place always costs one.
         counter.count(if counter.terms.algorithm == Algorithm::Concurrency { 1 } else { 2 }).await?;
     }
     // Longer than a store might cache what it has written.
@@ -267,7 +267,7 @@ async fn kept(limiters: Vec<RateLimiter>) -> Finding {
 }
 
 async fn foreign_values(limiters: Vec<RateLimiter>) -> Finding {
-    // A fixed window may be a number, which is a value.
+    // A store may keep fixed windows as numbers, and then `7` is a value.
     for (algorithm, per) in kinds(5).into_iter().filter(|(algorithm, _)| *algorithm != Algorithm::FixedWindow) {
         for text in ["", "7", "window", "windows 1 2", "buckets 5/86400/5/x", "places 1/2/3", "\u{e9}\u{0}'; --"] {
             let counter = TestCounter::new(&limiters[0], algorithm, 5, per, "foreign");

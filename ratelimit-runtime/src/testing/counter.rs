@@ -14,7 +14,7 @@ use crate::{
     store::{Hit, Hits, new_place},
 };
 
-/// What a case finds wrong.
+/// The result of a case: the error says what is wrong.
 pub(super) type Finding = Result<(), String>;
 
 /// A counter under a rule.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     limiter::RateLimiter,
     rule::{algorithm::Algorithm, charge::Charged},
-    store::{Hit, new_place},
+    store::{Hit, SPLITMIX, new_place, splitmix},
     testing::{
         counter::{Finding, TestCounter},
         model::{Model, TOLERANCE},
@@ -18,16 +18,14 @@ const STEPS: usize = 120;
 /// A limiter with a cache may refuse for so long after a refund or a reset.
 const STALE: Duration = Duration::from_millis(1100);
 
-/// Pseudo-random numbers from a seed (splitmix64).
+/// Pseudo-random numbers from a seed.
 struct Random(u64);
 
 impl Random {
     /// A number below `bound`.
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (word ^ word >> 31) % bound
+        self.0 = self.0.wrapping_add(SPLITMIX);
+        splitmix(self.0) % bound
     }
 }
 
@@ -68,7 +66,7 @@ struct History {
     random: Random,
     model: Model,
     counters: Vec<TestCounter>,
-    /// What was charged and may change.
+    /// The charges that may still change.
     charges: Vec<(Hit, Charged)>,
     /// When a charge was last refunded, or the counter reset.
     changed: Option<Instant>,

@@ -1,4 +1,4 @@
-//! What a counter must hold, kept in the simplest way: all charges with their windows, or one arrival time.
+//! A simple model of a counter: all charges with their windows, or one arrival time.
 //!
 //! The model knows the time of a check only roughly: it lies between two readings of the clock. So it says which answers are possible, and
 //! follows the one that the store gave.
@@ -71,7 +71,7 @@ impl Model {
         if window_end > 0 && (window_end > latest || window_end + self.per < first.as_secs()) {
             return Err(format!("at {last:?}, a window ends at {window_end}"));
         }
-        // Less is used the later it is.
+        // Usage falls with time.
         let used: RangeInclusive<u64> = self.used(window_end, last)..=self.used(window_end, first);
         let fits = |used: u64| cost == 0 || used + cost <= self.limit;
         let (may_fit, may_refuse) = (fits(*used.start()), !fits(*used.end()));

@@ -1,4 +1,4 @@
-//! How a limiter is made of its settings and a store.
+//! The last step of a builder: a limiter with its store.
 
 use std::sync::{Arc, Once};
 

@@ -1,4 +1,4 @@
-//! Stores of all types behind one.
+//! One type for all stores under the contract.
 
 use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -8,7 +8,7 @@ use crate::store::contract::{
     operation::{Applied, Operation},
 };
 
-/// What an operation has become.
+/// The future of an operation.
 pub(crate) type UpdateFuture<'a> = Pin<Box<dyn Future<Output = Result<Applied, StoreError>> + Send + 'a>>;
 
 /// A [`Store`] whose type is not known.
@@ -32,7 +32,7 @@ impl<S: Store> ErasedStore for S {
 /// It is implemented for texts, and for each type that is a [`Store`]. It cannot be implemented otherwise.
 pub trait IntoStore: Sealed {}
 
-/// What the builder was given.
+/// The argument of the builder.
 pub enum GivenStore {
     /// A URL, which may hold a password.
     Url(String),

@@ -1,4 +1,4 @@
-//! How an operation of a store fails.
+//! The errors of stores.
 
 use std::{error, fmt};
 

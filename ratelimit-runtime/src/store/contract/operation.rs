@@ -1,4 +1,4 @@
-//! What a store is asked to do, and what follows from the contents of the counters.
+//! The operations that a store carries out, and their results.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ use crate::{
 pub struct Operation {
     kind: Kind,
     counters: SmallVec<[OperationCounter; 1]>,
-    /// Those of the counters, and behind them those of the blocks.
+    /// The keys of the counters, followed by those of the blocks.
     keys: SmallVec<[String; 1]>,
     deadline: Instant,
 }
@@ -50,7 +50,7 @@ pub(crate) struct OperationHit {
     pub(crate) block_key: Option<String>,
 }
 
-/// What an operation does to its counters.
+/// The change that an operation makes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     /// Counts the hits of one request: all of them or none. Hits that cost nothing look at their counters.
@@ -78,7 +78,7 @@ pub struct Increment {
     pub limit: u32,
 }
 
-/// What follows from an operation: what to write, and the limiter's answer.
+/// The result of an operation: the counters to write, and the limiter's answer.
 #[derive(Debug)]
 pub struct Applied {
     writes: Vec<Write>,
@@ -94,10 +94,10 @@ pub struct Write {
     expires_at: u64,
 }
 
-/// What a counter holds next, or nothing; `None` if it stays as it is.
+/// The next contents of a counter, which may be nothing; `None` if the counter stays as it is.
 type Next = Option<Option<Held>>;
 
-/// What the limiter learns from an operation.
+/// The limiter's part of a result.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Decided(Outcomes),
@@ -110,7 +110,7 @@ impl Operation {
         let (mut counters, mut keys, mut block_keys) = (SmallVec::new(), SmallVec::new(), Vec::new());
         for OperationHit { hit, key, block_key } in hits {
             keys.push(key);
-            // A correction is of a counter alone.
+            // A correction changes the counter, not its block.
             let block_key = block_key.filter(|_| !matches!(kind, Kind::Correct(_)));
             counters.push(OperationCounter { hit, block: block_key.as_ref().map(|_| block_keys.len()) });
             block_keys.extend(block_key);
@@ -129,13 +129,13 @@ impl Operation {
         self.keys.iter().map(String::as_str)
     }
 
-    /// When the operation is of no use any more. The limiter drops the store's future then.
+    /// The time at which the limiter gives up: it then drops the store's future.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// What follows if the counters hold `held` at the time `now`. Nothing is changed; the store writes
+    /// Computes the result for counters that hold `held` at the time `now`. It changes nothing: the store writes
     /// [`Applied::writes`].
     ///
     /// `now` is the time since the Unix epoch, by one clock for all processes that share the store. `held` has the contents of the counter of
@@ -153,7 +153,7 @@ impl Operation {
                 let (next, answer) = self.correct(self.read(held)?, correction, now)?;
                 (self.writes(next), answer)
             }
-            // Whatever a counter holds, it can be removed.
+            // A reset removes a counter whatever it holds.
             Kind::Reset => {
                 let there = held.iter().enumerate().filter(|(_, held)| held.is_some());
                 let writes: Vec<Write> = there.map(|(index, _)| Write { index, value: None, expires_at: 0 }).collect();
@@ -189,10 +189,10 @@ impl Operation {
         self.counters.iter().enumerate().zip(next).filter_map(write).collect()
     }
 
-    /// The operation as an addition to one fixed window, if it is no more than that: the check of a request under one rule.
+    /// The operation as an addition to one fixed window, if it checks a request under one such rule and does nothing else.
     ///
-    /// A store whose own command adds and creates with an expiry uses it in place of reading and writing. If no more than
-    /// [`Increment::limit`] are taken afterwards, the tokens stay; otherwise, the store takes them back. Then it calls
+    /// It is for a store with one command that adds, and creates with an expiry. The store adds the tokens. If more than
+    /// [`Increment::limit`] are taken afterwards, it takes them back. Then it calls
     /// [`apply`](Self::apply) with [`Value::window`] of what the counter held before, and has nothing to write. Other operations on such
     /// counters read and write them as [`Value::as_window`] says.
     #[must_use]

@@ -12,7 +12,7 @@ use crate::rule::{
     rate::Rate,
 };
 
-/// What a [`Store`](crate::Store) keeps of a counter: an ASCII text of printable characters, which only the limiter reads.
+/// The contents of a counter in a [`Store`](crate::Store): a text of printable ASCII characters, which only the limiter reads.
 ///
 /// Under a limit of rates it has at most 250 bytes. A rule of `concurrency` needs up to 28 bytes for each request that runs at the same
 /// time.
@@ -26,10 +26,10 @@ use crate::rule::{
 pub struct Value(String);
 
 impl Value {
-    /// A value that the store has read. Bytes that are no value are found out by [`Operation::apply`](crate::Operation::apply).
+    /// A value that the store has read. [`Operation::apply`](crate::Operation::apply) reports bytes that no limiter has written.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        // Bytes that are not UTF-8 stay none of a value.
+        // Bytes that are not UTF-8 do not become a value by this.
         Self(String::from_utf8_lossy(bytes).into_owned())
     }
 
@@ -41,7 +41,7 @@ impl Value {
 
     /// The value of a fixed window that ends at `window_end`, in seconds since the Unix epoch, and of which `used` tokens are taken.
     ///
-    /// Stores that count windows by a command of their own convert between their numbers and values: see
+    /// A store with a command that counts windows converts between its numbers and values: see
     /// [`Operation::increment`](crate::Operation::increment).
     ///
     /// ```

@@ -1,19 +1,19 @@
-//! When to ask a store that has failed. Times are passed in.
+//! The pauses after failures of a store. Times are passed in.
 
 use std::{
     sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-/// So many failures in a row, without a success of another operation, mean that the store is down. A lock on one counter, or a slow answer, are
-/// no reason to ask it for nothing else.
+/// The number of failures in a row after which the store counts as down. Any success between them starts the count anew, so that a lock on
+/// one counter does not stop all others.
 const TOLERATED: u32 = 5;
 
 /// The first pause between two operations while the store is down. Each next one is twice as long, up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const DOUBLINGS: u32 = 3;
 
-/// Whether a store is down. While it is, one operation after each pause finds out whether it is back, and all others fail at once.
+/// The availability of a store. While it is down, one operation after each pause tries it, and all others fail at once.
 #[derive(Debug)]
 pub(super) struct Availability {
     started: Instant,

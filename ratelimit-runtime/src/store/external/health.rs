@@ -11,7 +11,7 @@ use std::{
 
 use crate::store::{contract::error::StoreError, episode::Episode, printable::Printable};
 
-/// What the log knows of a store's failures.
+/// The failures of a store that the log reports.
 #[derive(Debug)]
 pub(super) struct ExternalHealth {
     name: Cow<'static, str>,

@@ -10,12 +10,12 @@ use tokio::{
 
 use crate::store::{CounterKey, Hit, external::ExternalStore};
 
-/// A place is renewed once in a third of its `hold`.
+/// The number of renewals within the `hold` of a place.
 const ROUNDS: u32 = 3;
 
 /// A place that is renewed until this is dropped.
 pub(crate) struct RenewedExternalPlace {
-    /// Tells the task by being dropped.
+    /// Dropping this ends the renewals.
     _held: oneshot::Sender<()>,
 }
 

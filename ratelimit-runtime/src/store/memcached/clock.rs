@@ -1,22 +1,23 @@
 //! The clock of a server, which tells whole seconds.
 //!
 //! A reading says that the server's time lies within one second. Readings at different moments narrow that down to the moment at which
-//! the second changes. That is still coarse. So a machine whose own clock agrees with the server's goes by its own, within the second: the
-//! clocks of servers that are kept in time agree much better than that. Times are passed in.
+//! the second changes. That is still coarse. So a machine uses its own clock if it agrees with the server's: synchronized clocks differ by much
+//! less than a second. Times are passed in.
 
 use std::time::{Duration, Instant};
 
-/// How far apart a server's clock and this machine's may drift, as a share of the time since a reading.
+/// The clocks of a server and of this machine drift apart by at most one part in so many.
 const DRIFT: u32 = 5000;
 
-/// How often the clock is read until it is known well, and then.
+/// The pauses between readings: until the clock is known well, and afterwards.
 const OFTEN: Duration = Duration::from_millis(170);
 const SELDOM: Duration = Duration::from_secs(5);
 
-/// It is known well when it is known within this time.
+/// The clock is known well when its bounds are this close.
 const KNOWN: Duration = Duration::from_millis(50);
 
-/// A clock that is no further from the server's agrees with it. The server's second begins at any moment, and is late on a busy machine.
+/// The largest difference at which this machine's clock counts as right. The server's second begins at any moment, and is late on a busy
+/// machine.
 const AGREES: Duration = Duration::from_secs(5);
 
 /// The estimate of a server's clock.

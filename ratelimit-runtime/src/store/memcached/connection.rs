@@ -25,7 +25,7 @@ use crate::store::{
     },
 };
 
-/// How long a server may take to accept a connection, and how long it may be silent while it owes replies.
+/// The longest time for a connection to open, and the longest silence of a server that owes replies.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The pauses after failures: the first, and the longest.
@@ -35,7 +35,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How many requests are written at once.
 const BATCH: usize = 256;
 
-/// One server, as all connections to it know it.
+/// The state of a server that all connections to it share.
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) address: String,
@@ -112,7 +112,7 @@ async fn run(server: Arc<Server>, mut requests: UnboundedReceiver<Request>) {
             Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);
                 let Some((lost, has_answered)) = serve(&server, stream, first, &mut requests).await else { return };
-                // A server that stands still accepts connections, too.
+                // The kernel accepts connections for a server that is stopped.
                 if has_answered {
                     pause = SHORTEST_PAUSE;
                 }
@@ -197,13 +197,13 @@ async fn serve(
 struct Serving<'a> {
     server: &'a Server,
     awaited: VecDeque<Awaited>,
-    /// What was read and is no whole reply yet.
+    /// The bytes of replies that are not complete.
     input: Vec<u8>,
     has_answered: bool,
 }
 
 impl Serving<'_> {
-    /// The bytes of requests whose replies somebody waits for, with a reading of the clock if one is due.
+    /// The bytes to write: the requests that still have a receiver, and a reading of the clock if one is due.
     fn take(&mut self, batch: &mut Vec<Request>) -> Vec<u8> {
         let (mut bytes, sent) = (Vec::new(), Instant::now());
         if !batch.is_empty() && self.server.is_due() && self.awaited.iter().all(|awaited| awaited.replies.is_some()) {
@@ -224,7 +224,7 @@ impl Serving<'_> {
         bytes
     }
 
-    /// Gives the replies that have come to whom they belong.
+    /// Hands complete replies to their requests.
     fn answer(&mut self) -> Result<(), protocol::Malformed> {
         let mut used = 0;
         while let Some(awaited) = self.awaited.front_mut() {
@@ -244,7 +244,7 @@ impl Serving<'_> {
             }
         }
         if self.awaited.is_empty() && used < self.input.len() {
-            // Nobody has asked for this.
+            // No request expects these bytes.
             return Err(protocol::Malformed);
         }
         self.input.drain(..used);

@@ -1,7 +1,6 @@
 //! The blocks of subjects: a slot for each, in the set of the counter.
 //!
-//! A slot keeps the end of the time in which the block counts for the next one, how long before that the block itself ends, and how many
-//! blocks there were.
+//! A slot keeps three numbers: the time until which the state counts, how many seconds before that the block ends, and the level.
 
 use std::time::Duration;
 

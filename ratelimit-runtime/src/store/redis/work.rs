@@ -54,7 +54,7 @@ pub(crate) struct Overdraft {
     pub(crate) tokens: u64,
 }
 
-/// A block that somebody has asked for.
+/// A block by hand.
 #[derive(Clone, Debug)]
 pub(crate) struct ManualBlock {
     /// The key of the block.

@@ -24,18 +24,18 @@ const HANGS: u8 = 2;
 const REFUSES: u8 = 3;
 const PANICS: u8 = 4;
 
-/// A map with moods.
+/// A map whose behaviour a test switches.
 #[derive(Default)]
-struct Moody {
+struct Switched {
     map: MapStore,
-    mood: AtomicU8,
+    behaviour: AtomicU8,
     calls: AtomicUsize,
 }
 
-impl Store for Moody {
+impl Store for Switched {
     async fn update(&self, operation: Operation) -> Result<Applied, StoreError> {
         self.calls.fetch_add(1, SeqCst);
-        match self.mood.load(SeqCst) {
+        match self.behaviour.load(SeqCst) {
             FAILS => Err(StoreError::of_store("out of order")),
             // The key of a counter is the only one that this store refuses.
             REFUSES if operation.keys().any(|key| key.contains("mallory")) => Err(StoreError::of_check("not this one")),
@@ -50,21 +50,21 @@ impl Store for Moody {
 }
 
 struct Limited {
-    store: Arc<Moody>,
+    store: Arc<Switched>,
     limiter: RateLimiter,
     runtime: Runtime,
 }
 
 impl Limited {
     fn new(on_store_error: OnStoreError) -> Self {
-        let store = Arc::new(Moody::default());
+        let store = Arc::new(Switched::default());
         let builder = RateLimiter::builder().deadline(Duration::from_millis(100)).on_store_error(on_store_error);
         let limiter = builder.store(Arc::clone(&store)).build().expect("a store");
         Self { store, limiter, runtime: Runtime::new().expect("a runtime") }
     }
 
-    fn set(&self, mood: u8) {
-        self.store.mood.store(mood, SeqCst);
+    fn set(&self, behaviour: u8) {
+        self.store.behaviour.store(behaviour, SeqCst);
     }
 
     fn calls(&self) -> usize {
@@ -78,13 +78,13 @@ impl Limited {
 
 #[test]
 fn a_store_that_fails_in_any_way_is_answered_within_the_deadline_and_comes_back() {
-    for mood in [FAILS, HANGS, PANICS] {
+    for behaviour in [FAILS, HANGS, PANICS] {
         let limited = Limited::new(OnStoreError::Deny);
         assert!(limited.check("alice").is_ok_and(|state| state.remaining() == 2));
-        limited.set(mood);
+        limited.set(behaviour);
         let started = Instant::now();
-        assert_eq!(limited.check("alice").err(), Some(CheckError::StoreUnavailable), "{mood}");
-        assert!(started.elapsed() < wait::PATIENCE / 4, "{mood}: {:?}", started.elapsed());
+        assert_eq!(limited.check("alice").err(), Some(CheckError::StoreUnavailable), "{behaviour}");
+        assert!(started.elapsed() < wait::PATIENCE / 4, "{behaviour}: {:?}", started.elapsed());
         limited.set(WORKS);
         wait::until("the store is asked again", || limited.check("alice").is_ok_and(|state| state.remaining() == 1));
     }
@@ -183,5 +183,5 @@ fn a_store_is_named_by_its_type_and_by_no_contents() {
     let limited = Limited::new(OnStoreError::Local);
     assert!(limited.check("erin").is_ok());
     let shown = format!("{:?}", limited.limiter);
-    assert!(shown.contains("Moody") && !shown.contains("erin"), "{shown}");
+    assert!(shown.contains("Switched") && !shown.contains("erin"), "{shown}");
 }

@@ -18,7 +18,7 @@ pub(crate) struct CachedCounter {
     pub(crate) window_end: u64,
     /// When more fits, in seconds since the epoch by the server's clock.
     pub(crate) reset: u64,
-    /// Whether the rule blocks the subject.
+    /// A block of the subject is in force.
     pub(crate) is_blocked: bool,
     /// The earliest time at which more fits, by this machine's monotonic clock.
     pub(crate) ends: Instant,

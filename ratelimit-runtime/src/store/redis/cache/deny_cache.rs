@@ -1,4 +1,4 @@
-//! The deny cache: the full counters of fixed windows, and who is blocked, for all workers of the process.
+//! The deny cache: the full counters of fixed windows and the blocked subjects, for all workers of the process.
 //!
 //! Within a fixed window a counter only grows, unless it is reset or a refund reaches it. Either removes a key beside the
 //! counters, the mark, which holds the time at which it was made. While the cache refuses requests, one worker reads the mark
@@ -209,7 +209,7 @@ impl DenyCacheView {
 
     /// Stores how much of a counter is used after a refusal at the server's `time`, and whether its subject is blocked.
     pub(crate) fn learn(&mut self, hit: &Hit, used: u64, outcome: &Outcome, time: Duration) {
-        // Without windows, nobody knows here when a request fits that does not fit at the end of the block. Its worker knows for a second.
+        // The cache cannot tell when a request fits after the block, unless the rule has windows. The worker's own cache can, for a second.
         let fits_later = outcome.is_blocked && outcome.reset > outcome.window_end;
         if !is_covered(hit) || fits_later && !is_window(hit) {
             return;
@@ -222,7 +222,7 @@ impl DenyCacheView {
             let raise = |used, end| full_counters.full.raise(time, hit, u32::try_from(used).unwrap_or(u32::MAX), end);
             match until {
                 None if is_window(hit) && outcome.over => raise(used, outcome.window_end),
-                // Of a blocked subject it is only known whether this request fits.
+                // A block hides the count. All that is known is that this request does not fit.
                 Some(_) if fits_later => {
                     raise((u64::from(hit.terms.capacity()) + 1).saturating_sub(hit.terms.cost), outcome.reset);
                 }

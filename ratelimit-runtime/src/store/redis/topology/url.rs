@@ -2,14 +2,12 @@
 //!
 //! No message repeats a part of the URL: after a mistake, any part may be a piece of a password.
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use crate::{
     error::Error,
     store::{
+        host::{host_and_port, number, split},
         redis::{
             topology::{Topology, cluster::Cluster, sentinel::Sentinel},
             transport::{
@@ -20,7 +18,7 @@ use crate::{
                 login::Login,
             },
         },
-        url::{Scheme, Servers, StoreUrl},
+        url::{Scheme, Servers, StoreUrl, error},
     },
 };
 
@@ -260,36 +258,7 @@ fn credentials(user: Option<String>, password: Option<String>) -> Result<Option<
 }
 
 fn address(text: &str, tls: bool, default_port: u16) -> Result<ServerAddress, Error> {
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, rest) = rest.split_once(']').ok_or_else(|| error("host", "there is a `[` without a `]`"))?;
-            host.parse::<Ipv6Addr>().map_err(|_| error("host", "what stands in brackets is no IPv6 address"))?;
-            let port = (!rest.is_empty()).then(|| rest.strip_prefix(':'));
-            (host, port.map(|port| port.ok_or_else(|| error("port", "a `:` is missing before it"))).transpose()?)
-        }
-        None => {
-            let (host, port) = split(text, ':');
-            if port.is_some_and(|port| port.contains(':')) {
-                return Err(error("host", "has several colons; an IPv6 address stands in brackets: [::1]:6379"));
-            }
-            (host, port)
-        }
-    };
-    let is_host = |char: char| char.is_ascii_alphanumeric() || ".-_:".contains(char);
-    if host.is_empty() || !host.chars().all(is_host) {
-        return Err(error("host", "has a character that no host name has, or is empty; write host:port"));
-    }
-    if host.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified()) {
-        return Err(error("host", "the unspecified address is none to connect to; write 127.0.0.1 or [::1]"));
-    }
-    let port = match port {
-        None => default_port,
-        Some(port) => {
-            number(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).ok_or_else(|| {
-                error("port", "is no number from 1 to 65535; write host:port, and an `@` between a login and the host")
-            })?
-        }
-    };
+    let (host, port) = host_and_port(text, default_port)?;
     Ok(ServerAddress::Tcp { host: host.to_owned(), port, tls })
 }
 
@@ -298,11 +267,6 @@ fn database(text: &str) -> Result<u32, Error> {
         "" => Ok(0),
         _ => number(text).ok_or_else(|| error("database", "is not a number; write /0 behind the port, or nothing")),
     }
-}
-
-/// Reads digits, without a sign.
-fn number(text: &str) -> Option<u32> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// Decodes percent escapes. A `+` stays a plus.
@@ -323,15 +287,4 @@ fn decode(part: &'static str, text: &str) -> Result<String, Error> {
         return Err(error(part, "there is a control character"));
     }
     Ok(text)
-}
-
-fn split(text: &str, at: char) -> (&str, Option<&str>) {
-    match text.split_once(at) {
-        Some((before, behind)) => (before, Some(behind)),
-        None => (text, None),
-    }
-}
-
-fn error(part: &'static str, reason: impl Into<String>) -> Error {
-    Error::Url { part, reason: reason.into() }
 }

@@ -7,7 +7,7 @@
   local function read_block(key, longest)
     local ends, level = match(read(pcall('GET', key), 'GET'), '^(%d+) (%d%d?)$')
     ends = tonumber(ends) or 0
-    -- A block much too far ahead is from before the clock was set back.
+    -- A block far in the future is from before the clock was set back.
     if ends + longest <= now or ends > now + 2 * LONGEST_BLOCK then
       return 0, 0
     end
@@ -21,7 +21,7 @@
     return ends
   end
 
-  -- What is common to all blocks of a rule: its durations.
+  -- Reads the durations of a rule's blocks.
   local function durations_of(text)
     local durations = {}
     for seconds in string.gmatch(text, '%d+') do

@@ -1,8 +1,8 @@
 -- Decides a batch of requests by this server's clock. Each request counts in all of its rules or in none.
 --
--- KEYS: the counters, group by group; those of one request side by side, and behind them the keys of blocks. Each counter has one key. The key of a sliding window is
---   a hash, in which each window has a field, named by its end. The mark follows the counters of a group that removes it. The
---   script touches no other key.
+-- KEYS: the counters, group by group; those of one request side by side, followed by the keys of its blocks. Each counter has one
+--   key. The key of a sliding window is a hash, in which each window has a field, named by its end. The mark follows the counters of
+--   a group that removes it. The script touches no other key.
 -- ARGV: for each group of requests of one kind: the kind, how many requests there are, and
 --   'mark': nothing;
 --   'reset': whether a mark follows, 1 or 0;

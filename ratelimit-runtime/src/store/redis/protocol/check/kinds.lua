@@ -12,7 +12,7 @@
     for index = 1, rules do
       local at = arg + 2 + 7 * (index - 1)
       local name, capacity, last = ARGV[at], ARGV[at + 1], ARGV[at + 5]
-      -- The rule blocks: its durations follow the rules, and its key the counters.
+      -- A rule that blocks: its durations follow the rules, and the key of its block follows the counters.
       local blocks_subjects = sub(name, -1) == '!'
       name = blocks_subjects and sub(name, 1, -2) or name
       local rule = {
@@ -157,7 +157,7 @@
       return next_key, arg + 1
     end
 
-    -- Blocks for so many seconds, whatever a rule says. The level stays.
+    -- Blocks by hand for so many seconds, and leaves the level as it is.
     function kinds.block(first, requests, arg)
       local seconds, longest = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
       each(first, requests, 1, 1, function(key)
