@@ -1,7 +1,7 @@
 //! An Actix application in this process, on a real socket.
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use actix_web::dev::{Server as ActixServer, ServerHandle};
@@ -10,6 +10,9 @@ use actix_web::{App, HttpServer, rt};
 use ratelimit_runtime::{RateLimitHeaders, RateLimiter};
 
 use crate::http::Server;
+
+/// Registers the routes of an application.
+type Routes = dyn Fn(&mut ServiceConfig) + Send + Sync;
 
 /// A running application; it stops when this is dropped.
 #[derive(Debug)]
@@ -25,6 +28,11 @@ impl Served {
     where
         F: FnOnce(TcpListener) -> ActixServer + Send + 'static,
     {
+        Self::run(Box::new(build))
+    }
+
+    /// It is not generic, so that an Actix server is compiled once and not for each test.
+    fn run(build: Box<dyn FnOnce(TcpListener) -> ActixServer + Send>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1");
         let address = listener.local_addr().expect("the port that was given");
         let (started, handle) = mpsc::channel();
@@ -42,7 +50,7 @@ impl Served {
     /// Runs an application with this limiter, `RateLimitHeaders`, and these routes.
     pub fn limited<C>(limiter: &RateLimiter, routes: C) -> Self
     where
-        C: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+        C: Fn(&mut ServiceConfig) + Send + Sync + 'static,
     {
         Self::limited_by(limiter, 2, routes)
     }
@@ -50,12 +58,20 @@ impl Served {
     /// As [`Served::limited`], with a number of worker threads.
     pub fn limited_by<C>(limiter: &RateLimiter, workers: usize, routes: C) -> Self
     where
-        C: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+        C: Fn(&mut ServiceConfig) + Send + Sync + 'static,
     {
-        let limiter = limiter.clone();
+        Self::run_limited(limiter.clone(), workers, Arc::new(routes))
+    }
+
+    /// It is not generic for the same reason.
+    fn run_limited(limiter: RateLimiter, workers: usize, routes: Arc<Routes>) -> Self {
         Self::start(move |listener| {
             let app = move || {
-                App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).configure(routes.clone())
+                let routes = Arc::clone(&routes);
+                App::new()
+                    .app_data(limiter.clone())
+                    .wrap(RateLimitHeaders::default())
+                    .configure(move |config| routes(config))
             };
             HttpServer::new(app).workers(workers).listen(listener).expect("the server listens").run()
         })

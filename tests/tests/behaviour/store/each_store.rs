@@ -27,20 +27,20 @@ impl Shared {
     fn new(
         name: &'static str,
         limiter: impl Fn() -> RateLimiter,
-        routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+        routes: impl Fn(&mut ServiceConfig) + Clone + Send + Sync + 'static,
     ) -> Self {
         let limiters = [limiter(), limiter()];
         let [here, there] = limiters.each_ref().map(|limiter| Served::limited(limiter, routes.clone()));
         Self { name, here, there, limiters, runtime: Runtime::new().expect("a runtime") }
     }
 
-    pub(crate) fn in_memory(routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static) -> Self {
+    pub(crate) fn in_memory(routes: impl Fn(&mut ServiceConfig) + Clone + Send + Sync + 'static) -> Self {
         let limiter = builder().build().expect("a limiter in memory");
         Self::new("in memory", || limiter.clone(), routes)
     }
 
     /// In a store of the application's own.
-    pub(crate) fn in_map(routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static) -> Self {
+    pub(crate) fn in_map(routes: impl Fn(&mut ServiceConfig) + Clone + Send + Sync + 'static) -> Self {
         let map = Arc::new(MapStore::default());
         Self::new("in a map", || builder().store(Arc::clone(&map)).build().expect("a store"), routes)
     }
@@ -48,20 +48,23 @@ impl Shared {
     #[cfg(feature = "memcached")]
     pub(crate) fn in_memcached(
         server: &MemcachedServer,
-        routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+        routes: impl Fn(&mut ServiceConfig) + Clone + Send + Sync + 'static,
     ) -> Self {
         Self::new("in Memcached", || connect(&server.url()), routes)
     }
 
     #[cfg(feature = "redis")]
-    pub(crate) fn in_redis(redis: &RedisServer, routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static) -> Self {
+    pub(crate) fn in_redis(
+        redis: &RedisServer,
+        routes: impl Fn(&mut ServiceConfig) + Clone + Send + Sync + 'static,
+    ) -> Self {
         Self::new("in Redis", || connect(&redis.url()), routes)
     }
 
     #[cfg(feature = "redis")]
     pub(crate) fn in_cluster(
         cluster: &RedisCluster,
-        routes: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+        routes: impl Fn(&mut ServiceConfig) + Clone + Send + Sync + 'static,
     ) -> Self {
         Self::new("in a cluster", || connect(&cluster.url()), routes)
     }
