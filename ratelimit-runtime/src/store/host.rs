@@ -32,7 +32,10 @@ pub(crate) fn host_and_port(text: &str, default_port: u16) -> Result<(&str, u16)
         None => default_port,
         Some(port) => {
             number(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0).ok_or_else(|| {
-                error("port", "is no number from 1 to 65535; write host:port, and an `@` between a login and the host")
+                error(
+                    "port",
+                    "is no number from 1 to 65535; write host:port; a login, if there is one, ends with an `@`",
+                )
             })?
         }
     };

@@ -201,7 +201,7 @@ async fn refund_into_window(limiters: Vec<RateLimiter>) -> Finding {
     let charge = Charged::of(&sliding.count(10).await?);
     sliding.wait_for_end(charge.window_end).await?;
     sliding.settle(charge, 0).await;
-    // The last window counts no more in this one.
+    // After the refund, the last window has no share in this one.
     let after = sliding.count(10).await?;
     expect("a refund into the last window makes room in this one for", 10, after.taken)
 }
