@@ -65,6 +65,15 @@ pub enum Error {
         /// The text that was given.
         value: String,
     },
+    /// The store's database could not be prepared.
+    #[non_exhaustive]
+    #[error("migration of {store}: {reason} (RL029)")]
+    Migration {
+        /// The store, without secrets.
+        store: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
 }
 
 /// The variant and the message: a `main` that returns the error prints this, and the message has the code.
@@ -77,6 +86,7 @@ impl fmt::Debug for Error {
             Self::Setting { .. } => "Setting",
             Self::Network { .. } => "Network",
             Self::Nat64Prefix { .. } => "Nat64Prefix",
+            Self::Migration { .. } => "Migration",
         };
         f.debug_tuple(variant).field(&format_args!("{self}")).finish()
     }

@@ -14,6 +14,7 @@
 //! | [`responses`] | what a refused client gets; errors in the application's own format |
 //! | [`redis`] | URLs, privileges, keys, memory |
 //! | [`memcached`] | URLs, guarantees and limits of Memcached |
+//! | [`sql`] | URLs, the table and limits of PostgreSQL, MariaDB, MySQL and SQLite |
 //! | [`stores`] | which store to take, and how to write one of your own |
 //! | [`failures`] | what happens when the store fails |
 //! | [`errors`] | what a code such as `RL017` in the log means |
@@ -45,6 +46,8 @@ pub mod redis {}
 pub mod responses {}
 #[doc = include_str!("guide/scopes.md")]
 pub mod scopes {}
+#[doc = include_str!("guide/sql.md")]
+pub mod sql {}
 #[doc = include_str!("guide/stores.md")]
 pub mod stores {}
 #[doc = include_str!("guide/testing.md")]

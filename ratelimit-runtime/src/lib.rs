@@ -31,6 +31,7 @@
 //! | set up a limiter | [`RateLimiter`], [`RateLimiterBuilder`] |
 //! | count in Redis | [`guide::redis`] |
 //! | count in Memcached | [`guide::memcached`] |
+//! | count in PostgreSQL, MariaDB, MySQL or SQLite | [`guide::sql`], [`RateLimiter::migrate`] |
 //! | count in a store of your own | [`Store`], [`guide::stores`] |
 //! | know what happens when Redis fails | [`guide::failures`], [`OnStoreError`] |
 //! | tell clients about their limits | [`RateLimitHeaders`], [`guide::middleware`] |
@@ -53,8 +54,11 @@
 //! | feature | |
 //! |---|---|
 //! | `redis` (by default) | counters in Redis or Valkey |
-//! | `rustls` | `rediss://`: Redis over TLS |
+//! | `rustls` | `rediss://`: Redis over TLS; it also brings TLS to `postgres` and `mysql` |
 //! | `memcached` | counters in Memcached 1.6 or later |
+//! | `postgres` | counters in PostgreSQL 14 or later |
+//! | `mysql` | counters in MariaDB 10.6, MySQL 8, or later |
+//! | `sqlite` | counters in a file of SQLite |
 //! | `testing` | a contract suite for a [`Store`] of one's own, for `[dev-dependencies]` |
 //! | `bench-internals` | what the project's own measurements need; it may change in any release |
 

@@ -21,6 +21,7 @@ use std::{
 use crate::{
     counter::Counter,
     decision::outcome::{Decided, Outcome, Outcomes, Unavailable},
+    error::Error,
     limiter::{answers::Answers, clients::Clients, fallback::Fallback, mode::Mode, origin::Origin},
     rule::{policy::Policy, prepared::Prepared},
     store::{
@@ -215,6 +216,14 @@ impl RateLimiter {
             LimiterStore::Memory(_) => Ok(()),
             LimiterStore::Shared(..) if self.mode() == Mode::Disabled => Ok(()),
             LimiterStore::Shared(store, _) => store.ping().await.map_err(|_| Unavailable),
+        }
+    }
+
+    /// Prepares the store's database.
+    pub(crate) async fn prepare_store(&self) -> Result<(), Error> {
+        match &self.0.store {
+            LimiterStore::Shared(store, _) if self.mode() != Mode::Disabled => store.migrate().await,
+            _ => Ok(()),
         }
     }
 

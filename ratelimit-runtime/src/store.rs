@@ -4,7 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod contract;
 pub(crate) mod episode;
 pub(crate) mod external;
-#[cfg(any(feature = "redis", feature = "memcached"))]
+#[cfg(any(feature = "redis", feature = "memcached", feature = "mysql", feature = "postgres"))]
 pub(crate) mod host;
 pub(crate) mod keys;
 #[cfg(feature = "memcached")]
@@ -15,6 +15,8 @@ pub(crate) mod printable;
 pub(crate) mod redis;
 pub(crate) mod server_clock;
 pub(crate) mod shared;
+#[cfg(feature = "_sql")]
+pub(crate) mod sql;
 pub(crate) mod url;
 
 use std::{

@@ -13,6 +13,7 @@ use crate::{
     },
     counter::Counter,
     decision::{outcome::Outcome, state::RateLimitState},
+    error::Error,
     limiter::{LimiterStep, RateLimiter, mode::Mode},
     rule::{block::LONGEST_BLOCK, policy::Policy},
     store::{CounterKey, Hits},
@@ -205,6 +206,30 @@ impl RateLimiter {
     /// [`CheckError::StoreUnavailable`], if a server does not count the check within the [`deadline`](crate::RateLimiterBuilder::deadline).
     pub async fn ping(&self) -> Result<(), CheckError> {
         Ok(self.ask_store().await?)
+    }
+
+    /// Creates what the store needs in its database, unless it is there: the table of an SQL database. Call it when your application starts, or
+    /// from a program that migrates your database. Other stores need nothing, and it succeeds at once.
+    ///
+    /// It needs the privilege to create a table. Without it, create the table by the SQL of [`guide::sql`](crate::guide::sql). A
+    /// [`Store`](crate::Store) of your own is asked by its own [`migrate`](crate::Store::migrate). With
+    /// [`enabled(false)`](crate::RateLimiterBuilder::enabled), nothing is done.
+    ///
+    /// ```
+    /// use ratelimit_runtime::RateLimiter;
+    ///
+    /// #[actix_web::main]
+    /// async fn main() -> std::io::Result<()> {
+    ///     let limiter = RateLimiter::open("memory://")?;
+    ///     limiter.migrate().await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Migration`], if the database cannot be reached or refuses.
+    pub async fn migrate(&self) -> Result<(), Error> {
+        self.prepare_store().await
     }
 
     /// The rules that count a subject, hits that cost nothing, and the names of the counters.

@@ -5,6 +5,8 @@ mod keys;
 mod open;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "_sql")]
+mod sql;
 
 use std::{fmt, time::Duration};
 
@@ -42,6 +44,9 @@ impl RateLimiter {
     /// | `redis+cluster://[user[:password]@]host[:port][,host[:port]…]` | Redis Cluster: some of its nodes, from which the others are known |
     /// | `redis+sentinel://[user[:password]@]host[:port][,host[:port]…]/service[/database]` | the primary of a service, as its sentinels say |
     /// | `rediss+cluster://…`, `rediss+sentinel://…` | the same over TLS, to servers and sentinels alike |
+    /// | `postgres://[user[:password]@]host[:port]/database` | PostgreSQL 14 or later (cargo feature `postgres`) |
+    /// | `mysql://[user[:password]@]host[:port]/database` | MariaDB 10.6, MySQL 8, or later (cargo feature `mysql`) |
+    /// | `sqlite:///folder/file.db` | a file of SQLite (cargo feature `sqlite`) |
     /// | `memcached://host[:port][,host[:port]…]` | Memcached 1.6 or later (cargo feature `memcached`) |
     ///
     /// User and password are those of the servers. Options of the sentinels stand behind a question mark:
@@ -114,6 +119,8 @@ pub struct RateLimiterBuilder {
     answers: Answers,
     #[cfg(feature = "redis")]
     redis: crate::store::redis::options::Options,
+    #[cfg(feature = "_sql")]
+    sql: crate::store::sql::settings::SqlSettings,
 }
 
 impl Default for RateLimiterBuilder {
@@ -134,6 +141,8 @@ impl Default for RateLimiterBuilder {
             answers: Answers::default(),
             #[cfg(feature = "redis")]
             redis: crate::store::redis::options::Options::default(),
+            #[cfg(feature = "_sql")]
+            sql: crate::store::sql::settings::SqlSettings::default(),
         }
     }
 }
@@ -318,6 +327,9 @@ impl RateLimiterBuilder {
                 Err(Error::Url { part: "path", reason: "write memory:// with nothing after it".to_owned() })
             }
             Scheme::Memcached => self.memcached(url),
+            Scheme::MySql => self.mysql(url),
+            Scheme::Postgres => self.postgres(url),
+            Scheme::Sqlite => self.sqlite(url),
             Scheme::Redis { .. } => self.redis(url),
         }
     }
@@ -333,6 +345,9 @@ impl RateLimiterBuilder {
             ("ipv6_prefix", self.ip.ipv6_prefix <= 128, "at most 128"),
         ];
         match is_in_range.into_iter().find(|(_, is_in_range, _)| !is_in_range) {
+            #[cfg(feature = "_sql")]
+            None => self.sql.check(),
+            #[cfg(not(feature = "_sql"))]
             None => Ok(()),
             Some((setting, _, range)) => Err(Error::Setting { setting, reason: format!("must be {range}") }),
         }
@@ -365,6 +380,8 @@ impl fmt::Debug for RateLimiterBuilder {
             .field("unavailable", &self.answers.unavailable.is_some());
         #[cfg(feature = "redis")]
         debug.field("redis", &self.redis);
+        #[cfg(feature = "_sql")]
+        debug.field("sql", &self.sql);
         debug.finish()
     }
 }

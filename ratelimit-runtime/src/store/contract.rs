@@ -58,6 +58,15 @@ pub trait Store: Send + Sync + 'static {
     /// A [`StoreError`], which the log shows and `on_store_error` answers.
     fn update(&self, operation: Operation) -> impl Future<Output = Result<Applied, StoreError>> + Send;
 
+    /// Prepares the database, for [`RateLimiter::migrate`](crate::RateLimiter::migrate): creates tables, for instance. What is there already must
+    /// stay. It does nothing unless given.
+    ///
+    /// # Errors
+    /// A [`StoreError`], which says what is missing.
+    fn migrate(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { Ok(()) }
+    }
+
     /// The name of the store in the log, without secrets; the type's name unless given.
     fn name(&self) -> Cow<'static, str> {
         Cow::Borrowed(std::any::type_name::<Self>())
@@ -68,6 +77,10 @@ pub trait Store: Send + Sync + 'static {
 impl<S: Store> Store for Arc<S> {
     fn update(&self, operation: Operation) -> impl Future<Output = Result<Applied, StoreError>> + Send {
         S::update(self, operation)
+    }
+
+    fn migrate(&self) -> impl Future<Output = Result<(), StoreError>> + Send {
+        S::migrate(self)
     }
 
     fn name(&self) -> Cow<'static, str> {

@@ -27,6 +27,7 @@ use crate::{
         },
         external::{availability::Availability, health::ExternalHealth},
         keys::{KeyNames, prefix},
+        printable::Printable,
         server_clock::SharedClock,
     },
 };
@@ -142,6 +143,16 @@ impl ExternalStore {
         let hit = Hit { hash: 0, terms, refuses: false, lease: 1, on_store_error: None, place: 0, block: None };
         let key = CounterKey::Written(format!("{}/ping", self.0.names.prefix));
         self.count(&key, hit).await.map(drop)
+    }
+
+    /// Prepares the database.
+    pub(crate) async fn migrate(&self) -> Result<(), Error> {
+        let store = &self.0.store;
+        let failed = |error: StoreError| Error::Migration {
+            store: Printable(&store.name()).to_string(),
+            reason: Printable(&error).to_string(),
+        };
+        store.migrate().await.map_err(failed)
     }
 
     fn counter(&self, key: &CounterKey, hit: Hit) -> OperationHit {

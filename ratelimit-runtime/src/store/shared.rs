@@ -7,6 +7,7 @@ use crate::store::redis::{PendingCheck, RedisStore, worker::renewals::RenewedPla
 use crate::{
     counter::Counter,
     decision::outcome::Outcomes,
+    error::Error,
     store::{
         CounterKey, Hit, Hits, StoreFailed, StoreStep,
         external::{ExternalStore, PendingOperation, renewal::RenewedExternalPlace},
@@ -137,6 +138,15 @@ impl SharedStore {
             #[cfg(feature = "redis")]
             Self::Redis(store) => store.block(key, hit, seconds).await,
             Self::External(store) => store.block(key, hit, seconds).await,
+        }
+    }
+
+    /// Prepares the store's database.
+    pub(crate) async fn migrate(&self) -> Result<(), Error> {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis(_) => Ok(()),
+            Self::External(store) => store.migrate().await,
         }
     }
 

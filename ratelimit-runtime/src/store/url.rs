@@ -2,6 +2,11 @@
 //!
 //! A URL may hold a password, and in one with a mistake nobody knows where. So no message repeats a part of it.
 
+#[cfg(any(feature = "redis", feature = "_sql"))]
+pub(crate) mod escapes;
+#[cfg(any(feature = "redis", feature = "mysql", feature = "postgres"))]
+pub(crate) mod parts;
+
 use crate::error::Error;
 
 /// A URL whose scheme is known.
@@ -18,6 +23,9 @@ pub(crate) struct StoreUrl<'a> {
 pub(crate) enum Scheme {
     Memory,
     Memcached,
+    MySql,
+    Postgres,
+    Sqlite,
     Redis { tls: bool, servers: Servers },
 }
 
@@ -56,6 +64,9 @@ impl Scheme {
         match base {
             "memory" => (servers == Servers::Host).then_some(Self::Memory),
             "memcached" => (servers == Servers::Host).then_some(Self::Memcached),
+            "mysql" | "mariadb" => (servers == Servers::Host).then_some(Self::MySql),
+            "postgres" | "postgresql" => (servers == Servers::Host).then_some(Self::Postgres),
+            "sqlite" => (servers == Servers::Host).then_some(Self::Sqlite),
             "unix" => (servers == Servers::Host).then_some(Self::Redis { tls: false, servers: Servers::Socket }),
             "redis" | "valkey" => Some(Self::Redis { tls: false, servers }),
             "rediss" | "valkeys" => Some(Self::Redis { tls: true, servers }),
@@ -69,8 +80,7 @@ fn unknown(scheme: &str, url: &str) -> Error {
     // A login without a scheme may look like one.
     let is_told = !scheme.is_empty() && scheme.len() <= 20 && scheme.bytes().all(is_scheme) && !url.contains('@');
     let subject = if is_told { format!("`{scheme}`") } else { "it".to_owned() };
-    let known =
-        "memory://, memcached://, redis://, rediss://, redis+unix://, unix://, redis+cluster://, redis+sentinel://";
+    let known = "memory://, memcached://, mysql://, postgres://, sqlite://, redis://, rediss://, redis+unix://, unix://, redis+cluster://, redis+sentinel://";
     error("scheme", format!("{subject} is none of {known}"))
 }
 

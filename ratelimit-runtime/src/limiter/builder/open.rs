@@ -4,6 +4,14 @@ use std::sync::{Arc, Once};
 
 #[cfg(feature = "memcached")]
 use crate::store::memcached::MemcachedStore;
+#[cfg(feature = "_sql")]
+use crate::store::sql::SqlStore;
+#[cfg(feature = "mysql")]
+use crate::store::sql::mysql::MySql;
+#[cfg(feature = "postgres")]
+use crate::store::sql::postgres::Postgres;
+#[cfg(feature = "sqlite")]
+use crate::store::sql::sqlite::{self, Sqlite};
 use crate::{
     error::Error,
     limiter::{
@@ -24,19 +32,50 @@ impl RateLimiterBuilder {
 
     #[cfg(not(feature = "memcached"))]
     pub(super) fn memcached(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
-        Err(Error::Url {
-            part: "scheme",
-            reason: "Memcached is the cargo feature `memcached` of ratelimit-runtime; switch it on".to_owned(),
-        })
+        Err(without_feature("Memcached", "memcached"))
+    }
+
+    #[cfg(feature = "mysql")]
+    #[track_caller]
+    pub(super) fn mysql(self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        let database = MySql::new(url.rest, &self.sql.table)?;
+        let connections = self.sql.connections;
+        self.external(Arc::new(SqlStore::new(database, connections)))
+    }
+
+    #[cfg(not(feature = "mysql"))]
+    pub(super) fn mysql(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        Err(without_feature("MariaDB and MySQL", "mysql"))
+    }
+
+    #[cfg(feature = "postgres")]
+    #[track_caller]
+    pub(super) fn postgres(self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        let database = Postgres::new(url.rest, &self.sql.table)?;
+        let connections = self.sql.connections;
+        self.external(Arc::new(SqlStore::new(database, connections)))
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    pub(super) fn postgres(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        Err(without_feature("PostgreSQL", "postgres"))
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[track_caller]
+    pub(super) fn sqlite(self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        let database = Sqlite::new(url.rest, &self.sql.table, self.deadline)?;
+        self.external(Arc::new(SqlStore::new(database, sqlite::CONNECTIONS)))
+    }
+
+    #[cfg(not(feature = "sqlite"))]
+    pub(super) fn sqlite(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
+        Err(without_feature("SQLite", "sqlite"))
     }
 
     #[cfg(not(feature = "redis"))]
     pub(super) fn redis(self, _: StoreUrl<'_>) -> Result<RateLimiter, Error> {
-        Err(Error::Url {
-            part: "scheme",
-            reason: "Redis is the cargo feature `redis` of ratelimit-runtime; switch it on, or write memory://"
-                .to_owned(),
-        })
+        Err(without_feature("Redis", "redis"))
     }
 
     #[track_caller]
@@ -68,5 +107,21 @@ impl RateLimiterBuilder {
         let origin = Origin::here(mode != Mode::Enforcing);
         let clients = Clients { ip: self.ip, user: self.user, reported: Once::new() };
         RateLimiter::new(Limiter { store, clock: self.clock, clients, answers: self.answers, origin, mode })
+    }
+}
+
+#[cfg(not(all(
+    feature = "memcached",
+    feature = "mysql",
+    feature = "postgres",
+    feature = "redis",
+    feature = "sqlite"
+)))]
+fn without_feature(store: &str, feature: &str) -> Error {
+    Error::Url {
+        part: "scheme",
+        reason: format!(
+            "{store} is the cargo feature `{feature}` of ratelimit-runtime; switch it on, or write memory://"
+        ),
     }
 }

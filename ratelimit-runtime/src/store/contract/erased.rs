@@ -8,18 +8,23 @@ use crate::store::contract::{
     operation::{Applied, Operation},
 };
 
-/// The future of an operation.
-pub(crate) type UpdateFuture<'a> = Pin<Box<dyn Future<Output = Result<Applied, StoreError>> + Send + 'a>>;
+/// The future of a function of a store.
+pub(crate) type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// A [`Store`] whose type is not known.
 pub(crate) trait ErasedStore: Send + Sync {
-    fn update(&self, operation: Operation) -> UpdateFuture<'_>;
+    fn update(&self, operation: Operation) -> StoreFuture<'_, Applied>;
+    fn migrate(&self) -> StoreFuture<'_, ()>;
     fn name(&self) -> Cow<'static, str>;
 }
 
 impl<S: Store> ErasedStore for S {
-    fn update(&self, operation: Operation) -> UpdateFuture<'_> {
+    fn update(&self, operation: Operation) -> StoreFuture<'_, Applied> {
         Box::pin(Store::update(self, operation))
+    }
+
+    fn migrate(&self) -> StoreFuture<'_, ()> {
+        Box::pin(Store::migrate(self))
     }
 
     fn name(&self) -> Cow<'static, str> {

@@ -18,7 +18,7 @@ use crate::{
                 login::Login,
             },
         },
-        url::{Scheme, Servers, StoreUrl, error},
+        url::{Scheme, Servers, StoreUrl, error, escapes::decode, parts::Parts},
     },
 };
 
@@ -81,81 +81,16 @@ fn check_tls(tls: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// The parts after the scheme, still with their escapes.
-struct Parts<'a> {
-    /// `user:password`, without the `@`.
-    login: Option<&'a str>,
-    /// One server or several.
-    hosts: &'a str,
-    /// The text after the first `/`.
-    path: &'a str,
-    /// The text after the `?`.
-    query: Option<&'a str>,
-}
-
-impl<'a> Parts<'a> {
-    fn of(rest: &'a str) -> Result<Self, Error> {
-        if rest.chars().any(|char| char.is_whitespace() || char.is_control()) {
-            return Err(error("syntax", "there is white space or a control character within; write %20 for a blank"));
-        }
-        if rest.contains('#') {
-            return Err(error("fragment", "a URL of Redis has none; in a password write %23 for `#`"));
-        }
-        let (rest, query) = split(rest, '?');
-        let (authority, path) = split(rest, '/');
-        let (login, hosts) = match authority.rsplit_once('@') {
-            Some((login, hosts)) => (Some(login), hosts),
-            None => (None, authority),
-        };
-        Ok(Self { login, hosts, path: path.unwrap_or_default(), query })
+/// The addresses of several servers. `form` is the URL's form for error messages.
+fn servers(parts: &Parts<'_>, tls: bool, port: u16, form: &str) -> Result<Vec<ServerAddress>, Error> {
+    if parts.login.is_some_and(|login| login.contains(',')) {
+        let reason = "stands once, before the first server; in a user or a password write %2C for `,`";
+        return Err(error("login", reason));
     }
-
-    /// Rejects a path or a query that is the rest of a login.
-    fn check_login(&self) -> Result<(), Error> {
-        let option = self.query.and_then(|query| query.split(['=', '&']).next());
-        if self.path.contains('@') || option.is_some_and(|option| option.contains('@')) {
-            let reason =
-                "an `@` follows a `/` or a `?`; in a user or a password write %2F for `/`, %3F for `?`, %40 for `@`";
-            return Err(error("login", reason));
-        }
-        Ok(())
+    if parts.hosts.split(',').any(str::is_empty) {
+        return Err(error("host", format!("is missing; write {form}")));
     }
-
-    fn credentials(&self) -> Result<Option<Credentials>, Error> {
-        let Some(login) = self.login else { return Ok(None) };
-        let (user, password) = split(login, ':');
-        credentials(Some(decode("login", user)?), password.map(|password| decode("login", password)).transpose()?)
-    }
-
-    /// The addresses of several servers. `form` is the URL's form for error messages.
-    fn servers(&self, tls: bool, port: u16, form: &str) -> Result<Vec<ServerAddress>, Error> {
-        if self.login.is_some_and(|login| login.contains(',')) {
-            let reason = "stands once, before the first server; in a user or a password write %2C for `,`";
-            return Err(error("login", reason));
-        }
-        if self.hosts.split(',').any(str::is_empty) {
-            return Err(error("host", format!("is missing; write {form}")));
-        }
-        self.hosts.split(',').map(|server| address(server, tls, port)).collect()
-    }
-
-    /// The options in the query; `names` are those that exist.
-    fn options(&self, names: &[&'static str]) -> Result<Vec<(&'static str, String)>, Error> {
-        let mut options = Vec::new();
-        for option in self.query.unwrap_or_default().split('&').filter(|option| !option.is_empty()) {
-            let (name, value) = split(option, '=');
-            let Some(name) = names.iter().find(|allowed| **allowed == name) else {
-                let allowed = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-                let reason = format!("there is an option that is none of {allowed}; in a value write %26 for `&`");
-                return Err(error("query", reason));
-            };
-            if options.iter().any(|(other, _)| other == name) {
-                return Err(error("query", format!("`{name}` stands twice")));
-            }
-            options.push((*name, decode("query", value.unwrap_or_default())?));
-        }
-        Ok(options)
-    }
+    parts.hosts.split(',').map(|server| address(server, tls, port)).collect()
 }
 
 /// `redis://user:password@host:port/database`
@@ -172,7 +107,7 @@ fn server(parts: &Parts<'_>, tls: bool, common: &Common) -> Result<Topology, Err
         return Err(error("query", format!("there are no options; write {FORM}")));
     }
     let address = address(parts.hosts, tls, 6379)?;
-    let server = common.server(address, parts.credentials()?, database(parts.path.trim_matches('/'))?)?;
+    let server = common.server(address, login(parts)?, database(parts.path.trim_matches('/'))?)?;
     Ok(Topology::Server(Box::new(server)))
 }
 
@@ -214,7 +149,7 @@ fn cluster(parts: &Parts<'_>, tls: bool, common: &Common) -> Result<Topology, Er
     if parts.query.is_some_and(|query| !query.is_empty()) {
         return Err(error("query", format!("a cluster has no options; write {FORM}")));
     }
-    let (seeds, credentials) = (parts.servers(tls, 6379, FORM)?.into_iter(), parts.credentials()?);
+    let (seeds, credentials) = (servers(parts, tls, 6379, FORM)?.into_iter(), login(parts)?);
     let seeds = seeds.map(|address| common.server(address, credentials.clone(), 0)).collect::<Result<_, _>>()?;
     Ok(Topology::Cluster(Arc::new(Cluster::new(seeds))))
 }
@@ -234,7 +169,7 @@ fn sentinel(parts: &Parts<'_>, tls: bool, common: &Common) -> Result<Topology, E
         }
     }
     check_tls(sentinel_tls)?;
-    let addresses = parts.servers(sentinel_tls, 26379, FORM)?;
+    let addresses = servers(parts, sentinel_tls, 26379, FORM)?;
     let (service, number) = split(parts.path.trim_end_matches('/'), '/');
     let service = decode("service name", service)?;
     if service.is_empty() {
@@ -242,10 +177,16 @@ fn sentinel(parts: &Parts<'_>, tls: bool, common: &Common) -> Result<Topology, E
     }
     // The sentinels know the address.
     let address = ServerAddress::Tcp { host: String::new(), port: 0, tls };
-    let server = common.server(address, parts.credentials()?, database(number.unwrap_or_default())?)?;
+    let server = common.server(address, login(parts)?, database(number.unwrap_or_default())?)?;
     let login = credentials(user, password)?;
     let sentinels = addresses.into_iter().map(|address| common.sentinel(address, login.clone())).collect();
     Ok(Topology::Sentinel(Arc::new(Sentinel::new(sentinels, service, server))))
+}
+
+/// The login before the servers.
+fn login(parts: &Parts<'_>) -> Result<Option<Credentials>, Error> {
+    let (user, password) = parts.user_and_password()?;
+    credentials(user, password)
 }
 
 /// Credentials from a URL. A template without values leaves both texts empty, which means none.
@@ -267,24 +208,4 @@ fn database(text: &str) -> Result<u32, Error> {
         "" => Ok(0),
         _ => number(text).ok_or_else(|| error("database", "is not a number; write /0 behind the port, or nothing")),
     }
-}
-
-/// Decodes percent escapes. A `+` stays a plus.
-fn decode(part: &'static str, text: &str) -> Result<String, Error> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut pieces = text.split('%');
-    bytes.extend_from_slice(pieces.next().unwrap_or_default().as_bytes());
-    for piece in pieces {
-        let digit = |index| char::from(*piece.as_bytes().get(index)?).to_digit(16);
-        let (Some(high), Some(low)) = (digit(0), digit(1)) else {
-            return Err(error(part, "there is a `%` without two hexadecimal digits; write %25 for `%`"));
-        };
-        bytes.extend(u8::try_from(16 * high + low));
-        bytes.extend_from_slice(&piece.as_bytes()[2..]);
-    }
-    let text = String::from_utf8(bytes).map_err(|_| error(part, "is not UTF-8"))?;
-    if part != "login" && part != "query" && text.contains(char::is_control) {
-        return Err(error(part, "there is a control character"));
-    }
-    Ok(text)
 }

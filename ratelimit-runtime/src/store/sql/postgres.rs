@@ -1,0 +1,184 @@
+//! Counters in PostgreSQL 14 or later.
+
+mod url;
+
+use std::{fmt::Write as _, sync::Arc, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Row as _,
+    postgres::{PgConnectOptions, PgConnection},
+};
+
+use crate::{
+    error::Error,
+    store::sql::{
+        database::{Database, Failure},
+        rows::{Locked, Row},
+        table::{TableName, wrong_shape},
+    },
+};
+
+/// How long the server lets a process hold locks that has stopped in the middle of a transaction, in milliseconds.
+const LONGEST_IDLE: u32 = 5000;
+
+#[derive(Clone)]
+pub(crate) struct Postgres(Arc<Shared>);
+
+struct Shared {
+    name: String,
+    options: PgConnectOptions,
+    statements: Statements,
+}
+
+/// The statements, with the name of the table.
+struct Statements {
+    lock: String,
+    write: String,
+    delete_expired: String,
+    create: String,
+}
+
+impl Postgres {
+    /// Reads what follows `postgres://`.
+    pub(crate) fn new(rest: &str, table: &TableName) -> Result<Self, Error> {
+        let (options, name) = url::read(rest)?;
+        Ok(Self(Arc::new(Shared { name, options, statements: Statements::new(table) })))
+    }
+}
+
+impl Statements {
+    fn new(name: &TableName) -> Self {
+        let table = name.quoted('"');
+        Self {
+            // The update changes nothing. It locks a row that is there, also one that another transaction has just made, and returns it.
+            lock: format!(
+                "INSERT INTO {table} AS counter (key, value, expires_at) \
+                 SELECT key, NULL, 0 FROM unnest($1::text[]) AS key \
+                 ON CONFLICT (key) DO UPDATE SET value = counter.value \
+                 RETURNING key, value, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+            ),
+            write: format!(
+                "INSERT INTO {table} (key, value, expires_at) \
+                 SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) \
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
+            ),
+            delete_expired: format!(
+                "DELETE FROM {table} WHERE key IN (\
+                 SELECT key FROM {table} WHERE expires_at <= extract(epoch FROM clock_timestamp())::bigint - 1 \
+                 ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)"
+            ),
+            create: create(name),
+        }
+    }
+}
+
+/// The SQL that creates the table. It stands in `guide::sql`.
+fn create(name: &TableName) -> String {
+    let (table, index) = (name.quoted('"'), name.index(false).quoted('"'));
+    format!(
+        r#"CREATE UNLOGGED TABLE IF NOT EXISTS {table} (
+    key text COLLATE "C" PRIMARY KEY,
+    value text,
+    expires_at bigint NOT NULL
+) WITH (fillfactor = 70);
+CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at);
+"#
+    )
+}
+
+impl Database for Postgres {
+    type Connection = PgConnection;
+
+    fn name(&self) -> String {
+        self.0.name.clone()
+    }
+
+    async fn connect(&self) -> Result<PgConnection, Failure> {
+        self.0.options.connect().await.map_err(failure)
+    }
+
+    async fn lock(
+        &self,
+        connection: &mut PgConnection,
+        keys: &[String],
+        patience: Duration,
+    ) -> Result<Locked, Failure> {
+        // Whatever the server's settings are, each statement sees what was committed before it.
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = {LONGEST_IDLE}",
+            patience.as_millis().max(1)
+        );
+        sqlx::raw_sql(&begin).execute(&mut *connection).await.map_err(failure)?;
+        let rows = sqlx::query(&self.0.statements.lock).bind(keys).fetch_all(connection).await.map_err(failure)?;
+        let mut locked = Locked::default();
+        for row in rows {
+            let (key, value): (String, Option<&str>) =
+                (row.try_get(0).map_err(failure)?, row.try_get(1).map_err(failure)?);
+            let micros: i64 = row.try_get(2).map_err(failure)?;
+            // The last row may have waited for its lock.
+            locked.now = locked.now.max(Duration::from_micros(micros.unsigned_abs()));
+            locked.add(key, value.map(str::as_bytes));
+        }
+        Ok(locked)
+    }
+
+    async fn commit(&self, connection: &mut PgConnection, rows: &[Row]) -> Result<(), Failure> {
+        let keys: Vec<&str> = rows.iter().map(|row| &*row.key).collect();
+        let values: Vec<Option<&str>> = rows.iter().map(|row| row.value.as_deref()).collect();
+        let expiries: Vec<i64> = rows.iter().map(|row| row.expires_at).collect();
+        let write = sqlx::query(&self.0.statements.write).bind(keys).bind(values).bind(expiries);
+        write.execute(&mut *connection).await.map_err(failure)?;
+        sqlx::raw_sql("COMMIT").execute(connection).await.map(drop).map_err(failure)
+    }
+
+    async fn roll_back(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+        sqlx::raw_sql("ROLLBACK").execute(connection).await.map(drop).map_err(failure)
+    }
+
+    async fn delete_expired(&self, connection: &mut PgConnection, most: u32) -> Result<u64, Failure> {
+        let delete = sqlx::query(&self.0.statements.delete_expired).bind(i64::from(most));
+        delete.execute(connection).await.map(|done| done.rows_affected()).map_err(failure)
+    }
+
+    async fn migrate(&self, connection: &mut PgConnection) -> Result<(), Failure> {
+        // Two processes that create a table at the same time fail, also with IF NOT EXISTS.
+        let mut migration = "BEGIN; SELECT pg_advisory_xact_lock(7205759403792793);\n".to_owned();
+        let _ = write!(migration, "{}COMMIT", self.0.statements.create);
+        sqlx::raw_sql(&migration).execute(connection).await.map(drop).map_err(failure)
+    }
+}
+
+/// What an error means, by its SQLSTATE.
+fn failure(error: sqlx::Error) -> Failure {
+    let reason = error.to_string();
+    let Some(database) = error.as_database_error() else {
+        return match error {
+            sqlx::Error::ColumnDecode { .. } => Failure::Refused(wrong_shape(&reason)),
+            _ => Failure::Lost(reason),
+        };
+    };
+    match database.code().as_deref().unwrap_or_default() {
+        // Serialization failure, deadlock.
+        "40001" | "40P01" => Failure::Conflict(reason),
+        "55P03" => Failure::Locked,
+        // The server shuts down or has restarted.
+        "57P01" | "57P02" | "57P03" | "08000" | "08003" | "08006" | "25P03" => Failure::Lost(reason),
+        "42P01" => Failure::Refused(format!("{reason}; call RateLimiter::migrate, or create the table (guide::sql)")),
+        "42703" | "42P10" | "42804" | "42883" => Failure::Refused(wrong_shape(&reason)),
+        code if code.starts_with("22") || code.starts_with("23") => Failure::Value(wrong_shape(&reason)),
+        "42501" => Failure::Refused(format!("{reason}; grant SELECT, INSERT, UPDATE and DELETE on the table")),
+        "25006" => Failure::Refused(format!("{reason}: the server is a replica; connect to the primary")),
+        _ => Failure::Refused(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_prints_the_sql_of_a_migration_of_postgres() {
+        assert!(include_str!("../../guide/sql.md").contains(&format!("```sql\n{}```", create(&TableName::default()))));
+    }
+}

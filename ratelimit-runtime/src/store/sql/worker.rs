@@ -1,0 +1,388 @@
+//! The thread of a store: which operations go into which transaction, and on which connection.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{self, sleep, timeout, timeout_at},
+};
+
+use crate::store::{
+    contract::error::StoreError,
+    episode::Episode,
+    new_place,
+    printable::Printable,
+    sql::{
+        batch::{self, Job},
+        database::{Database, Failure},
+    },
+};
+
+/// How many operations one transaction carries out.
+const LARGEST_BATCH: usize = 256;
+
+/// How long opening a connection may take.
+const LONGEST_CONNECT: Duration = Duration::from_secs(5);
+
+/// How long creating the table may take.
+const LONGEST_MIGRATION: Duration = Duration::from_secs(30);
+
+/// How long a transaction may outlast the deadline of its operations. Then its connection is closed, by which the database rolls it back.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How many connections may be lost under an operation before it fails. After a restart of the server, the first one is.
+const TOLERATED_LOSSES: u32 = 2;
+
+/// The pauses before a transaction is tried again after a conflict.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// How many expired rows are deleted in one step, and the pause after a step that found fewer.
+const EXPIRED_ROWS: u32 = 500;
+const EXPIRY_PAUSE: Duration = Duration::from_secs(5);
+const SHORTEST_EXPIRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// A request to the thread.
+pub(super) enum Message {
+    Update(Job),
+    Migrate(oneshot::Sender<Result<(), StoreError>>),
+}
+
+pub(super) struct Worker<D: Database> {
+    database: D,
+    connections: usize,
+}
+
+/// The state of the thread.
+struct State<D: Database> {
+    database: D,
+    /// How many connections there may be.
+    connections: usize,
+    /// How many there are.
+    open: usize,
+    idle: Vec<D::Connection>,
+    is_connecting: bool,
+    waiting: VecDeque<Job>,
+    /// The keys of the transactions that are under way. Another transaction would wait for their locks.
+    busy: HashSet<String>,
+    tasks: JoinSet<Event<D::Connection>>,
+    /// When expired rows are looked for again.
+    next_expiry: time::Instant,
+    /// The log's messages about expired rows.
+    expiry: Episode,
+}
+
+/// The end of a task.
+enum Event<C> {
+    Connected(Result<C, Failure>),
+    Done {
+        keys: Vec<String>,
+        /// The connection, if it is of use.
+        connection: Option<C>,
+        /// Operations of which nothing was written, to try on another connection.
+        again: Vec<Job>,
+    },
+    Expired {
+        connection: Option<C>,
+        pause: Duration,
+        failure: Option<Failure>,
+    },
+    Migrated,
+}
+
+impl<D: Database> Worker<D> {
+    pub(super) fn new(database: D, connections: usize) -> Self {
+        Self { database, connections }
+    }
+
+    /// Carries out operations until the store is dropped.
+    pub(super) async fn run(self, mut messages: mpsc::Receiver<Message>) {
+        let mut state = State {
+            database: self.database,
+            connections: self.connections,
+            open: 0,
+            idle: Vec::new(),
+            is_connecting: false,
+            waiting: VecDeque::new(),
+            busy: HashSet::new(),
+            tasks: JoinSet::new(),
+            next_expiry: time::Instant::now() + pause_of_expiry(),
+            expiry: Episode::default(),
+        };
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Some(message) => state.take(message),
+                    None => break,
+                },
+                Some(ended) = state.tasks.join_next() => match ended {
+                    Ok(event) => state.end(event),
+                    // A task that panics has lost count of its keys: the next operation starts the thread anew.
+                    Err(_) => return,
+                },
+                () = time::sleep_until(state.next_expiry), if !state.idle.is_empty() => state.expire(),
+            }
+            while let Ok(message) = messages.try_recv() {
+                state.take(message);
+            }
+            state.start();
+        }
+        // The last operations are those of limiters that are gone. They end all the same.
+        while state.tasks.join_next().await.is_some() {}
+    }
+}
+
+impl<D: Database> State<D> {
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Update(job) => self.waiting.push_back(job),
+            Message::Migrate(answer) => {
+                let database = self.database.clone();
+                self.tasks.spawn_local(async move {
+                    // Nobody may wait any more.
+                    let _ = answer.send(migrate(&database).await);
+                    Event::Migrated
+                });
+            }
+        }
+    }
+
+    fn end(&mut self, event: Event<D::Connection>) {
+        match event {
+            Event::Connected(connected) => {
+                self.is_connecting = false;
+                match connected {
+                    Ok(connection) => {
+                        self.open += 1;
+                        self.idle.push(connection);
+                    }
+                    Err(failure) => batch::fail(self.waiting.drain(..), &StoreError::of_store(failure.reason())),
+                }
+            }
+            Event::Done { keys, connection, again } => {
+                for key in keys {
+                    self.busy.remove(&key);
+                }
+                again.into_iter().rev().for_each(|job| self.waiting.push_front(job));
+                self.give_back(connection);
+            }
+            Event::Expired { connection, pause, failure } => {
+                self.next_expiry = time::Instant::now() + pause;
+                self.report_expiry(failure.as_ref());
+                self.give_back(connection);
+            }
+            Event::Migrated => {}
+        }
+    }
+
+    fn give_back(&mut self, connection: Option<D::Connection>) {
+        match connection {
+            Some(connection) => self.idle.push(connection),
+            // The others were opened before, and to the same server.
+            None => {
+                self.open -= 1 + self.idle.len();
+                self.idle.clear();
+            }
+        }
+    }
+
+    /// Starts as many transactions as there are connections for.
+    fn start(&mut self) {
+        self.waiting.retain(|job| !job.is_late());
+        while !self.waiting.is_empty() {
+            let Some(connection) = self.idle.pop() else { return self.connect() };
+            let jobs = self.next_batch();
+            if jobs.is_empty() {
+                self.idle.push(connection);
+                return;
+            }
+            let keys = batch::keys(&jobs);
+            self.busy.extend(keys.iter().cloned());
+            let database = self.database.clone();
+            self.tasks.spawn_local(async move { carry_out(&database, connection, keys, jobs).await });
+        }
+    }
+
+    /// Takes operations whose counters no transaction has.
+    fn next_batch(&mut self) -> Vec<Job> {
+        let mut jobs: Vec<Job> = Vec::new();
+        for _ in 0..self.waiting.len() {
+            let Some(job) = self.waiting.pop_front() else { break };
+            let has_room = match jobs.last() {
+                Some(last) => jobs.len() < LARGEST_BATCH && !job.is_alone && !last.is_alone,
+                None => true,
+            };
+            if has_room && !job.operation().keys().any(|key| self.busy.contains(key)) {
+                jobs.push(job);
+            } else {
+                self.waiting.push_back(job);
+            }
+        }
+        jobs
+    }
+
+    fn connect(&mut self) {
+        if self.is_connecting || self.open >= self.connections {
+            return;
+        }
+        self.is_connecting = true;
+        let database = self.database.clone();
+        self.tasks.spawn_local(async move { Event::Connected(connect(&database).await) });
+    }
+
+    /// Starts to delete expired rows.
+    fn expire(&mut self) {
+        let Some(mut connection) = self.idle.pop() else { return };
+        // Until this step ends, no other begins.
+        self.next_expiry = time::Instant::now() + 2 * LONGEST_CONNECT;
+        let database = self.database.clone();
+        self.tasks.spawn_local(async move {
+            let started = Instant::now();
+            let late = || Failure::Lost(format!("it takes longer than {LONGEST_CONNECT:?}"));
+            let deleted = timeout(LONGEST_CONNECT, database.delete_expired(&mut connection, EXPIRED_ROWS)).await;
+            match deleted.unwrap_or_else(|_| Err(late())) {
+                Ok(deleted) => {
+                    let pause = match deleted < EXPIRED_ROWS.into() {
+                        true => pause_of_expiry(),
+                        // As long as the step, so that requests have the database for themselves half of the time.
+                        false => started.elapsed().max(SHORTEST_EXPIRY_PAUSE),
+                    };
+                    Event::Expired { connection: Some(connection), pause, failure: None }
+                }
+                Err(failure) => {
+                    let is_of_use =
+                        !matches!(failure, Failure::Lost(_)) && database.roll_back(&mut connection).await.is_ok();
+                    let connection = is_of_use.then_some(connection);
+                    Event::Expired { connection, pause: pause_of_expiry(), failure: Some(failure) }
+                }
+            }
+        });
+    }
+
+    /// Reports that expired rows are not deleted.
+    fn report_expiry(&mut self, failure: Option<&Failure>) {
+        let name = self.database.name();
+        let name = Printable(&name);
+        match failure {
+            None => self
+                .expiry
+                .end(|lasted| log::warn!("rate limit store {name} deletes expired rows again after {lasted:.1?}")),
+            Some(failure) => self.expiry.fail(Instant::now(), |_| {
+                let reason = Printable(failure.reason());
+                log::warn!("rate limit store {name} does not delete expired rows, and grows: {reason} (RL028)");
+            }),
+        }
+    }
+}
+
+/// A time at random, so that not all processes look for expired rows at the same time.
+fn pause_of_expiry() -> Duration {
+    EXPIRY_PAUSE / 2 + EXPIRY_PAUSE.mul_f64(new_place() as f64 / u64::MAX as f64)
+}
+
+async fn connect<D: Database>(database: &D) -> Result<D::Connection, Failure> {
+    let late = || Failure::Lost(format!("the database accepts no connection within {LONGEST_CONNECT:?}"));
+    timeout(LONGEST_CONNECT, database.connect()).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn migrate<D: Database>(database: &D) -> Result<(), StoreError> {
+    let failed = |failure: Failure| StoreError::of_store(failure.reason());
+    let mut connection = connect(database).await.map_err(failed)?;
+    let late = || Failure::Lost(format!("the table is not created within {LONGEST_MIGRATION:?}; what locks it?"));
+    let migrated = timeout(LONGEST_MIGRATION, database.migrate(&mut connection)).await;
+    migrated.unwrap_or_else(|_| Err(late())).map_err(failed)
+}
+
+/// Carries out the operations of a batch in one transaction.
+async fn carry_out<D: Database>(
+    database: &D,
+    mut connection: D::Connection,
+    keys: Vec<String>,
+    mut jobs: Vec<Job>,
+) -> Event<D::Connection> {
+    let deadline = jobs.iter().map(|job| job.operation().deadline()).max().unwrap_or_else(Instant::now);
+    let mut again = Vec::new();
+    let done = async {
+        let mut pause = SHORTEST_PAUSE;
+        loop {
+            let failure = match try_once(database, &mut connection, &keys, &mut jobs, deadline).await {
+                Ok(()) => return true,
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::Conflict(_) if Instant::now() + pause < deadline => {
+                    if database.roll_back(&mut connection).await.is_err() {
+                        return false;
+                    }
+                    sleep(pause + pause.mul_f64(new_place() as f64 / u64::MAX as f64)).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Failure::Conflict(_) | Failure::Locked => {
+                    batch::fail(jobs.drain(..), &StoreError::of_check(failure.reason()));
+                    return database.roll_back(&mut connection).await.is_ok();
+                }
+                // One of the values must not fail the others.
+                Failure::Value(_) if jobs.len() > 1 => {
+                    again.extend(jobs.drain(..).map(Job::alone));
+                    return database.roll_back(&mut connection).await.is_ok();
+                }
+                Failure::Value(_) => {
+                    batch::fail(jobs.drain(..), &StoreError::of_check(failure.reason()));
+                    return database.roll_back(&mut connection).await.is_ok();
+                }
+                Failure::Lost(_) => {
+                    for mut job in jobs.drain(..) {
+                        job.losses += 1;
+                        if job.losses <= TOLERATED_LOSSES {
+                            again.push(job);
+                        } else {
+                            job.answer(Err(StoreError::of_store(failure.reason())));
+                        }
+                    }
+                    return false;
+                }
+                Failure::Refused(_) => {
+                    batch::fail(jobs.drain(..), &StoreError::of_store(failure.reason()));
+                    return false;
+                }
+            }
+        }
+    };
+    let is_of_use = timeout_at((deadline + GRACE).into(), done).await.unwrap_or(false);
+    Event::Done { keys, connection: is_of_use.then_some(connection), again }
+}
+
+async fn try_once<D: Database>(
+    database: &D,
+    connection: &mut D::Connection,
+    keys: &[String],
+    jobs: &mut Vec<Job>,
+    deadline: Instant,
+) -> Result<(), Failure> {
+    // The database gives up before the limiter does, so that the log shows the reason.
+    let patience = deadline.saturating_duration_since(Instant::now()) * 3 / 4;
+    let locked = database.lock(connection, keys, patience.max(Duration::from_millis(1))).await?;
+    let (results, rows) = batch::apply(jobs, locked);
+    if rows.is_empty() {
+        // Nothing changes, so the results hold already.
+        batch::answer(std::mem::take(jobs), results);
+        return database.roll_back(connection).await;
+    }
+    match database.commit(connection, &rows).await {
+        Ok(()) => {
+            batch::answer(std::mem::take(jobs), results);
+            Ok(())
+        }
+        // The operations were not carried out, and may be tried again.
+        Err(failure @ (Failure::Conflict(_) | Failure::Value(_))) => Err(failure),
+        // Nobody knows whether the database has committed.
+        Err(failure) => {
+            batch::fail(jobs.drain(..), &StoreError::of_store(failure.reason()));
+            Err(failure)
+        }
+    }
+}
