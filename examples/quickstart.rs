@@ -14,6 +14,8 @@ async fn quote() -> impl Responder {
 async fn main() -> std::io::Result<()> {
     let url = std::env::var("RATELIMIT_URL").unwrap_or_else(|_| "memory://".to_owned());
     let limiter = RateLimiter::open(&url)?;
+    // Creates the table of an SQL database. Other stores need nothing.
+    limiter.migrate().await?;
     let server =
         HttpServer::new(move || App::new().app_data(limiter.clone()).wrap(RateLimitHeaders::default()).service(quote))
             .bind(address())?;

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs all tests. On Debian and Ubuntu it installs what they need and the machine lacks; elsewhere it says what that is.
 #
-# RATELIMIT_TEST_STORES=redis tests/run.sh leaves out the tests of the other shared stores; the stores are `redis` and `memcached`. CI leaves out none.
+# RATELIMIT_TEST_STORES=redis tests/run.sh leaves out the tests of the other shared stores; the stores are `redis`, `memcached`,
+# `postgres`, `mysql` and `sqlite`. CI leaves out none.
 # REDIS_BIN=FOLDER tests/run.sh runs them against the redis-server or valkey-server of that folder, in place of the one in PATH.
 set -euo pipefail
 
@@ -19,27 +20,44 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 has cargo || fail 'please install Rust: https://rustup.rs/'
 
-all=redis,memcached
+all=redis,memcached,postgres,mysql,sqlite
 stores=${RATELIMIT_TEST_STORES:-$all}
 for store in ${stores//,/ }; do
     [[ ,$all, == *,$store,* ]] || fail "RATELIMIT_TEST_STORES: there is no store \`$store\`; write some of $all"
 done
 [ "$stores" = "$all" ] || [ -z "${CI:-}" ] || fail "RATELIMIT_TEST_STORES: CI tests all stores; unset it"
 
-# Whether a store is tested, and the machine lacks its server.
+# Whether a program is there. Debian keeps some where PATH does not name them.
+has_server() {
+    has "$1" || compgen -G "/usr/sbin/$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+}
+
+# lacks STORE PROGRAM...: whether the store is tested, and the machine lacks one of the programs.
 lacks() {
-    [[ ,$stores, == *,$1,* ]] && ! has "$2"
+    local store=$1 program
+    shift
+    [[ ,$stores, == *,$store,* ]] || return 1
+    for program in "$@"; do
+        has_server "$program" || return 0
+    done
+    return 1
 }
 
 missing=()
 [ -n "${REDIS_BIN:-}" ] || ! lacks redis redis-server || missing+=(redis-server)
 ! lacks memcached memcached || missing+=(memcached)
+! lacks postgres initdb postgres pg_basebackup psql || missing+=(postgresql)
+! lacks mysql mariadbd mariadb-install-db mariadb || missing+=(mariadb-server)
+! lacks sqlite sqlite3 || missing+=(sqlite3)
 has faketime || missing+=(faketime)
 has cc || missing+=(build-essential)
 if [ "${#missing[@]}" -gt 0 ]; then
     # The package may start a server of its own. The tests do not use it: each starts one on a port or socket of its choice.
-    install 'the tests start a real redis-server (7.0 or later) and memcached (1.6 or later), and set clocks (libfaketime), and cargo needs a linker' "${missing[@]}"
+    install 'the tests start real servers (Redis 7.0 or later, Memcached 1.6, PostgreSQL 14, MariaDB 10.6), use sqlite3, and set clocks (libfaketime), and cargo needs a linker' "${missing[@]}"
 fi
+
+# Most tests of behaviour wait for servers and clocks, not for a processor.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
 
 if [ "$stores" != "$all" ]; then
     features=ratelimit-tests/${stores//,/,ratelimit-tests/}
@@ -49,4 +67,4 @@ fi
 cargo test --workspace --exclude ratelimit-benches --locked "$@"
 
 # rediss:// is a feature of its own.
-cargo test --package ratelimit-tests --features rustls --test behaviour --locked store::redis::tls
+cargo test --package ratelimit-tests --no-default-features --features rustls --test behaviour --locked store::redis::tls

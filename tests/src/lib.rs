@@ -14,7 +14,7 @@ pub mod http;
 pub mod map_store;
 #[cfg(feature = "memcached")]
 pub mod memcached_server;
-#[cfg(any(feature = "redis", feature = "memcached"))]
+#[cfg(any(feature = "redis", feature = "memcached", feature = "mysql", feature = "postgres"))]
 pub(crate) mod ports;
 pub mod process;
 pub mod proxy;
@@ -25,6 +25,12 @@ pub mod redis_sentinel;
 #[cfg(feature = "redis")]
 pub mod redis_server;
 pub mod resolver;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub mod sql_client;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub mod sql_server;
+#[cfg(feature = "sqlite")]
+pub mod sqlite_file;
 pub mod target;
 pub mod wait;
 pub mod websocket;

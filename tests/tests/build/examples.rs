@@ -4,8 +4,6 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use ratelimit_tests::http::{Reply, Server, request};
-#[cfg(feature = "memcached")]
-use ratelimit_tests::memcached_server::MemcachedServer;
 use ratelimit_tests::process::Process;
 #[cfg(feature = "redis")]
 use ratelimit_tests::redis_server::RedisServer;
@@ -15,7 +13,7 @@ use ratelimit_tests::websocket::{Kind, WebSocket};
 use crate::alone;
 use crate::artifacts::example;
 
-fn start(name: &str, url: Option<&str>) -> Process {
+pub(crate) fn start(name: &str, url: Option<&str>) -> Process {
     let mut command = Command::new(example(name));
     command.env("PORT", "0").env_remove("RATELIMIT_URL");
     if let Some(url) = url {
@@ -44,39 +42,9 @@ fn exhaust(example: &Process, method: &str, path: &str, headers: &[(&str, &str)]
     (limit, connection.ask(method, path, headers))
 }
 
-fn assert_refuses_after(example: &Process, limit: u64, path: &str, headers: &[(&str, &str)]) {
+pub(crate) fn assert_refuses_after(example: &Process, limit: u64, path: &str, headers: &[(&str, &str)]) {
     let (known, refusal) = exhaust(example, "GET", path, headers);
     assert_eq!((known, refusal.status), (limit, 429), "{path} {headers:?}");
-}
-
-#[test]
-fn quickstart_counts_in_memory() {
-    let _alone = alone();
-    let quickstart = start("quickstart", None);
-    assert_refuses_after(&quickstart, 300, "/quote", &[]);
-    let line = format!("curl -i http://{}/quote", quickstart.address());
-    wait::until("the line to try is printed", || quickstart.lines_with(&[&line]) == 1);
-}
-
-#[cfg(feature = "redis")]
-#[test]
-fn quickstart_counts_in_redis_when_its_environment_says_so() {
-    let _alone = alone();
-    let redis = RedisServer::on_port();
-    let both = [(); 2].map(|()| start("quickstart", Some(&redis.url())));
-    wait_for_the_middle_of_a_minute();
-    redis.assert_shared_by(&both, "/quote", 300);
-}
-
-#[cfg(feature = "memcached")]
-#[test]
-fn quickstart_counts_in_memcached() {
-    let _alone = alone();
-    let server = MemcachedServer::start();
-    let both = [(); 2].map(|()| start("quickstart", Some(&server.url())));
-    wait_for_the_middle_of_a_minute();
-    let told = both.each_ref().map(|server| server.get_with("/quote", &[]).x_headers().1);
-    assert_eq!(told, [299, 298]);
 }
 
 #[cfg(feature = "redis")]

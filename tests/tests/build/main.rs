@@ -15,6 +15,7 @@ mod imports;
 mod layers;
 mod lengths;
 mod public_api;
+mod quickstart;
 mod rust_version;
 mod source_files;
 

@@ -15,6 +15,10 @@ use ratelimit_tests::process::Process;
 use ratelimit_tests::redis_cluster::RedisCluster;
 #[cfg(feature = "redis")]
 use ratelimit_tests::redis_server::RedisServer;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use ratelimit_tests::sql_server::{Sql, SqlServer};
+#[cfg(feature = "sqlite")]
+use ratelimit_tests::sqlite_file::SqliteFile;
 use ratelimit_tests::wait;
 
 use crate::{EDGE, alone, app};
@@ -27,12 +31,12 @@ pub(crate) const REQUESTS: usize = 10_000;
 pub(crate) const BURST: usize = 1000;
 
 /// A deadline that nothing reaches, and no fallback: answers may be late, but none is lost.
-#[cfg(any(feature = "redis", feature = "memcached"))]
+#[cfg(any(feature = "redis", feature = "memcached", feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub(crate) fn patient(url: &str) -> [(&str, &str); 3] {
     [("APP_STORE", url), ("APP_ON_STORE_ERROR", "deny"), ("APP_DEADLINE_MS", "20000")]
 }
 
-#[cfg(any(feature = "redis", feature = "memcached"))]
+#[cfg(any(feature = "redis", feature = "memcached", feature = "mysql", feature = "postgres", feature = "sqlite"))]
 fn processes(url: &str) -> Vec<Process> {
     (0..PROCESSES).map(|_| app(&patient(url))).collect()
 }
@@ -79,6 +83,47 @@ fn eight_processes_admit_exactly_the_limit_in_memcached() {
     let _alone = alone();
     let server = MemcachedServer::start();
     assert_eq!(race(&processes(&server.url()), "/burst"), expected());
+}
+
+/// Creates the table of a store.
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+fn migrate(url: &str) {
+    let limiter = ratelimit_runtime::RateLimiter::open(url).expect("a URL");
+    let migrated = actix_web::rt::Runtime::new().expect("a runtime").block_on(limiter.migrate());
+    assert_eq!(migrated, Ok(()));
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn eight_processes_admit_exactly_the_limit_in_postgres() {
+    let _alone = alone();
+    let server = SqlServer::start(Sql::Postgres);
+    migrate(&server.url());
+    let processes = processes(&server.url());
+    assert_eq!(race(&processes, "/burst"), expected());
+    assert_exact(&across_edges(&processes, "/edge"));
+}
+
+#[cfg(feature = "mysql")]
+#[test]
+fn eight_processes_admit_exactly_the_limit_in_mariadb() {
+    let _alone = alone();
+    let server = SqlServer::start(Sql::MariaDb);
+    migrate(&server.url());
+    let processes = processes(&server.url());
+    assert_eq!(race(&processes, "/burst"), expected());
+    assert_exact(&across_edges(&processes, "/edge"));
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn eight_processes_admit_exactly_the_limit_in_sqlite() {
+    let _alone = alone();
+    let file = SqliteFile::new();
+    migrate(&file.url());
+    let processes = processes(&file.url());
+    assert_eq!(race(&processes, "/burst"), expected());
+    assert_exact(&across_edges(&processes, "/edge"));
 }
 
 #[cfg(feature = "redis")]

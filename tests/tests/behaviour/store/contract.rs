@@ -7,6 +7,10 @@ use std::thread;
 use ratelimit_tests::http::{Connection, Reply, Server};
 #[cfg(feature = "memcached")]
 use ratelimit_tests::memcached_server::MemcachedServer;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use ratelimit_tests::sql_server::{Sql, SqlServer};
+#[cfg(feature = "sqlite")]
+use ratelimit_tests::sqlite_file::SqliteFile;
 use ratelimit_tests::wait;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -57,6 +61,30 @@ macro_rules! contract {
             let store = Shared::in_cluster(&cluster, routes);
             $(with_each_algorithm(&store, stringify!($name), checks::$name);)*
             assert_eq!(cluster.keys_without_expiry(), [""; 0]);
+        }
+
+        #[cfg(feature = "postgres")]
+        #[test]
+        fn all_of_this_holds_in_postgres() {
+            let server = SqlServer::start(Sql::Postgres);
+            let store = Shared::in_sql("in PostgreSQL", &server, routes);
+            $(with_each_algorithm(&store, stringify!($name), checks::$name);)*
+        }
+
+        #[cfg(feature = "mysql")]
+        #[test]
+        fn all_of_this_holds_in_mariadb() {
+            let server = SqlServer::start(Sql::MariaDb);
+            let store = Shared::in_sql("in MariaDB", &server, routes);
+            $(with_each_algorithm(&store, stringify!($name), checks::$name);)*
+        }
+
+        #[cfg(feature = "sqlite")]
+        #[test]
+        fn all_of_this_holds_in_sqlite() {
+            let file = SqliteFile::new();
+            let store = Shared::in_sqlite(&file, routes);
+            $(with_each_algorithm(&store, stringify!($name), checks::$name);)*
         }
 
         mod checks {

@@ -10,6 +10,10 @@ use ratelimit_tests::app::Served;
 use ratelimit_tests::map_store::MapStore;
 #[cfg(feature = "memcached")]
 use ratelimit_tests::memcached_server::MemcachedServer;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use ratelimit_tests::sql_server::SqlServer;
+#[cfg(feature = "sqlite")]
+use ratelimit_tests::sqlite_file::SqliteFile;
 use ratelimit_tests::target::Target;
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -53,6 +57,25 @@ impl Shared {
         Self::new("in Memcached", || connect(&server.url()), routes)
     }
 
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
+    pub(crate) fn in_sql(
+        name: &'static str,
+        server: &SqlServer,
+        routes: impl Fn(&mut ServiceConfig) + Clone + Send + Sync + 'static,
+    ) -> Self {
+        migrate(&server.url());
+        Self::new(name, || connect(&server.url()), routes)
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn in_sqlite(
+        file: &SqliteFile,
+        routes: impl Fn(&mut ServiceConfig) + Clone + Send + Sync + 'static,
+    ) -> Self {
+        migrate(&file.url());
+        Self::new("in SQLite", || connect(&file.url()), routes)
+    }
+
     #[cfg(feature = "redis")]
     pub(crate) fn in_redis(
         redis: &RedisServer,
@@ -84,7 +107,14 @@ impl Shared {
     }
 }
 
-#[cfg(any(feature = "redis", feature = "memcached"))]
+/// Creates the table of a store.
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+pub(crate) fn migrate(url: &str) {
+    let migrated = Runtime::new().expect("a runtime").block_on(connect(url).migrate());
+    assert_eq!(migrated, Ok(()));
+}
+
+#[cfg(any(feature = "redis", feature = "memcached", feature = "mysql", feature = "postgres", feature = "sqlite"))]
 fn connect(url: &str) -> RateLimiter {
     builder().store(url).build().expect("a URL")
 }

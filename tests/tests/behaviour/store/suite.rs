@@ -10,6 +10,10 @@ use std::{
 use ratelimit_runtime::{Applied, Error, Operation, RateLimiter, Store, StoreError, Value, testing};
 #[cfg(feature = "memcached")]
 use ratelimit_tests::memcached_server::MemcachedServer;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use ratelimit_tests::sql_server::{Sql, SqlServer};
+#[cfg(feature = "sqlite")]
+use ratelimit_tests::sqlite_file::SqliteFile;
 use ratelimit_tests::{map_store::MapStore, wait};
 #[cfg(feature = "redis")]
 use ratelimit_tests::{redis_cluster::RedisCluster, redis_server::RedisServer};
@@ -19,6 +23,8 @@ use tokio::runtime::Runtime;
 mod file_store;
 
 use self::file_store::FileStore;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+use crate::store::each_store::migrate;
 
 /// Runs the suite over limiters that share a store.
 fn run(limiter: impl Fn() -> Result<RateLimiter, Error>) -> Result<(), testing::ContractError> {
@@ -31,7 +37,7 @@ fn run_over(store: impl Store) -> Result<(), testing::ContractError> {
     run(|| RateLimiter::builder().store(Arc::clone(&store)).deadline(wait::PATIENCE).build())
 }
 
-#[cfg(any(feature = "redis", feature = "memcached"))]
+#[cfg(any(feature = "redis", feature = "memcached", feature = "mysql", feature = "postgres", feature = "sqlite"))]
 fn at(url: &str) -> impl Fn() -> Result<RateLimiter, Error> {
     move || RateLimiter::builder().store(url).deadline(wait::PATIENCE).build()
 }
@@ -81,6 +87,30 @@ fn several_servers_of_memcached_pass_the_contract_suite() {
     let servers = [(); 3].map(|()| MemcachedServer::start());
     let addresses = servers.each_ref().map(MemcachedServer::address);
     assert_eq!(run(at(&format!("memcached://{}", addresses.join(",")))), Ok(()));
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn postgres_passes_the_contract_suite() {
+    let server = SqlServer::start(Sql::Postgres);
+    migrate(&server.url());
+    assert_eq!(run(at(&server.url())), Ok(()));
+}
+
+#[cfg(feature = "mysql")]
+#[test]
+fn mariadb_passes_the_contract_suite() {
+    let server = SqlServer::start(Sql::MariaDb);
+    migrate(&server.url());
+    assert_eq!(run(at(&server.url())), Ok(()));
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn sqlite_passes_the_contract_suite() {
+    let file = SqliteFile::new();
+    migrate(&file.url());
+    assert_eq!(run(at(&file.url())), Ok(()));
 }
 
 /// What a store does wrong.
