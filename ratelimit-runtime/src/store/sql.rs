@@ -4,6 +4,7 @@
 //! connections are busy wait, and go into one transaction together: it locks their rows in the order of the keys, reads them, and writes what
 //! follows.
 
+mod additions;
 mod batch;
 mod database;
 #[cfg(feature = "mysql")]
@@ -19,6 +20,7 @@ pub(crate) mod settings;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 mod table;
+mod work;
 mod worker;
 
 use std::{

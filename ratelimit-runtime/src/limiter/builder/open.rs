@@ -51,7 +51,7 @@ impl RateLimiterBuilder {
     #[cfg(feature = "postgres")]
     #[track_caller]
     pub(super) fn postgres(self, url: StoreUrl<'_>) -> Result<RateLimiter, Error> {
-        let database = Postgres::new(url.rest, &self.sql.table)?;
+        let database = Postgres::new(url.rest, &self.sql.table, self.deadline)?;
         let connections = self.sql.connections;
         self.external(Arc::new(SqlStore::new(database, connections)))
     }

@@ -70,6 +70,8 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Increment {
+    /// The start of the window, in seconds since the Unix epoch.
+    pub window_start: u64,
     /// The end of the window, in seconds since the Unix epoch. The counter means nothing any more from then on.
     pub window_end: u64,
     /// How many tokens the request takes, at least 1.
@@ -202,8 +204,10 @@ impl Operation {
             return None;
         };
         let is_addition = terms.algorithm == Algorithm::FixedWindow && terms.cost > 0;
+        let window_end = terms.window_end(now.as_secs());
         is_addition.then(|| Increment {
-            window_end: terms.window_end(now.as_secs()),
+            window_start: window_end.saturating_sub(terms.limit.per.into()),
+            window_end,
             tokens: terms.cost,
             limit: terms.limit.limit,
         })

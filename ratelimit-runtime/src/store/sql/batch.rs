@@ -1,6 +1,9 @@
 //! The operations of one transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 
@@ -20,6 +23,8 @@ pub(super) struct Job {
     pub(super) losses: u32,
     /// Whether it needs a transaction of its own, since the database refused one that it was in.
     pub(super) is_alone: bool,
+    /// Whether it is an addition to one fixed window, and nothing has shown that this does not do.
+    pub(super) is_addition: bool,
 }
 
 /// The results of the operations of a batch, which hold once its rows are written.
@@ -27,12 +32,18 @@ pub(super) struct Results(Vec<Option<Result<Applied, StoreError>>>);
 
 impl Job {
     pub(super) fn new(operation: Operation, answer: oneshot::Sender<Result<Applied, StoreError>>) -> Self {
-        Self { operation, answer, losses: 0, is_alone: false }
+        let is_addition = operation.increment(Duration::ZERO).is_some();
+        Self { operation, answer, losses: 0, is_alone: false, is_addition }
     }
 
     /// The same, with a transaction of its own.
     pub(super) fn alone(self) -> Self {
-        Self { is_alone: true, ..self }
+        Self { is_alone: true, is_addition: false, ..self }
+    }
+
+    /// The same, for a transaction.
+    pub(super) fn for_transaction(self) -> Self {
+        Self { is_addition: false, ..self }
     }
 
     pub(super) fn operation(&self) -> &Operation {

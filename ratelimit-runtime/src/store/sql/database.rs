@@ -2,7 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
-use crate::store::sql::rows::{Locked, Row};
+use crate::store::sql::rows::{Added, Addition, Locked, Row};
 
 /// A database with a table of counters. The futures run on the thread of the store.
 pub(crate) trait Database: Clone + Send + Sync + 'static {
@@ -28,6 +28,21 @@ pub(crate) trait Database: Clone + Send + Sync + 'static {
 
     /// Ends a transaction without a change.
     fn roll_back(&self, connection: &mut Self::Connection) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Whether it has [`add`](Self::add).
+    fn adds(&self) -> bool {
+        false
+    }
+
+    /// Adds to fixed windows as many requests as fit, in one statement. A window that is not that of the database's clock stays as it is, as
+    /// does a row that holds something else. The keys are in ascending order.
+    fn add(
+        &self,
+        _connection: &mut Self::Connection,
+        _additions: &[Addition],
+    ) -> impl Future<Output = Result<Added, Failure>> {
+        async { Ok(Added::default()) }
+    }
 
     /// Deletes some rows that have expired, at most so many, and returns how many. It waits for no lock.
     fn delete_expired(

@@ -2,7 +2,13 @@
 
 mod url;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, Row as _,
@@ -11,18 +17,21 @@ use sqlx::{
 
 use crate::{
     error::Error,
-    store::sql::{
-        database::{Database, Failure},
-        placeholders::{pad, padded, placeholders},
-        rows::{Locked, Row},
-        table::{TableName, wrong_shape},
+    store::{
+        contract::operation::Increment,
+        sql::{
+            database::{Database, Failure},
+            placeholders::{pad, padded, placeholders},
+            rows::{Added, Addition, Locked, Row},
+            table::{TableName, wrong_shape},
+        },
     },
 };
 
 /// The settings of a connection. Each statement sees what was committed before it. The shortest wait for a lock is a second. MariaDB also
-/// ends the transaction of a process that has stopped in the middle of it.
+/// ends the transaction of a process that has stopped in the middle of it. The mode lets assignments of one statement see each other.
 const SETTINGS: &str = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; \
-     SET SESSION innodb_lock_wait_timeout = 1 /*M! , idle_transaction_timeout = 5 */";
+     SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 1 /*M! , idle_transaction_timeout = 5 */";
 
 #[derive(Clone)]
 pub(crate) struct MySql(Arc<Shared>);
@@ -32,15 +41,58 @@ struct Shared {
     options: MySqlConnectOptions,
     /// The quoted name of the table.
     table: String,
+    add: String,
     create: String,
+    /// Whether the server is MariaDB: MySQL does not return the rows of an insertion.
+    is_mariadb: AtomicBool,
 }
 
 impl MySql {
     /// Reads what follows `mysql://`.
     pub(crate) fn new(rest: &str, table: &TableName) -> Result<Self, Error> {
         let (options, name) = url::read(rest)?;
-        Ok(Self(Arc::new(Shared { name, options, table: table.quoted('`'), create: create(table) })))
+        let (create, table) = (create(table), table.quoted('`'));
+        Ok(Self(Arc::new(Shared {
+            name,
+            options,
+            add: add(&table),
+            table,
+            create,
+            is_mariadb: AtomicBool::new(false),
+        })))
     }
+}
+
+/// The statement that adds requests to fixed windows. The column `before` gets how many tokens were taken before: -1 if the row is new, NULL
+/// if nothing is added. The next assignments see it.
+fn add(table: &str) -> String {
+    let time = "UNIX_TIMESTAMP(SYSDATE(6))";
+    let end = format!("CAST(SUBSTRING_INDEX(SUBSTRING_INDEX({table}.value, ' ', 2), ' ', -1) AS SIGNED)");
+    format!(
+        "INSERT INTO {table} (`key`, value, expires_at, `before`) \
+         SELECT name, CONCAT('window ', ends, ' ', cost * LEAST(requests, quota DIV cost)), ends, -1 \
+         FROM JSON_TABLE(?, '$[*]' COLUMNS (name varchar(250) CHARACTER SET ascii PATH '$[0]', \
+         starts bigint PATH '$[1]', ends bigint PATH '$[2]', cost bigint PATH '$[3]', quota bigint PATH '$[4]', \
+         requests bigint PATH '$[5]')) AS addition WHERE {time} >= starts AND {time} < ends \
+         ON DUPLICATE KEY UPDATE `before` = CASE WHEN {time} >= ends THEN NULL \
+         WHEN {table}.value IS NULL THEN 0 \
+         WHEN {table}.value NOT REGEXP '^window [0-9]{{1,10}} [0-9]{{1,10}}$' THEN NULL \
+         WHEN {end} = ends THEN CAST(SUBSTRING_INDEX({table}.value, ' ', -1) AS SIGNED) \
+         WHEN {end} <= starts THEN 0 END, \
+         {table}.value = IF(`before` IS NULL, {table}.value, CONCAT('window ', ends, ' ', \
+         `before` + cost * LEAST(requests, GREATEST(quota - `before`, 0) DIV cost))), \
+         expires_at = IF(`before` IS NULL, expires_at, ends) \
+         RETURNING `key`, `before`, CAST({time} * 1000000 AS SIGNED)"
+    )
+}
+
+/// A row of a JSON text. A key is printable ASCII.
+fn json_row(Addition { key, increment, requests }: &Addition) -> String {
+    let name = key.replace('\\', "\\\\").replace('"', "\\\"");
+    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let Increment { window_start, window_end, tokens, limit } = *increment;
+    let (starts, ends, cost) = (number(window_start), number(window_end), number(tokens));
+    format!(r#"["{name}",{starts},{ends},{cost},{limit},{requests}]"#)
 }
 
 /// The SQL that creates the table. It stands in `guide::sql`.
@@ -51,6 +103,7 @@ fn create(name: &TableName) -> String {
     `key` varbinary(250) NOT NULL PRIMARY KEY,
     value mediumtext CHARACTER SET utf8mb4,
     expires_at bigint NOT NULL,
+    `before` bigint,
     KEY expires_at (expires_at)
 ) ENGINE = InnoDB;
 "
@@ -67,6 +120,9 @@ impl Database for MySql {
     async fn connect(&self) -> Result<MySqlConnection, Failure> {
         let mut connection = self.0.options.connect().await.map_err(failure)?;
         sqlx::raw_sql(SETTINGS).execute(&mut connection).await.map_err(failure)?;
+        let version = sqlx::query("SELECT VERSION()").fetch_one(&mut connection).await.map_err(failure)?;
+        let version: String = version.try_get(0).map_err(failure)?;
+        self.0.is_mariadb.store(version.contains("MariaDB"), Relaxed);
         Ok(connection)
     }
 
@@ -117,6 +173,26 @@ impl Database for MySql {
 
     async fn roll_back(&self, connection: &mut MySqlConnection) -> Result<(), Failure> {
         sqlx::raw_sql("ROLLBACK").execute(connection).await.map(drop).map_err(failure)
+    }
+
+    fn adds(&self) -> bool {
+        self.0.is_mariadb.load(Relaxed)
+    }
+
+    async fn add(&self, connection: &mut MySqlConnection, additions: &[Addition]) -> Result<Added, Failure> {
+        let rows: Vec<String> = additions.iter().map(json_row).collect();
+        let add = sqlx::query(&self.0.add).bind(format!("[{}]", rows.join(",")));
+        let mut added = Added::default();
+        for row in add.fetch_all(connection).await.map_err(failure)? {
+            let (key, before): (Vec<u8>, Option<i64>) =
+                (row.try_get(0).map_err(failure)?, row.try_get(1).map_err(failure)?);
+            let micros: i64 = row.try_get(2).map_err(failure)?;
+            added.now = added.now.max(Duration::from_micros(micros.unsigned_abs()));
+            if let Some(used) = before.and_then(|used| u32::try_from(used.max(0)).ok()) {
+                added.used.insert(String::from_utf8_lossy(&key).into_owned(), used);
+            }
+        }
+        Ok(added)
     }
 
     async fn delete_expired(&self, connection: &mut MySqlConnection, most: u32) -> Result<u64, Failure> {
@@ -176,5 +252,12 @@ mod tests {
     #[test]
     fn the_guide_prints_the_sql_of_a_migration_of_mysql() {
         assert!(include_str!("../../guide/sql.md").contains(&format!("```sql\n{}```", create(&TableName::default()))));
+    }
+
+    #[test]
+    fn a_key_is_a_text_of_json() {
+        let increment = Increment { window_start: 0, window_end: 60, tokens: u64::MAX, limit: 5 };
+        let addition = Addition { key: r#"a"b\\c"#.to_owned(), increment, requests: 2 };
+        assert_eq!(json_row(&addition), r#"["a\"b\\\\c",0,60,9223372036854775807,5,2]"#);
     }
 }

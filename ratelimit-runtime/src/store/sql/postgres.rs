@@ -11,10 +11,14 @@ use sqlx::{
 
 use crate::{
     error::Error,
-    store::sql::{
-        database::{Database, Failure},
-        rows::{Locked, Row},
-        table::{TableName, wrong_shape},
+    store::{
+        contract::operation::Increment,
+        sql::{
+            database::{Database, Failure},
+            postgres::url::PostgresUrl,
+            rows::{Added, Addition, Locked, Row},
+            table::{TableName, wrong_shape},
+        },
     },
 };
 
@@ -27,6 +31,8 @@ pub(crate) struct Postgres(Arc<Shared>);
 struct Shared {
     name: String,
     options: PgConnectOptions,
+    /// Whether another program hands out the server's connections. Then settings hold for a transaction, and a statement needs one.
+    is_pooled: bool,
     statements: Statements,
 }
 
@@ -34,15 +40,22 @@ struct Shared {
 struct Statements {
     lock: String,
     write: String,
+    add: String,
     delete_expired: String,
     create: String,
 }
 
 impl Postgres {
-    /// Reads what follows `postgres://`.
-    pub(crate) fn new(rest: &str, table: &TableName) -> Result<Self, Error> {
-        let (options, name) = url::read(rest)?;
-        Ok(Self(Arc::new(Shared { name, options, statements: Statements::new(table) })))
+    /// Reads what follows `postgres://`. A lock is awaited for most of the deadline.
+    pub(crate) fn new(rest: &str, table: &TableName, deadline: Duration) -> Result<Self, Error> {
+        let PostgresUrl { mut options, name, is_pooled } = url::read(rest)?;
+        if !is_pooled {
+            let lock_timeout = (deadline * 3 / 4).as_millis().max(1).to_string();
+            let idle = LONGEST_IDLE.to_string();
+            options =
+                options.options([("lock_timeout", &lock_timeout), ("idle_in_transaction_session_timeout", &idle)]);
+        }
+        Ok(Self(Arc::new(Shared { name, options, is_pooled, statements: Statements::new(table) })))
     }
 }
 
@@ -62,6 +75,7 @@ impl Statements {
                  SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) \
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at"
             ),
+            add: add(&table),
             delete_expired: format!(
                 "DELETE FROM {table} WHERE key IN (\
                  SELECT key FROM {table} WHERE expires_at <= extract(epoch FROM clock_timestamp())::bigint - 1 \
@@ -72,6 +86,30 @@ impl Statements {
     }
 }
 
+/// The statement that adds requests to fixed windows. The column `before` passes it the window, the cost and the limit, and then keeps how
+/// many tokens were taken before, or NULL if the row holds something else.
+fn add(table: &str) -> String {
+    let used = "CASE WHEN counter.value IS NULL THEN 0 \
+         WHEN counter.value !~ '^window [0-9]{1,10} [0-9]{1,10}$' THEN NULL \
+         WHEN split_part(counter.value, ' ', 2)::bigint = excluded.expires_at THEN split_part(counter.value, ' ', 3)::bigint \
+         WHEN split_part(counter.value, ' ', 2)::bigint <= excluded.before[1] THEN 0 END";
+    format!(
+        "INSERT INTO {table} AS counter (key, value, expires_at, before) \
+         SELECT key, 'window ' || ends || ' ' || cost * least(requests, quota / cost), ends, \
+         ARRAY[starts, cost, quota, requests] \
+         FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) \
+         AS addition (key, starts, ends, cost, quota, requests) \
+         WHERE extract(epoch FROM clock_timestamp()) >= starts AND extract(epoch FROM clock_timestamp()) < ends \
+         ON CONFLICT (key) DO UPDATE SET \
+         value = coalesce('window ' || excluded.expires_at || ' ' || ({used}) + excluded.before[2] * \
+         least(excluded.before[4], greatest(excluded.before[3] - ({used}), 0) / excluded.before[2]), counter.value), \
+         expires_at = CASE WHEN ({used}) IS NULL THEN counter.expires_at ELSE excluded.expires_at END, \
+         before = ARRAY[{used}] \
+         WHERE extract(epoch FROM clock_timestamp()) < excluded.expires_at \
+         RETURNING key, before, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+    )
+}
+
 /// The SQL that creates the table. It stands in `guide::sql`.
 fn create(name: &TableName) -> String {
     let (table, index) = (name.quoted('"'), name.index(false).quoted('"'));
@@ -79,7 +117,8 @@ fn create(name: &TableName) -> String {
         r#"CREATE UNLOGGED TABLE IF NOT EXISTS {table} (
     key text COLLATE "C" PRIMARY KEY,
     value text,
-    expires_at bigint NOT NULL
+    expires_at bigint NOT NULL,
+    before bigint[]
 ) WITH (fillfactor = 70);
 CREATE INDEX IF NOT EXISTS {index} ON {table} (expires_at);
 "#
@@ -104,11 +143,14 @@ impl Database for Postgres {
         patience: Duration,
     ) -> Result<Locked, Failure> {
         // Whatever the server's settings are, each statement sees what was committed before it.
-        let begin = format!(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
-             SET LOCAL idle_in_transaction_session_timeout = {LONGEST_IDLE}",
-            patience.as_millis().max(1)
-        );
+        let begin = match self.0.is_pooled {
+            true => format!(
+                "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; \
+                 SET LOCAL idle_in_transaction_session_timeout = {LONGEST_IDLE}",
+                patience.as_millis().max(1)
+            ),
+            false => "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned(),
+        };
         sqlx::raw_sql(&begin).execute(&mut *connection).await.map_err(failure)?;
         let rows = sqlx::query(&self.0.statements.lock).bind(keys).fetch_all(connection).await.map_err(failure)?;
         let mut locked = Locked::default();
@@ -134,6 +176,38 @@ impl Database for Postgres {
 
     async fn roll_back(&self, connection: &mut PgConnection) -> Result<(), Failure> {
         sqlx::raw_sql("ROLLBACK").execute(connection).await.map(drop).map_err(failure)
+    }
+
+    fn adds(&self) -> bool {
+        !self.0.is_pooled
+    }
+
+    async fn add(&self, connection: &mut PgConnection, additions: &[Addition]) -> Result<Added, Failure> {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let numbers = |of: fn(&Increment) -> u64| -> Vec<i64> {
+            additions.iter().map(|addition| number(of(&addition.increment))).collect()
+        };
+        let add = sqlx::query(&self.0.statements.add)
+            .bind(additions.iter().map(|addition| &*addition.key).collect::<Vec<&str>>())
+            .bind(numbers(|increment| increment.window_start))
+            .bind(numbers(|increment| increment.window_end))
+            .bind(numbers(|increment| increment.tokens))
+            .bind(numbers(|increment| increment.limit.into()))
+            .bind(additions.iter().map(|addition| addition.requests).collect::<Vec<i64>>());
+        let mut added = Added::default();
+        for row in add.fetch_all(connection).await.map_err(failure)? {
+            let (key, before): (String, Vec<Option<i64>>) =
+                (row.try_get(0).map_err(failure)?, row.try_get(1).map_err(failure)?);
+            let micros: i64 = row.try_get(2).map_err(failure)?;
+            added.now = added.now.max(Duration::from_micros(micros.unsigned_abs()));
+            let used = match before[..] {
+                [used] => used.and_then(|used| u32::try_from(used).ok()),
+                // The row is new.
+                _ => Some(0),
+            };
+            added.used.extend(used.map(|used| (key, used)));
+        }
+        Ok(added)
     }
 
     async fn delete_expired(&self, connection: &mut PgConnection, most: u32) -> Result<u64, Failure> {

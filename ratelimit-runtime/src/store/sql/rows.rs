@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use crate::store::contract::value::Value;
+use crate::store::contract::{operation::Increment, value::Value};
 
 /// The rows that a transaction has locked.
 #[derive(Debug, Default)]
@@ -31,4 +31,23 @@ pub(crate) struct Row {
     pub(super) value: Option<String>,
     /// When the row may be deleted, in seconds since the epoch.
     pub(super) expires_at: i64,
+}
+
+/// Requests under one rule with a fixed window, which cost the same.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Addition {
+    pub(super) key: String,
+    /// The window, and how many tokens it has.
+    pub(super) increment: Increment,
+    /// How many requests there are.
+    pub(super) requests: i64,
+}
+
+/// What the counters of additions held before.
+#[derive(Debug, Default)]
+pub(crate) struct Added {
+    /// The database's time since the epoch.
+    pub(super) now: Duration,
+    /// How many tokens were taken, by the keys. To a counter that is not here, nothing was added.
+    pub(super) used: HashMap<String, u32>,
 }

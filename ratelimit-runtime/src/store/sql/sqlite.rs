@@ -3,17 +3,21 @@
 use std::{
     path::PathBuf,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use sqlx::{
     ConnectOptions, Row as _,
+    error::DatabaseError,
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous},
 };
+
+use tokio::time::sleep;
 
 use crate::{
     error::Error,
     store::{
+        new_place,
         sql::{
             database::{Database, Failure},
             placeholders::{pad, padded, placeholders},
@@ -23,6 +27,13 @@ use crate::{
         url::{error, escapes::decode},
     },
 };
+
+/// Result codes of SQLite.
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+
+/// The shortest pause before a lock that another process holds is tried again. The longest is twice as long.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(500);
 
 /// The file has one writer at a time.
 pub(crate) const CONNECTIONS: usize = 1;
@@ -87,16 +98,19 @@ impl Database for Sqlite {
     }
 
     async fn connect(&self) -> Result<SqliteConnection, Failure> {
-        self.0.options.connect().await.map_err(failure)
+        let mut connection = self.0.options.connect().await.map_err(failure)?;
+        // Transactions wait by themselves.
+        sqlx::raw_sql("PRAGMA busy_timeout = 0").execute(&mut connection).await.map_err(failure)?;
+        Ok(connection)
     }
 
     async fn lock(
         &self,
         connection: &mut SqliteConnection,
         keys: &[String],
-        _patience: Duration,
+        patience: Duration,
     ) -> Result<Locked, Failure> {
-        sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await.map_err(failure)?;
+        begin(connection, patience).await?;
         // All processes that share a file are on one machine, and have its clock.
         let now = SystemTime::UNIX_EPOCH.elapsed().map_err(|error| Failure::Refused(error.to_string()))?;
         let mut locked = Locked { now, ..Locked::default() };
@@ -138,13 +152,40 @@ impl Database for Sqlite {
             "DELETE FROM {table} WHERE key IN (SELECT key FROM {table} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
         );
         let expired = i64::try_from(now.as_secs()).unwrap_or(i64::MAX) - 1;
-        let delete = sqlx::query(&delete).bind(expired).bind(most);
-        delete.execute(connection).await.map(|done| done.rows_affected()).map_err(failure)
+        match sqlx::query(&delete).bind(expired).bind(most).execute(connection).await {
+            Ok(done) => Ok(done.rows_affected()),
+            Err(error) if is_busy(&error) => Ok(0),
+            Err(error) => Err(failure(error)),
+        }
     }
 
     async fn migrate(&self, connection: &mut SqliteConnection) -> Result<(), Failure> {
         sqlx::raw_sql(&self.0.create).execute(connection).await.map(drop).map_err(failure)
     }
+}
+
+/// Begins a transaction that writes. SQLite's own wait for a lock sleeps for longer and longer, and a busy file would keep a process waiting
+/// for too long.
+async fn begin(connection: &mut SqliteConnection, patience: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *connection).await {
+            Ok(_) => return Ok(()),
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                sleep(SHORTEST_PAUSE + SHORTEST_PAUSE.mul_f64(new_place() as f64 / u64::MAX as f64)).await;
+            }
+            Err(error) => return Err(failure(error)),
+        }
+    }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|error| [BUSY, LOCKED].contains(&kind(error)))
+}
+
+/// The kind of an error: the lower byte of its code.
+fn kind(error: &(dyn DatabaseError + 'static)) -> i32 {
+    error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or_default() & 0xff
 }
 
 /// What an error means, by SQLite's result code.
@@ -156,10 +197,8 @@ fn failure(error: sqlx::Error) -> Failure {
             _ => Failure::Lost(reason),
         };
     };
-    let code: i32 = database.code().and_then(|code| code.parse().ok()).unwrap_or_default();
-    // The lower byte is the kind of the error.
-    match code & 0xff {
-        5 | 6 => Failure::Refused(format!("{reason}: another process or program holds the lock of the file")),
+    match kind(database) {
+        BUSY | LOCKED => Failure::Refused(format!("{reason}: another process or program holds the lock of the file")),
         8 => Failure::Refused(format!("{reason}: let the application write the file and its folder")),
         13 => Failure::Refused(format!("{reason}: make room on the disk")),
         14 => Failure::Refused(format!("{reason}: the folder must be there, and the application must write to it")),

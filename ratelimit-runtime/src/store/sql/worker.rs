@@ -2,13 +2,14 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::{self, sleep, timeout, timeout_at},
+    time::{self, timeout},
 };
 
 use crate::store::{
@@ -16,9 +17,11 @@ use crate::store::{
     episode::Episode,
     new_place,
     printable::Printable,
+    server_clock::SharedClock,
     sql::{
         batch::{self, Job},
         database::{Database, Failure},
+        work::{Done, Work},
     },
 };
 
@@ -28,18 +31,11 @@ const LARGEST_BATCH: usize = 256;
 /// How long opening a connection may take.
 const LONGEST_CONNECT: Duration = Duration::from_secs(5);
 
+/// The pause before another connection is tried, while others serve.
+const CONNECT_PAUSE: Duration = Duration::from_secs(1);
+
 /// How long creating the table may take.
 const LONGEST_MIGRATION: Duration = Duration::from_secs(30);
-
-/// How long a transaction may outlast the deadline of its operations. Then its connection is closed, by which the database rolls it back.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// How many connections may be lost under an operation before it fails. After a restart of the server, the first one is.
-const TOLERATED_LOSSES: u32 = 2;
-
-/// The pauses before a transaction is tried again after a conflict.
-const SHORTEST_PAUSE: Duration = Duration::from_micros(500);
-const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// How many expired rows are deleted in one step, and the pause after a step that found fewer.
 const EXPIRED_ROWS: u32 = 500;
@@ -66,10 +62,14 @@ struct State<D: Database> {
     open: usize,
     idle: Vec<D::Connection>,
     is_connecting: bool,
+    /// When a further connection is tried, after one could not be opened.
+    next_connect: Instant,
     waiting: VecDeque<Job>,
     /// The keys of the transactions that are under way. Another transaction would wait for their locks.
     busy: HashSet<String>,
     tasks: JoinSet<Event<D::Connection>>,
+    /// The database's clock.
+    clock: Rc<SharedClock>,
     /// When expired rows are looked for again.
     next_expiry: time::Instant,
     /// The log's messages about expired rows.
@@ -79,18 +79,8 @@ struct State<D: Database> {
 /// The end of a task.
 enum Event<C> {
     Connected(Result<C, Failure>),
-    Done {
-        keys: Vec<String>,
-        /// The connection, if it is of use.
-        connection: Option<C>,
-        /// Operations of which nothing was written, to try on another connection.
-        again: Vec<Job>,
-    },
-    Expired {
-        connection: Option<C>,
-        pause: Duration,
-        failure: Option<Failure>,
-    },
+    Done(Done<C>),
+    Expired { connection: Option<C>, pause: Duration, failure: Option<Failure> },
     Migrated,
 }
 
@@ -107,9 +97,11 @@ impl<D: Database> Worker<D> {
             open: 0,
             idle: Vec::new(),
             is_connecting: false,
+            next_connect: Instant::now(),
             waiting: VecDeque::new(),
             busy: HashSet::new(),
             tasks: JoinSet::new(),
+            clock: Rc::default(),
             next_expiry: time::Instant::now() + pause_of_expiry(),
             expiry: Episode::default(),
         };
@@ -139,7 +131,8 @@ impl<D: Database> Worker<D> {
 impl<D: Database> State<D> {
     fn take(&mut self, message: Message) {
         match message {
-            Message::Update(job) => self.waiting.push_back(job),
+            Message::Update(job) if self.database.adds() => self.waiting.push_back(job),
+            Message::Update(job) => self.waiting.push_back(job.for_transaction()),
             Message::Migrate(answer) => {
                 let database = self.database.clone();
                 self.tasks.spawn_local(async move {
@@ -160,10 +153,14 @@ impl<D: Database> State<D> {
                         self.open += 1;
                         self.idle.push(connection);
                     }
-                    Err(failure) => batch::fail(self.waiting.drain(..), &StoreError::of_store(failure.reason())),
+                    Err(failure) if self.open == 0 => {
+                        batch::fail(self.waiting.drain(..), &StoreError::of_store(failure.reason()));
+                    }
+                    // The server has no more connections for us, and those that there are serve.
+                    Err(_) => self.next_connect = Instant::now() + CONNECT_PAUSE,
                 }
             }
-            Event::Done { keys, connection, again } => {
+            Event::Done(Done { keys, connection, again }) => {
                 for key in keys {
                     self.busy.remove(&key);
                 }
@@ -202,8 +199,10 @@ impl<D: Database> State<D> {
             }
             let keys = batch::keys(&jobs);
             self.busy.extend(keys.iter().cloned());
-            let database = self.database.clone();
-            self.tasks.spawn_local(async move { carry_out(&database, connection, keys, jobs).await });
+            let (database, clock) = (self.database.clone(), Rc::clone(&self.clock));
+            self.tasks.spawn_local(async move {
+                Event::Done(Work { database, clock, connection }.carry_out(keys, jobs).await)
+            });
         }
     }
 
@@ -213,7 +212,10 @@ impl<D: Database> State<D> {
         for _ in 0..self.waiting.len() {
             let Some(job) = self.waiting.pop_front() else { break };
             let has_room = match jobs.last() {
-                Some(last) => jobs.len() < LARGEST_BATCH && !job.is_alone && !last.is_alone,
+                Some(last) => {
+                    let is_alike = !job.is_alone && !last.is_alone && job.is_addition == last.is_addition;
+                    is_alike && jobs.len() < LARGEST_BATCH
+                }
                 None => true,
             };
             if has_room && !job.operation().keys().any(|key| self.busy.contains(key)) {
@@ -226,7 +228,8 @@ impl<D: Database> State<D> {
     }
 
     fn connect(&mut self) {
-        if self.is_connecting || self.open >= self.connections {
+        let is_too_early = self.open > 0 && Instant::now() < self.next_connect;
+        if self.is_connecting || self.open >= self.connections || is_too_early {
             return;
         }
         self.is_connecting = true;
@@ -295,94 +298,4 @@ async fn migrate<D: Database>(database: &D) -> Result<(), StoreError> {
     let late = || Failure::Lost(format!("the table is not created within {LONGEST_MIGRATION:?}; what locks it?"));
     let migrated = timeout(LONGEST_MIGRATION, database.migrate(&mut connection)).await;
     migrated.unwrap_or_else(|_| Err(late())).map_err(failed)
-}
-
-/// Carries out the operations of a batch in one transaction.
-async fn carry_out<D: Database>(
-    database: &D,
-    mut connection: D::Connection,
-    keys: Vec<String>,
-    mut jobs: Vec<Job>,
-) -> Event<D::Connection> {
-    let deadline = jobs.iter().map(|job| job.operation().deadline()).max().unwrap_or_else(Instant::now);
-    let mut again = Vec::new();
-    let done = async {
-        let mut pause = SHORTEST_PAUSE;
-        loop {
-            let failure = match try_once(database, &mut connection, &keys, &mut jobs, deadline).await {
-                Ok(()) => return true,
-                Err(failure) => failure,
-            };
-            match failure {
-                Failure::Conflict(_) if Instant::now() + pause < deadline => {
-                    if database.roll_back(&mut connection).await.is_err() {
-                        return false;
-                    }
-                    sleep(pause + pause.mul_f64(new_place() as f64 / u64::MAX as f64)).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Failure::Conflict(_) | Failure::Locked => {
-                    batch::fail(jobs.drain(..), &StoreError::of_check(failure.reason()));
-                    return database.roll_back(&mut connection).await.is_ok();
-                }
-                // One of the values must not fail the others.
-                Failure::Value(_) if jobs.len() > 1 => {
-                    again.extend(jobs.drain(..).map(Job::alone));
-                    return database.roll_back(&mut connection).await.is_ok();
-                }
-                Failure::Value(_) => {
-                    batch::fail(jobs.drain(..), &StoreError::of_check(failure.reason()));
-                    return database.roll_back(&mut connection).await.is_ok();
-                }
-                Failure::Lost(_) => {
-                    for mut job in jobs.drain(..) {
-                        job.losses += 1;
-                        if job.losses <= TOLERATED_LOSSES {
-                            again.push(job);
-                        } else {
-                            job.answer(Err(StoreError::of_store(failure.reason())));
-                        }
-                    }
-                    return false;
-                }
-                Failure::Refused(_) => {
-                    batch::fail(jobs.drain(..), &StoreError::of_store(failure.reason()));
-                    return false;
-                }
-            }
-        }
-    };
-    let is_of_use = timeout_at((deadline + GRACE).into(), done).await.unwrap_or(false);
-    Event::Done { keys, connection: is_of_use.then_some(connection), again }
-}
-
-async fn try_once<D: Database>(
-    database: &D,
-    connection: &mut D::Connection,
-    keys: &[String],
-    jobs: &mut Vec<Job>,
-    deadline: Instant,
-) -> Result<(), Failure> {
-    // The database gives up before the limiter does, so that the log shows the reason.
-    let patience = deadline.saturating_duration_since(Instant::now()) * 3 / 4;
-    let locked = database.lock(connection, keys, patience.max(Duration::from_millis(1))).await?;
-    let (results, rows) = batch::apply(jobs, locked);
-    if rows.is_empty() {
-        // Nothing changes, so the results hold already.
-        batch::answer(std::mem::take(jobs), results);
-        return database.roll_back(connection).await;
-    }
-    match database.commit(connection, &rows).await {
-        Ok(()) => {
-            batch::answer(std::mem::take(jobs), results);
-            Ok(())
-        }
-        // The operations were not carried out, and may be tried again.
-        Err(failure @ (Failure::Conflict(_) | Failure::Value(_))) => Err(failure),
-        // Nobody knows whether the database has committed.
-        Err(failure) => {
-            batch::fail(jobs.drain(..), &StoreError::of_store(failure.reason()));
-            Err(failure)
-        }
-    }
 }

@@ -17,8 +17,17 @@ use crate::{
 const FORM: &str = "postgres://user:password@host:port/database";
 const PORT: u16 = 5432;
 
-/// Reads what follows the scheme. Returns the options, and the name of the store without secrets.
-pub(super) fn read(rest: &str) -> Result<(PgConnectOptions, String), Error> {
+/// What a URL says.
+pub(super) struct PostgresUrl {
+    pub(super) options: PgConnectOptions,
+    /// The name of the store, without secrets.
+    pub(super) name: String,
+    /// Whether the server is behind PgBouncer, as far as that shows: a pool of transactions keeps no prepared statements.
+    pub(super) is_pooled: bool,
+}
+
+/// Reads what follows the scheme.
+pub(super) fn read(rest: &str) -> Result<PostgresUrl, Error> {
     let parts = Parts::of(rest)?;
     parts.check_login()?;
     let mut options = PgConnectOptions::new().application_name("ratelimit-runtime").disable_statement_logging();
@@ -30,7 +39,7 @@ pub(super) fn read(rest: &str) -> Result<(PgConnectOptions, String), Error> {
     }
     let database = database(&parts, FORM)?;
     options = options.database(&database);
-    let mut socket = None;
+    let (mut socket, mut is_pooled) = (None, false);
     for (name, value) in parts.options(&[
         "sslmode",
         "sslrootcert",
@@ -49,7 +58,9 @@ pub(super) fn read(rest: &str) -> Result<(PgConnectOptions, String), Error> {
             "statement_cache_capacity" => {
                 let capacity = number(&value).and_then(|capacity| usize::try_from(capacity).ok());
                 let is_wrong = || error("query", "`statement_cache_capacity` is no number");
-                options.statement_cache_capacity(capacity.ok_or_else(is_wrong)?)
+                let capacity = capacity.ok_or_else(is_wrong)?;
+                is_pooled = capacity == 0;
+                options.statement_cache_capacity(capacity)
             }
             _ if value.starts_with('/') => {
                 socket = Some(value.clone());
@@ -67,7 +78,7 @@ pub(super) fn read(rest: &str) -> Result<(PgConnectOptions, String), Error> {
             (options.host(host).port(port), server)
         }
     };
-    Ok((options, format!("postgres://{server}/{database}")))
+    Ok(PostgresUrl { options, name: format!("postgres://{server}/{database}"), is_pooled })
 }
 
 fn ssl_mode(text: &str) -> Result<PgSslMode, Error> {
