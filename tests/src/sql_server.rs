@@ -200,6 +200,16 @@ impl Sql {
         }
     }
 
+    /// The column of the tokens that were taken before.
+    pub fn before(self) -> &'static str {
+        match self {
+            #[cfg(feature = "postgres")]
+            Self::Postgres => "before",
+            #[cfg(feature = "mysql")]
+            Self::MariaDb => "`before`",
+        }
+    }
+
     /// The client of another user.
     pub fn client_of(self, server: &SqlServer, user: &str) -> SqlClient {
         self.client(server.port, user)
@@ -244,7 +254,9 @@ impl Sql {
                     "--skip-test-db",
                     "--force",
                 ]);
-                command.args(MARIADB_SIZES).arg(format!("--datadir={}", data.display()));
+                command.args(MARIADB_OPTIONS).arg(format!("--datadir={}", data.display()));
+                // Servers that share a folder for temporary files delete those of others.
+                command.arg(format!("--tmpdir={}", data.display()));
                 command
             }
         }
@@ -270,8 +282,9 @@ impl Sql {
             Self::MariaDb => {
                 let mut command = unprivileged(&program("mariadbd"));
                 command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"]);
-                command.args(MARIADB_SIZES).args(["--innodb-flush-log-at-trx-commit=0", "--innodb-use-native-aio=0"]);
+                command.args(MARIADB_OPTIONS).args(["--innodb-flush-log-at-trx-commit=0"]);
                 command.arg(format!("--port={port}")).arg(format!("--datadir={}", data.display()));
+                command.arg(format!("--tmpdir={}", data.display()));
                 command.arg(format!("--socket={}", data.join("socket").display()));
                 command.arg(format!("--pid-file={}", data.join("pid").display()));
                 command.arg(format!("--init-file={}", folder.join("start.sql").display()));
@@ -284,7 +297,8 @@ impl Sql {
 }
 
 #[cfg(feature = "mysql")]
-const MARIADB_SIZES: [&str; 2] = ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M"];
+const MARIADB_OPTIONS: [&str; 3] =
+    ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M", "--innodb-use-native-aio=0"];
 
 /// A folder, and one in it for data.
 fn new_folder() -> (TempDir, PathBuf) {
@@ -328,8 +342,10 @@ fn postgres_program(name: &str) -> PathBuf {
 }
 
 fn run(mut command: Command) {
-    let status = command.status().unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run.sh installs it"));
-    assert!(status.success(), "{command:?} fails");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; tests/run.sh installs it"));
+    let [told, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    assert!(output.status.success(), "{command:?} fails: {told} {errors}");
 }
 
 fn spawn(mut command: Command) -> Child {

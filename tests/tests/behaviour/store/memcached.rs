@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::rt::Runtime;
 use ratelimit_runtime::{CheckError, OnStoreError, Policy, RateLimitState, RateLimiter, Subject, policy};
-use ratelimit_tests::{memcached_server::MemcachedServer, wait};
+use ratelimit_tests::{memcached_server::MemcachedServer, proxy::Proxy, wait};
 
 static LIMIT: Policy = policy!("3/day", key = "mc", scope = "user");
 static GCRA: Policy = policy!("3/day", key = "mc-gcra", scope = "user", algorithm = "gcra");
@@ -56,6 +56,22 @@ fn a_server_that_is_killed_or_stands_still_is_answered_in_time_and_comes_back() 
         }
         wait::until("it is back", || limited.check(&LIMIT, "bob").is_ok_and(|state| !state.is_degraded()));
         assert_eq!(limited.runtime.block_on(limited.limiter.ping()), Ok(()));
+    }
+}
+
+#[test]
+fn a_slow_server_is_answered_in_time_and_used_again() {
+    let server = MemcachedServer::start();
+    let proxy = Proxy::to(server.address().parse().expect("an address"));
+    let limited = Limited::new(&proxy.url().replace("redis://", "memcached://"), OnStoreError::Deny);
+    for policy in [&LIMIT, &GCRA] {
+        assert_eq!(limited.remaining(policy, "alice"), Some(2));
+        proxy.delay_replies(Duration::from_millis(700));
+        let started = Instant::now();
+        assert_eq!(limited.check(policy, "alice").err(), Some(CheckError::StoreUnavailable));
+        assert!(started.elapsed() < Duration::from_millis(700), "{:?}", started.elapsed());
+        proxy.heal();
+        wait::until("it is used again", || limited.check(policy, "bob").is_ok());
     }
 }
 

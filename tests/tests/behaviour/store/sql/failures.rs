@@ -194,7 +194,7 @@ impl Statements for Sql {
             }
             #[cfg(feature = "mysql")]
             Self::MariaDb => {
-                "INSERT INTO rate_limits SELECT concat('filler/', uuid()), repeat('x', 50), 9999999999 FROM seq_1_to_10"
+                "INSERT INTO rate_limits (`key`, value, expires_at) SELECT concat('filler/', uuid()), repeat('x', 50), 9999999999 FROM seq_1_to_10"
             }
         }
     }

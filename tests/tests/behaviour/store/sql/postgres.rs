@@ -1,9 +1,23 @@
-//! What PostgreSQL alone has: replicas.
+//! What PostgreSQL alone has: pools of connections, and replicas.
 
 use ratelimit_tests::sql_server::{Sql, SqlServer};
 use ratelimit_tests::wait;
 
 use super::{Limited, assert_logs};
+
+#[test]
+fn behind_a_pool_of_connections_each_check_is_a_transaction() {
+    let server = SqlServer::start(Sql::Postgres);
+    let limited = Limited::migrated(&server.url_of("app", "?statement_cache_capacity=0"));
+    for remaining in [2, 1, 0, 0] {
+        assert_eq!(limited.remaining("alice"), Some(remaining));
+    }
+    assert_eq!(server.client().ask("SELECT count(*) FROM rate_limits WHERE before IS NOT NULL"), "0");
+    let locked = server.client().hold("BEGIN; SELECT value FROM rate_limits FOR UPDATE");
+    assert!(limited.fails("alice"));
+    drop(locked);
+    wait::until("the row is free", || limited.check(&super::LIMIT, "alice").is_ok());
+}
 
 #[test]
 fn a_replica_is_a_failure_until_it_is_promoted() {

@@ -68,6 +68,24 @@ on_each_server! {
         assert_eq!(other.remaining("alice"), Some(1));
     }
 
+    fn a_fixed_window_is_added_to_in_one_statement(sql: Sql) {
+        let server = SqlServer::start(sql);
+        let limited = Limited::migrated(&server.url());
+        let ask = |columns: &str| {
+            server.client().ask(&format!("SELECT {columns} FROM rate_limits WHERE {} LIKE '%user:alice'", sql.key()))
+        };
+        for (remaining, used, before) in [(2, "1", ""), (1, "2", "1"), (0, "3", "2"), (0, "3", "3"), (0, "3", "3")] {
+            assert_eq!(limited.remaining("alice"), Some(remaining));
+            assert!(ask("value").ends_with(&format!(" {used}")), "{}", ask("value"));
+            // In a row that is new, other numbers are left.
+            assert!(before.is_empty() || ask(sql.before()).trim_matches(['{', '}']) == before, "{}", ask(sql.before()));
+        }
+        // A window that is over begins anew.
+        server.client().ask(&format!("UPDATE rate_limits SET value = 'window 86400 3' WHERE {} LIKE '%user:alice'", sql.key()));
+        assert_eq!(limited.remaining("alice"), Some(2));
+        assert_eq!(ask(sql.before()).trim_matches(['{', '}']), "0");
+    }
+
     fn rows_that_have_expired_are_deleted(sql: Sql) {
         let server = SqlServer::start(sql);
         let limited = Limited::migrated(&server.url());
@@ -124,7 +142,9 @@ impl Statements for Sql {
                 "INSERT INTO rate_limits SELECT 'old/' || n, 'window 1 1', n FROM generate_series(1, 2000) AS n"
             }
             #[cfg(feature = "mysql")]
-            Self::MariaDb => "INSERT INTO rate_limits SELECT concat('old/', seq), 'window 1 1', seq FROM seq_1_to_2000",
+            Self::MariaDb => {
+                "INSERT INTO rate_limits (`key`, value, expires_at) SELECT concat('old/', seq), 'window 1 1', seq FROM seq_1_to_2000"
+            }
         }
     }
 }
