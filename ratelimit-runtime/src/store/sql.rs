@@ -47,12 +47,9 @@ use crate::store::{
     sql::{
         batch::Job,
         database::Database,
-        worker::{Message, Worker},
+        worker::{LONGEST_QUEUE, Message, Worker},
     },
 };
-
-/// How many operations may wait for the thread. More of them fail at once, so that memory is bounded.
-const LONGEST_QUEUE: usize = 16_384;
 
 /// A store in an SQL database.
 pub(crate) struct SqlStore<D> {

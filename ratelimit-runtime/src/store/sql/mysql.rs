@@ -39,6 +39,7 @@ pub(crate) struct MySql(Arc<Shared>);
 struct Shared {
     name: String,
     options: MySqlConnectOptions,
+    name_of_table: TableName,
     /// The quoted name of the table.
     table: String,
     add: String,
@@ -51,12 +52,13 @@ impl MySql {
     /// Reads what follows `mysql://`.
     pub(crate) fn new(rest: &str, table: &TableName) -> Result<Self, Error> {
         let (options, name) = url::read(rest)?;
-        let (create, table) = (create(table), table.quoted('`'));
+        let (create, quoted) = (create(table), table.quoted('`'));
         Ok(Self(Arc::new(Shared {
             name,
             options,
-            add: add(&table),
-            table,
+            name_of_table: table.clone(),
+            add: add(&quoted),
+            table: quoted,
             create,
             is_mariadb: AtomicBool::new(false),
         })))
@@ -214,6 +216,14 @@ impl Database for MySql {
     }
 
     async fn migrate(&self, connection: &mut MySqlConnection) -> Result<(), Failure> {
+        // CREATE needs privileges also where there is nothing to create.
+        let find = "SELECT count(*) FROM information_schema.tables \
+             WHERE table_schema = coalesce(?, database()) AND table_name = ?";
+        let TableName { schema, table } = &self.0.name_of_table;
+        let found = sqlx::query(find).bind(schema).bind(table).fetch_one(&mut *connection).await.map_err(failure)?;
+        if found.try_get::<i64, _>(0).map_err(failure)? > 0 {
+            return Ok(());
+        }
         sqlx::raw_sql(&self.0.create).execute(connection).await.map(drop).map_err(failure)
     }
 }
@@ -231,15 +241,16 @@ fn failure(error: sqlx::Error) -> Failure {
     match database.number() {
         // A deadlock; with several primaries also a conflict with another one. MariaDB: the row has changed since it was read.
         1213 | 1020 => Failure::Conflict(reason),
-        1205 => Failure::Locked,
-        // The server shuts down, or has ended the connection.
-        1053 | 1927 | 2006 | 2013 => Failure::Lost(reason),
+        // A lock, or a statement that the server's own settings end.
+        1205 | 1317 | 1969 | 3024 => Failure::Locked,
+        // The server shuts down, or has ended a connection that was idle.
+        1053 | 1927 | 2006 | 2013 | 4031 => Failure::Lost(reason),
         1146 => Failure::Refused(format!("{reason}; call RateLimiter::migrate, or create the table (guide::sql)")),
         1054 | 1136 => Failure::Refused(wrong_shape(&reason)),
         1048 | 1264 | 1265 | 1292 | 1366 | 1406 => Failure::Value(wrong_shape(&reason)),
-        1044 | 1142 | 1143 => {
-            Failure::Refused(format!("{reason}; grant SELECT, INSERT, UPDATE and DELETE on the table"))
-        }
+        1044 | 1142 | 1143 => Failure::Refused(format!(
+            "{reason}; grant SELECT, INSERT, UPDATE and DELETE on the table; a migration needs CREATE"
+        )),
         1290 | 1792 | 1836 => Failure::Refused(format!("{reason}: the server only reads; connect to the primary")),
         _ => Failure::Refused(reason),
     }

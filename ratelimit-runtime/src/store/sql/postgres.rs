@@ -2,11 +2,12 @@
 
 mod url;
 
-use std::{fmt::Write as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions, Row as _,
-    postgres::{PgConnectOptions, PgConnection},
+    postgres::{PgArguments, PgConnectOptions, PgConnection},
+    query::Query,
 };
 
 use crate::{
@@ -38,6 +39,8 @@ struct Shared {
 
 /// The statements, with the name of the table.
 struct Statements {
+    /// The quoted name of the table.
+    table: String,
     lock: String,
     write: String,
     add: String,
@@ -56,6 +59,13 @@ impl Postgres {
                 options.options([("lock_timeout", &lock_timeout), ("idle_in_transaction_session_timeout", &idle)]);
         }
         Ok(Self(Arc::new(Shared { name, options, is_pooled, statements: Statements::new(table) })))
+    }
+}
+
+impl Postgres {
+    /// A statement with a name on the connection, by which it is used again; behind a pool, one without.
+    fn query<'a>(&self, statement: &'a str) -> Query<'a, sqlx::Postgres, PgArguments> {
+        sqlx::query(statement).persistent(!self.0.is_pooled)
     }
 }
 
@@ -82,6 +92,7 @@ impl Statements {
                  ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED)"
             ),
             create: create(name),
+            table,
         }
     }
 }
@@ -152,7 +163,7 @@ impl Database for Postgres {
             false => "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned(),
         };
         sqlx::raw_sql(&begin).execute(&mut *connection).await.map_err(failure)?;
-        let rows = sqlx::query(&self.0.statements.lock).bind(keys).fetch_all(connection).await.map_err(failure)?;
+        let rows = self.query(&self.0.statements.lock).bind(keys).fetch_all(connection).await.map_err(failure)?;
         let mut locked = Locked::default();
         for row in rows {
             let (key, value): (String, Option<&str>) =
@@ -169,7 +180,7 @@ impl Database for Postgres {
         let keys: Vec<&str> = rows.iter().map(|row| &*row.key).collect();
         let values: Vec<Option<&str>> = rows.iter().map(|row| row.value.as_deref()).collect();
         let expiries: Vec<i64> = rows.iter().map(|row| row.expires_at).collect();
-        let write = sqlx::query(&self.0.statements.write).bind(keys).bind(values).bind(expiries);
+        let write = self.query(&self.0.statements.write).bind(keys).bind(values).bind(expiries);
         write.execute(&mut *connection).await.map_err(failure)?;
         sqlx::raw_sql("COMMIT").execute(connection).await.map(drop).map_err(failure)
     }
@@ -187,7 +198,8 @@ impl Database for Postgres {
         let numbers = |of: fn(&Increment) -> u64| -> Vec<i64> {
             additions.iter().map(|addition| number(of(&addition.increment))).collect()
         };
-        let add = sqlx::query(&self.0.statements.add)
+        let add = self
+            .query(&self.0.statements.add)
             .bind(additions.iter().map(|addition| &*addition.key).collect::<Vec<&str>>())
             .bind(numbers(|increment| increment.window_start))
             .bind(numbers(|increment| increment.window_end))
@@ -211,15 +223,32 @@ impl Database for Postgres {
     }
 
     async fn delete_expired(&self, connection: &mut PgConnection, most: u32) -> Result<u64, Failure> {
-        let delete = sqlx::query(&self.0.statements.delete_expired).bind(i64::from(most));
-        delete.execute(connection).await.map(|done| done.rows_affected()).map_err(failure)
+        // A pool lets all parts of a transaction reach one server.
+        if self.0.is_pooled {
+            sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(failure)?;
+        }
+        let delete = self.query(&self.0.statements.delete_expired).bind(i64::from(most));
+        let deleted = delete.execute(&mut *connection).await.map_err(failure)?.rows_affected();
+        if self.0.is_pooled {
+            sqlx::raw_sql("COMMIT").execute(connection).await.map_err(failure)?;
+        }
+        Ok(deleted)
     }
 
     async fn migrate(&self, connection: &mut PgConnection) -> Result<(), Failure> {
-        // Two processes that create a table at the same time fail, also with IF NOT EXISTS.
-        let mut migration = "BEGIN; SELECT pg_advisory_xact_lock(7205759403792793);\n".to_owned();
-        let _ = write!(migration, "{}COMMIT", self.0.statements.create);
-        sqlx::raw_sql(&migration).execute(connection).await.map(drop).map_err(failure)
+        sqlx::raw_sql("BEGIN").execute(&mut *connection).await.map_err(failure)?;
+        // CREATE needs privileges and locks also where there is nothing to create.
+        let find = self.query("SELECT to_regclass($1) IS NOT NULL").bind(&self.0.statements.table);
+        let found = find.fetch_one(&mut *connection).await.map_err(failure)?;
+        let rest = match found.try_get(0).map_err(failure)? {
+            true => "COMMIT".to_owned(),
+            // Two processes that create a table at the same time fail, also with IF NOT EXISTS.
+            false => format!(
+                "SET LOCAL lock_timeout = '25s'; SELECT pg_advisory_xact_lock(7205759403792793);\n{}COMMIT",
+                self.0.statements.create
+            ),
+        };
+        sqlx::raw_sql(&rest).execute(connection).await.map(drop).map_err(failure)
     }
 }
 
@@ -235,13 +264,18 @@ fn failure(error: sqlx::Error) -> Failure {
     match database.code().as_deref().unwrap_or_default() {
         // Serialization failure, deadlock.
         "40001" | "40P01" => Failure::Conflict(reason),
-        "55P03" => Failure::Locked,
-        // The server shuts down or has restarted.
-        "57P01" | "57P02" | "57P03" | "08000" | "08003" | "08006" | "25P03" => Failure::Lost(reason),
+        // A lock, or a statement that the server's own settings end.
+        "55P03" | "57014" => Failure::Locked,
+        // The server shuts down, has restarted, or has ended a connection that was idle.
+        "57P01" | "57P02" | "57P03" | "57P05" | "08000" | "08003" | "08006" | "25P03" | "25P04" => {
+            Failure::Lost(reason)
+        }
         "42P01" => Failure::Refused(format!("{reason}; call RateLimiter::migrate, or create the table (guide::sql)")),
         "42703" | "42P10" | "42804" | "42883" => Failure::Refused(wrong_shape(&reason)),
         code if code.starts_with("22") || code.starts_with("23") => Failure::Value(wrong_shape(&reason)),
-        "42501" => Failure::Refused(format!("{reason}; grant SELECT, INSERT, UPDATE and DELETE on the table")),
+        "42501" => Failure::Refused(format!(
+            "{reason}; grant SELECT, INSERT, UPDATE and DELETE on the table; a migration needs CREATE"
+        )),
         "25006" => Failure::Refused(format!("{reason}: the server is a replica; connect to the primary")),
         _ => Failure::Refused(reason),
     }

@@ -35,6 +35,9 @@ const LOCKED: i32 = 6;
 /// The shortest pause before a lock that another process holds is tried again. The longest is twice as long.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(500);
 
+/// How long a migration waits for a lock.
+const LONGEST_MIGRATION: Duration = Duration::from_secs(25);
+
 /// The file has one writer at a time.
 pub(crate) const CONNECTIONS: usize = 1;
 
@@ -160,7 +163,9 @@ impl Database for Sqlite {
     }
 
     async fn migrate(&self, connection: &mut SqliteConnection) -> Result<(), Failure> {
-        sqlx::raw_sql(&self.0.create).execute(connection).await.map(drop).map_err(failure)
+        begin(connection, LONGEST_MIGRATION).await?;
+        let create = format!("{}COMMIT", self.0.create);
+        sqlx::raw_sql(&create).execute(connection).await.map(drop).map_err(failure)
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Work<D: Database> {
     pub(super) database: D,
     pub(super) clock: Rc<SharedClock>,
     pub(super) connection: D::Connection,
+    /// Whether a transaction was begun that may have to be rolled back.
+    pub(super) is_in_transaction: bool,
 }
 
 /// The end of a batch.
@@ -57,7 +59,7 @@ impl<D: Database> Work<D> {
                     Err(failure) => failure,
                 };
                 if matches!(failure, Failure::Conflict(_)) && Instant::now() + pause < deadline {
-                    if self.database.roll_back(&mut self.connection).await.is_err() {
+                    if self.roll_back().await.is_err() {
                         return false;
                     }
                     sleep(pause + pause.mul_f64(new_place() as f64 / u64::MAX as f64)).await;
@@ -95,7 +97,14 @@ impl<D: Database> Work<D> {
                 return false;
             }
         }
-        self.database.roll_back(&mut self.connection).await.is_ok()
+        self.roll_back().await.is_ok()
+    }
+
+    async fn roll_back(&mut self) -> Result<(), Failure> {
+        match std::mem::take(&mut self.is_in_transaction) {
+            true => self.database.roll_back(&mut self.connection).await,
+            false => Ok(()),
+        }
     }
 
     async fn try_once(
@@ -134,16 +143,18 @@ impl<D: Database> Work<D> {
         // The database gives up before the limiter does, so that the log shows the reason.
         let patience = deadline.saturating_duration_since(sent) * 3 / 4;
         let patience = patience.max(Duration::from_millis(1));
+        self.is_in_transaction = true;
         let locked = self.database.lock(&mut self.connection, keys, patience).await?;
         self.observe(locked.now, sent);
         let (results, rows) = batch::apply(jobs, locked);
         if rows.is_empty() {
             // Nothing changes, so the results hold already.
             batch::answer(std::mem::take(jobs), results);
-            return self.database.roll_back(&mut self.connection).await;
+            return self.roll_back().await;
         }
         match self.database.commit(&mut self.connection, &rows).await {
             Ok(()) => {
+                self.is_in_transaction = false;
                 batch::answer(std::mem::take(jobs), results);
                 Ok(())
             }

@@ -25,6 +25,9 @@ use crate::store::{
     },
 };
 
+/// How many operations may wait. More of them fail at once, so that memory is bounded.
+pub(super) const LONGEST_QUEUE: usize = 16_384;
+
 /// How many operations one transaction carries out.
 const LARGEST_BATCH: usize = 256;
 
@@ -131,6 +134,9 @@ impl<D: Database> Worker<D> {
 impl<D: Database> State<D> {
     fn take(&mut self, message: Message) {
         match message {
+            Message::Update(job) if self.waiting.len() >= LONGEST_QUEUE => {
+                batch::fail([job], &StoreError::of_store("too many checks wait for the database"));
+            }
             Message::Update(job) if self.database.adds() => self.waiting.push_back(job),
             Message::Update(job) => self.waiting.push_back(job.for_transaction()),
             Message::Migrate(answer) => {
@@ -190,6 +196,10 @@ impl<D: Database> State<D> {
     /// Starts as many transactions as there are connections for.
     fn start(&mut self) {
         self.waiting.retain(|job| !job.is_late());
+        // Also where requests leave no connection idle.
+        if time::Instant::now() >= self.next_expiry {
+            self.expire();
+        }
         while !self.waiting.is_empty() {
             let Some(connection) = self.idle.pop() else { return self.connect() };
             let jobs = self.next_batch();
@@ -201,28 +211,30 @@ impl<D: Database> State<D> {
             self.busy.extend(keys.iter().cloned());
             let (database, clock) = (self.database.clone(), Rc::clone(&self.clock));
             self.tasks.spawn_local(async move {
-                Event::Done(Work { database, clock, connection }.carry_out(keys, jobs).await)
+                Event::Done(Work { database, clock, connection, is_in_transaction: false }.carry_out(keys, jobs).await)
             });
         }
     }
 
-    /// Takes operations whose counters no transaction has.
+    /// Takes operations whose counters no transaction has. An operation that has to wait reserves its counters, so that later ones do not
+    /// overtake it for ever.
     fn next_batch(&mut self) -> Vec<Job> {
-        let mut jobs: Vec<Job> = Vec::new();
+        let (mut jobs, mut reserved): (Vec<Job>, HashSet<String>) = (Vec::new(), HashSet::new());
         for _ in 0..self.waiting.len() {
             let Some(job) = self.waiting.pop_front() else { break };
-            let has_room = match jobs.last() {
-                Some(last) => {
-                    let is_alike = !job.is_alone && !last.is_alone && job.is_addition == last.is_addition;
-                    is_alike && jobs.len() < LARGEST_BATCH
-                }
-                None => true,
-            };
-            if has_room && !job.operation().keys().any(|key| self.busy.contains(key)) {
+            let is_alike = jobs.last().is_none_or(|last| {
+                !job.is_alone && !last.is_alone && job.is_addition == last.is_addition && jobs.len() < LARGEST_BATCH
+            });
+            if is_alike && !job.operation().keys().any(|key| self.busy.contains(key) || reserved.contains(key)) {
                 jobs.push(job);
-            } else {
-                self.waiting.push_back(job);
+                continue;
             }
+            for key in job.operation().keys() {
+                if !reserved.contains(key) {
+                    reserved.insert(key.to_owned());
+                }
+            }
+            self.waiting.push_back(job);
         }
         jobs
     }
@@ -257,8 +269,8 @@ impl<D: Database> State<D> {
                     Event::Expired { connection: Some(connection), pause, failure: None }
                 }
                 Err(failure) => {
-                    let is_of_use =
-                        !matches!(failure, Failure::Lost(_)) && database.roll_back(&mut connection).await.is_ok();
+                    let rolled_back = timeout(LONGEST_CONNECT, database.roll_back(&mut connection)).await;
+                    let is_of_use = !matches!(failure, Failure::Lost(_)) && matches!(rolled_back, Ok(Ok(())));
                     let connection = is_of_use.then_some(connection);
                     Event::Expired { connection, pause: pause_of_expiry(), failure: Some(failure) }
                 }

@@ -30,7 +30,8 @@ pub(super) struct PostgresUrl {
 pub(super) fn read(rest: &str) -> Result<PostgresUrl, Error> {
     let parts = Parts::of(rest)?;
     parts.check_login()?;
-    let mut options = PgConnectOptions::new().application_name("ratelimit-runtime").disable_statement_logging();
+    let mut options =
+        PgConnectOptions::new_without_pgpass().application_name("ratelimit-runtime").disable_statement_logging();
     if let (Some(user), password) = parts.user_and_password()? {
         options = options.username(&user);
         if let Some(password) = password {
