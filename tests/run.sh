@@ -47,6 +47,7 @@ missing=()
 [ -n "${REDIS_BIN:-}" ] || ! lacks redis redis-server || missing+=(redis-server)
 ! lacks memcached memcached || missing+=(memcached)
 ! lacks postgres initdb postgres pg_basebackup psql || missing+=(postgresql)
+! lacks postgres pgbouncer || missing+=(pgbouncer)
 ! lacks mysql mariadbd mariadb-install-db mariadb || missing+=(mariadb-server)
 ! lacks sqlite sqlite3 || missing+=(sqlite3)
 has faketime || missing+=(faketime)
@@ -65,6 +66,3 @@ if [ "$stores" != "$all" ]; then
 fi
 
 cargo test --workspace --exclude ratelimit-benches --locked "$@"
-
-# rediss:// is a feature of its own.
-cargo test --package ratelimit-tests --no-default-features --features rustls --test behaviour --locked store::redis::tls

@@ -14,6 +14,8 @@ pub mod http;
 pub mod map_store;
 #[cfg(feature = "memcached")]
 pub mod memcached_server;
+#[cfg(feature = "postgres")]
+pub mod pgbouncer;
 #[cfg(any(feature = "redis", feature = "memcached", feature = "mysql", feature = "postgres"))]
 pub(crate) mod ports;
 pub mod process;
@@ -27,6 +29,8 @@ pub mod redis_server;
 pub mod resolver;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub mod sql_client;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod sql_database;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 pub mod sql_server;
 #[cfg(feature = "sqlite")]

@@ -19,6 +19,14 @@ impl SqlClient {
         Self { program: program.into(), arguments: arguments.iter().map(ToString::to_string).collect() }
     }
 
+    /// The client of PostgreSQL.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn psql(port: u16, user: &str) -> Self {
+        let port = port.to_string();
+        let options = ["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port, "-U", user, "postgres"];
+        Self::new("psql", &options)
+    }
+
     /// Carries out statements, and returns the rows that they show.
     pub fn ask(&self, sql: &str) -> String {
         let mut process = self.spawn();

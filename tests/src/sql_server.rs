@@ -2,30 +2,20 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, getuid, kill_process};
 use tempfile::TempDir;
 
+use crate::certificates::{CERTIFICATE, KEY};
 use crate::ports::free_port;
 use crate::sql_client::SqlClient;
+use crate::sql_database::NOBODY;
+pub use crate::sql_database::Sql;
+#[cfg(feature = "postgres")]
+use crate::sql_database::{as_nobody, postgres_program, unprivileged};
 use crate::wait;
-
-/// The user under whom servers run that refuse to run as root: `nobody`.
-const NOBODY: u32 = 65_534;
-
-/// What differs between the databases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sql {
-    /// The newest one that is installed.
-    #[cfg(feature = "postgres")]
-    Postgres,
-    /// MariaDB.
-    #[cfg(feature = "mysql")]
-    MariaDb,
-}
 
 /// A server with an empty database on a port of 127.0.0.1. It is killed when this is dropped.
 #[derive(Debug)]
@@ -49,13 +39,56 @@ impl SqlServer {
     }
 
     fn with_command(sql: Sql, further: &[&str], change: impl FnOnce(Command) -> Command) -> Self {
+        Self::changed(sql, further, |_| Vec::new(), change)
+    }
+
+    /// `prepare` returns further options for the folder of the data.
+    fn prepared(sql: Sql, further: &[&str], prepare: impl FnOnce(&Path) -> Vec<String>) -> Self {
+        Self::changed(sql, further, prepare, |server| server)
+    }
+
+    fn changed(
+        sql: Sql,
+        further: &[&str],
+        prepare: impl FnOnce(&Path) -> Vec<String>,
+        change: impl FnOnce(Command) -> Command,
+    ) -> Self {
         let (folder, data) = new_folder();
-        let (port, further) = (free_port(), further.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let mut further: Vec<String> = further.iter().map(ToString::to_string).collect();
         run(sql.initialize(&data));
+        further.extend(prepare(&data));
+        let port = free_port();
         let process = spawn(change(sql.server(&data, port, &further)));
         let server = Self { sql, process, port, folder, further };
         server.wait();
         server
+    }
+
+    /// Starts one with the certificate of the tests.
+    pub fn with_tls(sql: Sql) -> Self {
+        Self::prepared(sql, &[], |data| {
+            for (from, to) in [(CERTIFICATE, "certificate.pem"), (KEY, "key.pem")] {
+                let file = data.join(to);
+                fs::copy(from, &file).expect("a folder of ours");
+                // PostgreSQL takes no key that others can read.
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("a file of ours");
+                if getuid().is_root() {
+                    chown(&file, Some(NOBODY), Some(NOBODY)).expect("root may do this");
+                }
+            }
+            match sql {
+                #[cfg(feature = "postgres")]
+                Sql::Postgres => ["ssl=on", "ssl_cert_file=certificate.pem", "ssl_key_file=key.pem"]
+                    .iter()
+                    .flat_map(|setting| ["-c".to_owned(), (*setting).to_owned()])
+                    .collect(),
+                #[cfg(feature = "mysql")]
+                Sql::MariaDb => {
+                    let path = |name| data.join(name).display().to_string();
+                    vec![format!("--ssl-cert={}", path("certificate.pem")), format!("--ssl-key={}", path("key.pem"))]
+                }
+            }
+        })
     }
 
     /// Starts one that can write a few megabytes.
@@ -116,7 +149,12 @@ impl SqlServer {
 
     /// The client of the database's administrator.
     pub fn client(&self) -> SqlClient {
-        self.sql.client(self.port, self.sql.administrator())
+        self.client_of(self.sql.administrator())
+    }
+
+    /// The client of another user.
+    pub fn client_of(&self, user: &str) -> SqlClient {
+        self.sql.client(self.port, user)
     }
 
     /// Ends the server without a chance to tidy up.
@@ -180,126 +218,6 @@ impl SqlServer {
     }
 }
 
-impl Sql {
-    /// The column of the keys.
-    pub fn key(self) -> &'static str {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres => "key",
-            #[cfg(feature = "mysql")]
-            Self::MariaDb => "`key`",
-        }
-    }
-
-    fn administrator(self) -> &'static str {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres => "app",
-            #[cfg(feature = "mysql")]
-            Self::MariaDb => "root",
-        }
-    }
-
-    /// The column of the tokens that were taken before.
-    pub fn before(self) -> &'static str {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres => "before",
-            #[cfg(feature = "mysql")]
-            Self::MariaDb => "`before`",
-        }
-    }
-
-    /// The client of another user.
-    pub fn client_of(self, server: &SqlServer, user: &str) -> SqlClient {
-        self.client(server.port, user)
-    }
-
-    fn client(self, port: u16, user: &str) -> SqlClient {
-        let port = port.to_string();
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres => {
-                let options =
-                    ["-XAtq", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", &port, "-U", user, "postgres"];
-                SqlClient::new("psql", &options)
-            }
-            #[cfg(feature = "mysql")]
-            Self::MariaDb => {
-                let options = ["--no-defaults", "-NBn", "-h", "127.0.0.1", "-P", &port, "-u", user, "app"];
-                SqlClient::new("mariadb", &options)
-            }
-        }
-    }
-
-    /// The command that makes a folder of data.
-    fn initialize(self, data: &Path) -> Command {
-        match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres => {
-                let mut command = unprivileged(&postgres_program("initdb"));
-                command.args(["--no-sync", "-A", "trust", "-U", "app", "--wal-segsize=1", "-E", "UTF8", "--no-locale"]);
-                command.arg("-D").arg(data);
-                command
-            }
-            #[cfg(feature = "mysql")]
-            Self::MariaDb => {
-                let start = data.with_file_name("start.sql");
-                fs::write(&start, MARIADB_START).expect("a folder of ours");
-                // It looks up this machine's name unless it is forced.
-                let mut command = unprivileged(Path::new("mariadb-install-db"));
-                command.args([
-                    "--no-defaults",
-                    "--auth-root-authentication-method=normal",
-                    "--skip-test-db",
-                    "--force",
-                ]);
-                command.args(MARIADB_OPTIONS).arg(format!("--datadir={}", data.display()));
-                // Servers that share a folder for temporary files delete those of others.
-                command.arg(format!("--tmpdir={}", data.display()));
-                command
-            }
-        }
-    }
-
-    /// The command that serves.
-    fn server(self, data: &Path, port: u16, further: &[String]) -> Command {
-        let folder = data.parent().expect("a folder");
-        let mut command = match self {
-            #[cfg(feature = "postgres")]
-            Self::Postgres => {
-                let mut command = unprivileged(&postgres_program("postgres"));
-                command.arg("-D").arg(data);
-                for setting in
-                    ["fsync=off", "listen_addresses=127.0.0.1", "shared_buffers=16MB", "unix_socket_directories="]
-                {
-                    command.args(["-c", setting]);
-                }
-                command.args(["-p", &port.to_string()]);
-                command
-            }
-            #[cfg(feature = "mysql")]
-            Self::MariaDb => {
-                let mut command = unprivileged(&program("mariadbd"));
-                command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"]);
-                command.args(MARIADB_OPTIONS).args(["--innodb-flush-log-at-trx-commit=0"]);
-                command.arg(format!("--port={port}")).arg(format!("--datadir={}", data.display()));
-                command.arg(format!("--tmpdir={}", data.display()));
-                command.arg(format!("--socket={}", data.join("socket").display()));
-                command.arg(format!("--pid-file={}", data.join("pid").display()));
-                command.arg(format!("--init-file={}", folder.join("start.sql").display()));
-                command
-            }
-        };
-        command.args(further);
-        command
-    }
-}
-
-#[cfg(feature = "mysql")]
-const MARIADB_OPTIONS: [&str; 3] =
-    ["--innodb-log-file-size=4M", "--innodb-buffer-pool-size=16M", "--innodb-use-native-aio=0"];
-
 /// A folder, and one in it for data.
 fn new_folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -311,34 +229,6 @@ fn new_folder() -> (TempDir, PathBuf) {
         chown(&data, Some(NOBODY), Some(NOBODY)).expect("root may do this");
     }
     (folder, data)
-}
-
-/// A command that does not run as root. Some servers refuse that.
-fn unprivileged(program: &Path) -> Command {
-    as_nobody(Command::new(program))
-}
-
-fn as_nobody(mut command: Command) -> Command {
-    if getuid().is_root() {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
-/// The path of a program that may stand in a folder for administrators alone.
-fn program(name: &str) -> PathBuf {
-    let folder = Path::new("/usr/sbin").join(name);
-    if folder.exists() { folder } else { name.into() }
-}
-
-/// The path of a program of the newest PostgreSQL. Debian keeps them apart, in a folder for each version.
-#[cfg(feature = "postgres")]
-fn postgres_program(name: &str) -> PathBuf {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let number = |folder: &PathBuf| folder.file_name()?.to_str()?.parse::<u32>().ok();
-    let newest = versions.map(|version| version.path()).filter(|path| path.is_dir()).max_by_key(number);
-    newest.map_or_else(|| name.into(), |folder| folder.join("bin").join(name))
 }
 
 fn run(mut command: Command) {
@@ -355,10 +245,3 @@ fn spawn(mut command: Command) -> Child {
 fn pid(id: u32) -> Pid {
     i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process")
 }
-
-/// What MariaDB carries out each time it starts: a statement on each line.
-#[cfg(feature = "mysql")]
-const MARIADB_START: &str = "CREATE DATABASE IF NOT EXISTS app;
-CREATE USER IF NOT EXISTS app@'127.0.0.1';
-GRANT ALL ON *.* TO app@'127.0.0.1';
-";

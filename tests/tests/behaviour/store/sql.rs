@@ -34,6 +34,8 @@ mod postgres;
 mod sqlite;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod tables;
+#[cfg(all(feature = "rustls", any(feature = "mysql", feature = "postgres")))]
+mod tls;
 mod urls;
 
 use std::time::Duration;

@@ -89,7 +89,7 @@ fn nodes_whose_certificates_are_not_for_what_they_announce_are_reached_by_the_na
     let cluster = RedisCluster::with(Transport::Tls, &["bind 127.0.0.1 127.0.0.2", "cluster-announce-ip 127.0.0.2"]);
     let serve = |builder: RateLimiterBuilder| {
         let builder = builder.on_store_error(OnStoreError::Deny).tls_ca_file(CERTIFICATE);
-        Served::limited_by(&builder.store(&cluster.url()).build().expect("a URL"), 1, routes)
+        Served::limited_by(&builder.store(cluster.url()).build().expect("a URL"), 1, routes)
     };
     assert_eq!(serve(RateLimiter::builder()).get("/").status, 503);
     let server = serve(RateLimiter::builder().deadline(PATIENCE).tls_server_name("127.0.0.1"));

@@ -80,7 +80,7 @@ on_each_server! {
         let server = SqlServer::start(sql);
         Limited::migrated(&server.url());
         server.client().ask(sql.narrow_user());
-        let taken = sql.client_of(&server, "narrow").hold("SELECT 1");
+        let taken = server.client_of("narrow").hold("SELECT 1");
         let limited = Limited::new(&server.url_of("narrow", ""));
         assert!(limited.fails("alice"));
         assert_logs(&server.url_of("narrow", ""), &["ERROR", "connections", "(RL022)"]);

@@ -36,7 +36,14 @@ fn a_missing_table_is_a_failure_until_it_is_created() {
     let limited = Limited::new(&file.url());
     assert!(limited.fails("alice"));
     assert_logs(&file.url(), &["ERROR", "call RateLimiter::migrate", "(RL022)"]);
-    assert_eq!(limited.migrate(), Ok(()));
+    // A migration waits for a lock.
+    let locked = file.client().hold("BEGIN IMMEDIATE");
+    std::thread::scope(|scope| {
+        let migrating = scope.spawn(|| Limited::new(&file.url()).migrate());
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(locked);
+        assert_eq!(migrating.join().expect("a migration"), Ok(()));
+    });
     limited.wait_until_it_serves("alice");
     assert_eq!(limited.migrate(), Ok(()));
     assert_eq!(limited.remaining("alice"), Some(1));
