@@ -267,9 +267,13 @@ async fn kept(limiters: Vec<RateLimiter>) -> Finding {
 }
 
 async fn foreign_values(limiters: Vec<RateLimiter>) -> Finding {
-    // A store may keep fixed windows as numbers, and then `7` is a value.
-    for (algorithm, per) in kinds(5).into_iter().filter(|(algorithm, _)| *algorithm != Algorithm::FixedWindow) {
-        for text in ["", "7", "window", "windows 1 2", "buckets 5/86400/5/x", "places 1/2/3", "\u{e9}\u{1}'; --"] {
+    for (algorithm, per) in kinds(5) {
+        // A store may keep fixed windows as numbers, and then `7` is a value.
+        let skipped = if algorithm == Algorithm::FixedWindow { 2 } else { 0 };
+        for text in ["", "7", "window", "windows 1 2", "buckets 5/86400/5/x", "places 1/2/3", "\u{e9}\u{1}'; --"]
+            .into_iter()
+            .skip(skipped)
+        {
             let counter = TestCounter::new(&limiters[0], algorithm, 5, per, "foreign");
             let other = TestCounter::new(&limiters[0], algorithm, 5, per, "own");
             if !counter.plant(text).await? {
