@@ -94,20 +94,7 @@ impl<D: Database> Worker<D> {
 
     /// Carries out operations until the store is dropped.
     pub(super) async fn run(self, mut messages: mpsc::Receiver<Message>) {
-        let mut state = State {
-            database: self.database,
-            connections: self.connections,
-            open: 0,
-            idle: Vec::new(),
-            is_connecting: false,
-            next_connect: Instant::now(),
-            waiting: VecDeque::new(),
-            busy: HashSet::new(),
-            tasks: JoinSet::new(),
-            clock: Rc::default(),
-            next_expiry: time::Instant::now() + pause_of_expiry(),
-            expiry: Episode::default(),
-        };
+        let mut state = State::new(self);
         loop {
             tokio::select! {
                 message = messages.recv() => match message {
@@ -132,6 +119,23 @@ impl<D: Database> Worker<D> {
 }
 
 impl<D: Database> State<D> {
+    fn new(Worker { database, connections }: Worker<D>) -> Self {
+        Self {
+            database,
+            connections,
+            open: 0,
+            idle: Vec::new(),
+            is_connecting: false,
+            next_connect: Instant::now(),
+            waiting: VecDeque::new(),
+            busy: HashSet::new(),
+            tasks: JoinSet::new(),
+            clock: Rc::default(),
+            next_expiry: time::Instant::now() + pause_of_expiry(),
+            expiry: Episode::default(),
+        }
+    }
+
     fn take(&mut self, message: Message) {
         match message {
             Message::Update(job) if self.waiting.len() >= LONGEST_QUEUE => {
@@ -268,12 +272,8 @@ impl<D: Database> State<D> {
                     };
                     Event::Expired { connection: Some(connection), pause, failure: None }
                 }
-                Err(failure) => {
-                    let rolled_back = timeout(LONGEST_CONNECT, database.roll_back(&mut connection)).await;
-                    let is_of_use = !matches!(failure, Failure::Lost(_)) && matches!(rolled_back, Ok(Ok(())));
-                    let connection = is_of_use.then_some(connection);
-                    Event::Expired { connection, pause: pause_of_expiry(), failure: Some(failure) }
-                }
+                // What it has begun ends with its connection.
+                Err(failure) => Event::Expired { connection: None, pause: pause_of_expiry(), failure: Some(failure) },
             }
         });
     }
@@ -311,3 +311,6 @@ async fn migrate<D: Database>(database: &D) -> Result<(), StoreError> {
     let migrated = timeout(LONGEST_MIGRATION, database.migrate(&mut connection)).await;
     migrated.unwrap_or_else(|_| Err(late())).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests;
