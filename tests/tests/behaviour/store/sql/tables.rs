@@ -1,12 +1,14 @@
 //! The table: how it is created, what is wrong with it, and that it does not grow.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 
+use actix_web::rt::Runtime;
 use ratelimit_runtime::{Policy, RateLimiter, policy};
 use ratelimit_tests::sql_server::{Sql, SqlServer};
 use ratelimit_tests::wait;
 
-use super::{Limited, assert_logs};
+use super::{LIMIT, Limited, assert_logs};
 
 static SHORT: Policy = policy!("3/second", key = "sql-short", scope = "user");
 
@@ -87,16 +89,34 @@ on_each_server! {
         assert_eq!(ask(sql.before()).trim_matches(['{', '}']), "0");
     }
 
-    fn rows_that_have_expired_are_deleted(sql: Sql) {
+    fn rows_that_have_expired_are_deleted_also_under_load(sql: Sql) {
         let server = SqlServer::start(sql);
-        let limited = Limited::migrated(&server.url());
+        // Requests leave the one connection never idle.
+        let limited = Limited::with(RateLimiter::builder().sql_connections(1), &server.url());
+        assert_eq!(limited.migrate(), Ok(()));
         // More than one step deletes.
         server.client().ask(sql.expired_rows());
         for user in 0..10 {
-            assert!(limited.check(&SHORT, &format!("user-{user}")).is_ok());
+            wait::until("the store serves", || limited.check(&SHORT, &format!("user-{user}")).is_ok());
         }
-        let rows = || server.client().ask("SELECT count(*) FROM rate_limits WHERE value IS NOT NULL");
-        wait::until("the rows of the day remain", || rows() == "1");
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let load = |_| {
+                let (limiter, is_over) = (limited.limiter.clone(), &is_over);
+                scope.spawn(move || {
+                    let asking = Limited { limiter, runtime: Runtime::new().expect("a runtime") };
+                    while !is_over.load(SeqCst) {
+                        let _ = asking.check(&LIMIT, "alice");
+                    }
+                })
+            };
+            let clients: Vec<_> = (0..4).map(load).collect();
+            let rows = || server.client().ask("SELECT count(*) FROM rate_limits WHERE value IS NOT NULL");
+            let is_deleted = wait::holds(|| rows() == "1");
+            is_over.store(true, SeqCst);
+            clients.into_iter().for_each(|client| client.join().expect("a client"));
+            assert!(is_deleted, "{} rows are left", rows());
+        });
     }
 }
 
