@@ -42,6 +42,12 @@ pub(crate) fn host_and_port(text: &str, default_port: u16) -> Result<(&str, u16)
     Ok((host, port))
 }
 
+/// Writes a host and a port, with an IPv6 address in brackets.
+#[cfg(any(feature = "memcached", feature = "mysql", feature = "postgres"))]
+pub(crate) fn with_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 /// Reads digits, without a sign.
 pub(crate) fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?

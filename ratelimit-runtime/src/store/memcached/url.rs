@@ -2,7 +2,10 @@
 
 use crate::{
     error::Error,
-    store::{host::host_and_port, url::error},
+    store::{
+        host::{host_and_port, with_port},
+        url::error,
+    },
 };
 
 const PORT: u16 = 11_211;
@@ -19,7 +22,7 @@ pub(super) fn servers(rest: &str) -> Result<Vec<String>, Error> {
     let mut servers: Vec<String> = Vec::new();
     for server in hosts.split(',') {
         let (host, port) = host_and_port(server, PORT)?;
-        let server = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let server = with_port(host, port);
         if servers.contains(&server) {
             return Err(error("host", "a server is named twice"));
         }

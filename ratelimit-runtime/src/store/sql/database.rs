@@ -2,7 +2,10 @@
 
 use std::{future::Future, time::Duration};
 
-use crate::store::sql::rows::{Added, Addition, Locked, Row};
+use crate::store::sql::{
+    rows::{Added, Addition, Locked, Row},
+    table::wrong_shape,
+};
 
 /// A database with a table of counters. The futures run on the thread of the store.
 pub(crate) trait Database: Clone + Send + Sync + 'static {
@@ -75,6 +78,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Of an error that the database has not sent.
+    pub(super) fn without_code(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::ColumnDecode { .. } => Self::Refused(wrong_shape(&error.to_string())),
+            _ => Self::Lost(error.to_string()),
+        }
+    }
+
     pub(super) fn reason(&self) -> &str {
         match self {
             Self::Conflict(reason) | Self::Lost(reason) | Self::Value(reason) | Self::Refused(reason) => reason,

@@ -233,10 +233,7 @@ fn failure(error: sqlx::Error) -> Failure {
     let reason = error.to_string();
     let database = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
     let Some(database) = database else {
-        return match error {
-            sqlx::Error::ColumnDecode { .. } => Failure::Refused(wrong_shape(&reason)),
-            _ => Failure::Lost(reason),
-        };
+        return Failure::without_code(&error);
     };
     match database.number() {
         // A deadlock; with several primaries also a conflict with another one. MariaDB: the row has changed since it was read.

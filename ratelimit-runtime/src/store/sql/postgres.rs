@@ -256,10 +256,7 @@ impl Database for Postgres {
 fn failure(error: sqlx::Error) -> Failure {
     let reason = error.to_string();
     let Some(database) = error.as_database_error() else {
-        return match error {
-            sqlx::Error::ColumnDecode { .. } => Failure::Refused(wrong_shape(&reason)),
-            _ => Failure::Lost(reason),
-        };
+        return Failure::without_code(&error);
     };
     match database.code().as_deref().unwrap_or_default() {
         // Serialization failure, deadlock.

@@ -197,10 +197,7 @@ fn kind(error: &(dyn DatabaseError + 'static)) -> i32 {
 fn failure(error: sqlx::Error) -> Failure {
     let reason = error.to_string();
     let Some(database) = error.as_database_error() else {
-        return match error {
-            sqlx::Error::ColumnDecode { .. } => Failure::Refused(wrong_shape(&reason)),
-            _ => Failure::Lost(reason),
-        };
+        return Failure::without_code(&error);
     };
     match kind(database) {
         BUSY | LOCKED => Failure::Refused(format!("{reason}: another process or program holds the lock of the file")),

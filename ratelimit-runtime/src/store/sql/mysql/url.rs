@@ -8,7 +8,7 @@ use sqlx::{
 use crate::{
     error::Error,
     store::{
-        host::host_and_port,
+        host::{host_and_port, with_port},
         sql::options::{check_tls, database},
         url::{error, parts::Parts},
     },
@@ -49,8 +49,7 @@ pub(super) fn read(rest: &str) -> Result<(MySqlConnectOptions, String), Error> {
         Some(_) => return Err(error("host", "there is a host, and a Unix socket in the query; leave one of them out")),
         None => {
             let (host, port) = host_and_port(parts.hosts, PORT)?;
-            let server = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-            (options.host(host).port(port), server)
+            (options.host(host).port(port), with_port(host, port))
         }
     };
     Ok((options, format!("mysql://{server}/{database}")))

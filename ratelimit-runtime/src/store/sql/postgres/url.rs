@@ -8,7 +8,7 @@ use sqlx::{
 use crate::{
     error::Error,
     store::{
-        host::{host_and_port, number},
+        host::{host_and_port, number, with_port},
         sql::options::{check_tls, database},
         url::{error, parts::Parts},
     },
@@ -75,8 +75,7 @@ pub(super) fn read(rest: &str) -> Result<PostgresUrl, Error> {
         Some(_) => return Err(error("host", "there is a host, and a Unix socket in the query; leave one of them out")),
         None => {
             let (host, port) = host_and_port(parts.hosts, PORT)?;
-            let server = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-            (options.host(host).port(port), server)
+            (options.host(host).port(port), with_port(host, port))
         }
     };
     Ok(PostgresUrl { options, name: format!("postgres://{server}/{database}"), is_pooled })
