@@ -71,7 +71,7 @@ pub enum Error {
     Migration {
         /// The store, without secrets.
         store: String,
-        /// What is wrong, and what to do.
+        /// The cause, and the remedy.
         reason: String,
     },
 }

@@ -28,7 +28,7 @@ const USERS: u32 = 10_000;
 static RATE: Policy = policy!("1000000000/day", key = "rate", scope = "user");
 static GCRA: Policy = policy!("1000000000/day", key = "gcra", scope = "user", algorithm = "gcra");
 
-/// What is measured.
+/// A kind of load.
 struct Case {
     name: &'static str,
     policy: &'static Policy,

@@ -230,7 +230,7 @@ impl Terms {
         (!next.iter().all(is_full)).then_some(Held::Buckets(next))
     }
 
-    /// Whether a place is held. A place that ends far in the future is from before the clock was set back.
+    /// A place is held until it ends. One that ends far in the future was taken before the clock was set back, and is not held.
     fn is_held(&self, place: &HeldPlace, now: Duration) -> bool {
         let now = now.as_secs();
         place.ends > now && place.ends <= now + 2 * u64::from(self.limit.per) + 1

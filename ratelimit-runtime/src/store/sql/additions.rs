@@ -10,8 +10,8 @@ use crate::store::{
     },
 };
 
-/// Sums up requests that are alike, as far as the time is `now`. Returns the requests that differ from another one with the same counter
-/// apart: they need a transaction.
+/// Sums up equal requests into additions, for windows at the time `now`. A request that differs from an earlier one at the same counter
+/// needs a transaction, and is returned apart.
 pub(super) fn sum_up(jobs: Vec<Job>, now: Duration) -> (Vec<Job>, Vec<Addition>, Vec<Job>) {
     let (mut additions, mut summed, mut others) = (BTreeMap::<String, Addition>::new(), Vec::new(), Vec::new());
     for job in jobs {

@@ -21,9 +21,9 @@ pub(super) struct Job {
     answer: oneshot::Sender<Result<Applied, StoreError>>,
     /// How many connections were lost under it.
     pub(super) losses: u32,
-    /// Whether it needs a transaction of its own, since the database refused one that it was in.
+    /// The operation needs a transaction of its own, since the database refused one that it was in.
     pub(super) is_alone: bool,
-    /// Whether it is an addition to one fixed window, and nothing has shown that this does not do.
+    /// The operation adds to one fixed window, and no statement has failed to add it.
     pub(super) is_addition: bool,
 }
 
@@ -50,7 +50,7 @@ impl Job {
         &self.operation
     }
 
-    /// Whether nobody waits for the result any more.
+    /// The limiter has answered the check already, and nobody waits for the result.
     pub(super) fn is_late(&self) -> bool {
         self.answer.is_closed()
     }
@@ -72,7 +72,7 @@ pub(super) fn apply(jobs: &[Job], locked: Locked) -> (Results, Vec<Row>) {
     let Locked { now, mut values } = locked;
     let mut changed = BTreeMap::new();
     let results = jobs.iter().map(|job| {
-        // What nobody waits for must not count.
+        // A check that was answered without its result must not count.
         if job.is_late() {
             return None;
         }

@@ -1,4 +1,4 @@
-//! What a store needs of a database.
+//! The interface to a database, and the kinds of its failures.
 
 use std::{future::Future, time::Duration};
 

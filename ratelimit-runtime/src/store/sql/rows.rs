@@ -48,6 +48,6 @@ pub(crate) struct Addition {
 pub(crate) struct Added {
     /// The database's time since the epoch.
     pub(super) now: Duration,
-    /// How many tokens were taken, by the keys. To a counter that is not here, nothing was added.
+    /// The tokens that were taken before, by key. A counter that is missing here was not added to.
     pub(super) used: HashMap<String, u32>,
 }

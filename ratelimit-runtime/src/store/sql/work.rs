@@ -33,7 +33,7 @@ pub(super) struct Work<D: Database> {
     pub(super) database: D,
     pub(super) clock: Rc<SharedClock>,
     pub(super) connection: D::Connection,
-    /// Whether a transaction was begun that may have to be rolled back.
+    /// A transaction has begun and has not ended.
     pub(super) is_in_transaction: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Done<C> {
     pub(super) keys: Vec<String>,
     /// The connection, if it is of use.
     pub(super) connection: Option<C>,
-    /// Operations of which nothing was written, to be tried again.
+    /// Operations that have written nothing, to be tried again.
     pub(super) again: Vec<Job>,
 }
 
@@ -114,7 +114,7 @@ impl<D: Database> Work<D> {
         again: &mut Vec<Job>,
         deadline: Instant,
     ) -> Result<(), Failure> {
-        // What nobody waits for must not count.
+        // A check that was answered without its result must not count.
         jobs.retain(|job| !job.is_late());
         let now = self.clock.get().map(|clock| clock.at(Instant::now()));
         match (jobs.first(), now) {
@@ -130,7 +130,7 @@ impl<D: Database> Work<D> {
         *jobs = summed;
         again.extend(others);
         let sent = Instant::now();
-        // If the connection is lost, the statement is tried again, and may add twice. So a limit may refuse too early, and never too late.
+        // After a lost connection, the statement is sent again and may add twice. The limit may then refuse too early, but never too late.
         let added = self.database.add(&mut self.connection, &additions).await?;
         self.observe(added.now, sent);
         again.extend(additions::answer(std::mem::take(jobs), &additions, added));
